@@ -1,0 +1,49 @@
+"""Checks for constructor arguments: each returns the value it accepts, or says what is wrong with it.
+
+The message always names the argument, what is allowed and the value given.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from decimal import Decimal
+
+
+def count(name: str, value: float, *, minimum: int = 0) -> int:
+    """A whole number of things, at least *minimum*; integral floats are converted, bools refused."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer >= {minimum}, got {value!r}")
+    if value < minimum:
+        raise ValueError(f"{name} must be an integer >= {minimum}, got {value!r}")
+    return value
+
+
+def number(name: str, value: float | Decimal, *, minimum: float = 0.0, infinite: bool = False) -> float:
+    """A real number that is not NaN, at least *minimum*; infinity only where *infinite* allows it."""
+    bound = f"a number >= {minimum:g}"
+    if isinstance(value, bool) or not hasattr(value, "__float__"):
+        raise TypeError(f"{name} must be {bound}, got {value!r}")
+    real = float(value)
+    if real != real or real < minimum or (real == float("inf") and not infinite):
+        raise ValueError(f"{name} must be {bound}, got {value!r}")
+    return real
+
+
+def text(name: str, value: str) -> str:
+    """A string with at least one character that is not white space."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a non-empty string, got {value!r}")
+    if not value or value.isspace():
+        raise ValueError(f"{name} must be a non-empty string, got {value!r}")
+    return value
+
+
+def function(name: str, value: Callable[..., object]) -> Callable[..., object]:
+    """Something that can be called."""
+    if not callable(value):
+        raise TypeError(f"{name} must be callable, got {value!r}")
+    return value

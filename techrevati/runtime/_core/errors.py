@@ -1,0 +1,102 @@
+"""One root for every error of ours, and the one error that several modules raise.
+
+An error is its facts: attributes for code, ``str`` for people.  The root rebuilds an error from its
+attributes without calling ``__init__``, so every subclass pickles and copies, whatever its constructor
+looks like.  No slots, so that an error can also be the built-in exception it specialises.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
+
+
+class TechrevatiError(Exception):
+    """Root of every error that ``techrevati.runtime`` raises on purpose.
+
+    Errors pickle, copy and keep their attributes and notes; the cause and the traceback stay behind,
+    as with every Python exception.
+    """
+
+    def __str__(self) -> str:
+        if len(self.args) == 1:
+            return str(self.args[0])
+        return ", ".join(map(str, self.args)) or type(self).__name__
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
+
+def _rebuilt(
+    kind: type[TechrevatiError], args: tuple[object, ...], facts: dict[str, object]
+) -> TechrevatiError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(facts)
+    return error
+
+
+class BudgetExceededError(TechrevatiError):
+    """A spending limit is used up.
+
+    Raised before a call that may no longer be made, or after one that went over; the latter carries what
+    was paid for.  Pickling drops a result or usage that does not itself pickle and sets
+    ``result_dropped``.
+
+    Attributes:
+        budget_usd: The limit in US dollars.
+        current_cost_usd: What was spent when this was raised, in US dollars.
+        has_result: True when a call was paid for; its answer is then in ``result`` (which may be None).
+        result: What the paid call returned.
+        usage: The tokens of the paid call, if known.
+        limit, used, unit: The same for a limit that is not in US dollars.
+        result_dropped: True on an unpickled copy that could not keep the result.
+    """
+
+    def __init__(
+        self,
+        budget_usd: float,
+        current_cost_usd: float,
+        *,
+        has_result: bool = False,
+        result: object = None,
+        usage: object = None,
+        limit: float | None = None,
+        used: float | None = None,
+        unit: str | None = None,
+    ) -> None:
+        super().__init__(budget_usd, current_cost_usd)
+        self.budget_usd = budget_usd
+        self.current_cost_usd = current_cost_usd
+        self.has_result = has_result or result is not None
+        self.result = result
+        self.usage = usage
+        self.limit = limit
+        self.used = used
+        self.unit = unit
+        self.result_dropped = False
+
+    def __str__(self) -> str:
+        if self.unit is not None:
+            text = f"budget exceeded: {self.used} of {self.limit} {self.unit} used"
+        else:
+            text = f"budget exceeded: ${self.current_cost_usd:.6g} of ${self.budget_usd:.6g} spent"
+        return text + ("; the paid result is in .result" if self.has_result else "")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        import pickle
+
+        facts = dict(self.__dict__)
+        for name in ("result", "usage"):
+            try:
+                pickle.dumps(facts[name])
+            except Exception:
+                facts[name] = None
+                facts["result_dropped"] = True
+        return _rebuilt, (type(self), self.args, facts)
+
+    def __copy__(self) -> Self:
+        copied = _rebuilt(type(self), self.args, self.__dict__)
+        assert isinstance(copied, type(self))
+        return copied

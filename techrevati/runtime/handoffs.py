@@ -1,0 +1,55 @@
+"""Record that one agent passed its work on to another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from time import time
+from typing import TYPE_CHECKING
+
+from techrevati.runtime._core import arguments
+from techrevati.runtime._core.clock import iso_utc
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Handoff:
+    """Work passed from one role to another.  Immutable.
+
+    Attributes:
+        source_role, target_role: Who passes to whom; not empty.
+        phase: Where.
+        reason: Why, for people.
+        context: What the target needs to know; copied (shallow).
+        project_id: For whom.
+        target_worker_id: The worker that was created for the target, if any.
+        created_at: ISO-8601 in UTC; the time of construction by default.
+    """
+
+    source_role: str
+    target_role: str
+    phase: str
+    reason: str
+    context: Mapping[str, object] = field(default_factory=dict)
+    project_id: str | None = None
+    target_worker_id: str = ""
+    created_at: str = field(default_factory=lambda: iso_utc(time()))
+
+    def __post_init__(self) -> None:
+        arguments.text("source_role", self.source_role)
+        arguments.text("target_role", self.target_role)
+        object.__setattr__(self, "context", dict(self.context))
+
+    def to_dict(self) -> dict[str, object]:
+        """Every field as a plain value."""
+        return {
+            "source_role": self.source_role,
+            "target_role": self.target_role,
+            "phase": self.phase,
+            "reason": self.reason,
+            "context": dict(self.context),
+            "project_id": self.project_id,
+            "target_worker_id": self.target_worker_id,
+            "created_at": self.created_at,
+        }

@@ -1,0 +1,129 @@
+"""What a session is made of: an orchestrator is a reusable description, checked when it is written down."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from techrevati.runtime._core import arguments
+from techrevati.runtime.agent_lifecycle import AgentRegistry
+from techrevati.runtime.sinks import NoopEventSink, NoopUsageSink
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from decimal import Decimal
+
+    from techrevati.runtime.circuit_breaker import AsyncCircuitBreaker, CircuitBreaker
+    from techrevati.runtime.guardrails import Guardrail
+    from techrevati.runtime.handoffs import Handoff
+    from techrevati.runtime.orchestrator.async_session import AsyncOrchestrationSession
+    from techrevati.runtime.orchestrator.session import OrchestrationSession
+    from techrevati.runtime.permissions import PermissionEnforcer, PermissionPolicy
+    from techrevati.runtime.policy_engine import PolicyEngine
+    from techrevati.runtime.quality_gate import QualityGate
+    from techrevati.runtime.sinks import EventSink, UsageSink
+
+
+class Orchestrator:
+    """Describes the sessions of one role in one phase; each :meth:`session` is one run of it.
+
+    Stateless but for what it is given; sessions of one orchestrator may run at the same time.
+
+    Args:
+        role, phase: Who works where; not empty.
+        project_id: For whom.
+        registry: Where workers are kept; one of its own when None.
+        permissions: Who may use which tool; everybody everything when None.
+        circuit_breaker: Guards turns.  A session of the other colour uses the same breaker through
+            ``as_async()`` or ``as_sync()`` if only one is given.
+        async_circuit_breaker: Guards turns of async sessions.
+        policy_engine: Answers ``evaluate_policy``.
+        quality_gate: Answers ``evaluate_gate``.
+        budget_usd: US dollars a session may spend, >= 0; None for no limit.
+        enforce_budget: Whether spending more raises ``BudgetExceededError``.
+        max_iterations: Turns a session may have, >= 0.
+        guardrails: Asked before and after every tool call, in order.
+        event_sink: Told every event, from any thread.
+        usage_sink: Told what every turn used, from any thread.
+        clock: Monotonic seconds, for elapsed times.
+
+    Raises:
+        ValueError, TypeError: An argument is out of range; the text names it.
+    """
+
+    def __init__(
+        self,
+        role: str,
+        phase: str,
+        project_id: str | None = None,
+        registry: AgentRegistry | None = None,
+        permissions: PermissionPolicy | PermissionEnforcer | None = None,
+        circuit_breaker: CircuitBreaker | None = None,
+        async_circuit_breaker: AsyncCircuitBreaker | None = None,
+        policy_engine: PolicyEngine | None = None,
+        quality_gate: QualityGate | None = None,
+        budget_usd: float | Decimal | None = None,
+        enforce_budget: bool = False,
+        max_iterations: int = 25,
+        guardrails: Sequence[Guardrail] = (),
+        event_sink: EventSink | None = None,
+        usage_sink: UsageSink | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.role: str = arguments.text("role", role)
+        self.phase: str = arguments.text("phase", phase)
+        self.project_id: str | None = project_id
+        self.registry: AgentRegistry = AgentRegistry() if registry is None else registry
+        self.permissions: PermissionPolicy | PermissionEnforcer | None = permissions
+        self.circuit_breaker: CircuitBreaker | None = circuit_breaker
+        self.async_circuit_breaker: AsyncCircuitBreaker | None = async_circuit_breaker
+        self.policy_engine: PolicyEngine | None = policy_engine
+        self.quality_gate: QualityGate | None = quality_gate
+        if budget_usd is not None:
+            arguments.number("budget_usd", budget_usd, infinite=True)
+        elif enforce_budget:
+            raise ValueError("budget_usd must be a number >= 0 when enforce_budget is True, got None")
+        self.budget_usd: float | Decimal | None = budget_usd
+        self.enforce_budget: bool = enforce_budget
+        self.max_iterations: int = arguments.count("max_iterations", max_iterations)
+        self.guardrails: list[Guardrail] = list(guardrails)
+        self.event_sink: EventSink = NoopEventSink() if event_sink is None else event_sink
+        self.usage_sink: UsageSink = NoopUsageSink() if usage_sink is None else usage_sink
+        self.clock: Callable[[], float] = clock
+        _demand("registry", self.registry, "create")
+        _demand("permissions", permissions, "authorize", "check")
+        _demand("circuit_breaker", circuit_breaker, "as_async")
+        _demand("async_circuit_breaker", async_circuit_breaker, "as_sync")
+        _demand("policy_engine", policy_engine, "evaluate")
+        _demand("quality_gate", quality_gate, "evaluate")
+        _demand("event_sink", self.event_sink, "emit")
+        _demand("usage_sink", self.usage_sink, "record")
+        for guardrail in self.guardrails:
+            _demand("guardrails", guardrail, "check_pre")
+            _demand("guardrails", guardrail, "check_post")
+        arguments.function("clock", clock)
+
+    def session(self, handoff: Handoff | None = None) -> OrchestrationSession:
+        """A new session for ``with``; *handoff* makes it take over the worker that was created for it."""
+        from techrevati.runtime.orchestrator.session import OrchestrationSession
+
+        return OrchestrationSession(self, handoff)
+
+    def asession(self, handoff: Handoff | None = None) -> AsyncOrchestrationSession:
+        """A new session for ``async with``; *handoff* makes it take over the worker that was created for
+        it."""
+        from techrevati.runtime.orchestrator.async_session import AsyncOrchestrationSession
+
+        return AsyncOrchestrationSession(self, handoff)
+
+    def __repr__(self) -> str:
+        return f"Orchestrator(role={self.role!r}, phase={self.phase!r}, project_id={self.project_id!r})"
+
+
+AgentSession = Orchestrator
+
+
+def _demand(name: str, part: object, *methods: str) -> None:
+    if part is not None and not any(callable(getattr(part, method, None)) for method in methods):
+        raise TypeError(f"{name} must have the method {' or '.join(methods)}, got {part!r}")

@@ -1,0 +1,57 @@
+"""What a session refuses, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from techrevati.runtime._core.errors import TechrevatiError
+
+if TYPE_CHECKING:
+    from techrevati.runtime.permissions import PermissionOutcome
+
+
+class MaxIterationsExceededError(TechrevatiError, RuntimeError):
+    """A session asked for one turn more than it may have; the turn did not run.
+
+    Attributes:
+        max_iterations: How many it may have.
+    """
+
+    def __init__(self, max_iterations: int) -> None:
+        super().__init__(max_iterations)
+        self.max_iterations = max_iterations
+
+    def __str__(self) -> str:
+        return f"the session has used its {self.max_iterations} turns (max_iterations)"
+
+
+class PermissionDeniedError(TechrevatiError, PermissionError):
+    """A role may not use a tool; the tool did not run.
+
+    Attributes:
+        outcome: What the policy said.
+    """
+
+    def __init__(self, outcome: PermissionOutcome) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+
+    def __str__(self) -> str:
+        return self.outcome.reason or "permission denied"
+
+
+class SessionEndedError(TechrevatiError, RuntimeError):
+    """A session was used before it was entered or after it had ended.
+
+    Attributes:
+        state: ``"not entered"``, or the state in which it ended.
+    """
+
+    def __init__(self, state: str) -> None:
+        super().__init__(state)
+        self.state = state
+
+    def __str__(self) -> str:
+        if self.state == "not entered":
+            return "the session is not entered: use `with orchestrator.session() as session:`"
+        return f"the session has ended ({self.state}); open another one"

@@ -1,0 +1,424 @@
+"""Decide what to do about a failure: which recovery steps, how often, and how long to wait.
+
+A recipe says, for each scenario of failure, which steps to take, how many times, and what happens when that
+is used up.  A plain context only books what the recipe asks for, and a caller acts on it.  A context with
+handlers runs them, and "recovered" is then said only if every step succeeded.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from threading import Lock
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from techrevati.runtime._core import arguments
+from techrevati.runtime._core.clock import iso_utc
+from techrevati.runtime._core.log import announce, logger
+from techrevati.runtime._core.scrub import error_text
+from techrevati.runtime.failures import (
+    FailureScenario as FailureScenario,
+    classify_exception as classify_exception,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+announce("retry_policy")
+
+HISTORY_CAPACITY = 256
+
+
+class RecoveryStep(str, Enum):
+    """One thing to do about a failure."""
+
+    RETRY_WITH_BACKOFF = "retry_with_backoff"
+    RETRY_WITH_SMALLER_CONTEXT = "retry_with_smaller_context"
+    SWITCH_PROVIDER = "switch_provider"
+    RESTART_AGENT = "restart_agent"
+    CLEAR_MEMORY_CACHE = "clear_memory_cache"
+    REDUCE_TOOL_SET = "reduce_tool_set"
+    ESCALATE_TO_HUMAN = "escalate_to_human"
+
+
+class EscalationPolicy(str, Enum):
+    """What happens when a recipe is used up."""
+
+    ALERT_HUMAN = "alert_human"
+    LOG_AND_CONTINUE = "log_and_continue"
+    ABORT = "abort"
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryRecipe:
+    """What to do about one scenario.
+
+    Attributes:
+        scenario: The failure it is for.
+        steps: What to do, in order.
+        max_attempts: How often, per context; >= 1.
+        escalation_policy: What then.
+    """
+
+    scenario: FailureScenario
+    steps: Sequence[RecoveryStep]
+    max_attempts: int
+    escalation_policy: EscalationPolicy
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "steps", tuple(self.steps))
+        arguments.count("max_attempts", self.max_attempts, minimum=1)
+
+
+def _recipes() -> dict[FailureScenario, RecoveryRecipe]:
+    step, then, on = RecoveryStep, EscalationPolicy, FailureScenario
+    rows = (
+        (on.LLM_TIMEOUT, [step.RETRY_WITH_BACKOFF], 2, then.ALERT_HUMAN),
+        (on.LLM_ERROR, [step.RETRY_WITH_BACKOFF, step.SWITCH_PROVIDER], 2, then.ALERT_HUMAN),
+        (on.TOOL_EXECUTION_ERROR, [step.RESTART_AGENT], 1, then.LOG_AND_CONTINUE),
+        (
+            on.CONTEXT_OVERFLOW,
+            [step.RETRY_WITH_SMALLER_CONTEXT, step.REDUCE_TOOL_SET],
+            1,
+            then.ALERT_HUMAN,
+        ),
+        (on.DEPENDENCY_TIMEOUT, [step.RETRY_WITH_BACKOFF], 1, then.ALERT_HUMAN),
+        (on.MEMORY_CORRUPTION, [step.CLEAR_MEMORY_CACHE, step.RESTART_AGENT], 1, then.ABORT),
+        (on.PROVIDER_FAILURE, [step.SWITCH_PROVIDER, step.RETRY_WITH_BACKOFF], 2, then.ABORT),
+    )
+    return {row[0]: RecoveryRecipe(*row) for row in rows}
+
+
+_RECIPES = _recipes()
+
+
+def recipe_for(scenario: FailureScenario) -> RecoveryRecipe:
+    """The default recipe of a scenario."""
+    return _RECIPES[FailureScenario(scenario)]
+
+
+RecoveryOutcome: TypeAlias = Literal["recovered", "partial_recovery", "escalation_required"]
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryResult:
+    """How one recovery went.
+
+    Attributes:
+        outcome: ``"recovered"``: every step was taken.  ``"partial_recovery"``: some were.
+            ``"escalation_required"``: none was.
+        steps_taken: How many.
+        recovered_steps: Which.
+        remaining_steps: Those that were not.
+        reason: Why not all of them, for people; None when recovered.
+    """
+
+    outcome: RecoveryOutcome
+    steps_taken: int = 0
+    recovered_steps: Sequence[RecoveryStep] = ()
+    remaining_steps: Sequence[RecoveryStep] = ()
+    reason: str | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """Every field as a plain value."""
+        return {
+            "outcome": self.outcome,
+            "steps_taken": self.steps_taken,
+            "recovered_steps": [step.value for step in self.recovered_steps],
+            "remaining_steps": [step.value for step in self.remaining_steps],
+            "reason": self.reason,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryEvent:
+    """One recovery in a context's history.
+
+    Attributes:
+        event_type: ``"succeeded"``, ``"failed"`` (some steps were taken) or ``"escalated"`` (none was).
+        scenario: The failure.
+        recipe_steps: What its recipe asks for.
+        result: How it went.
+        timestamp: ISO-8601 in UTC.
+    """
+
+    event_type: Literal["succeeded", "failed", "escalated"]
+    scenario: FailureScenario
+    recipe_steps: Sequence[RecoveryStep]
+    result: RecoveryResult
+    timestamp: str
+
+    def to_dict(self) -> dict[str, object]:
+        """Every field as a plain value."""
+        return {
+            "event_type": self.event_type,
+            "scenario": self.scenario.value,
+            "recipe_steps": [step.value for step in self.recipe_steps],
+            "result": self.result.to_dict(),
+            "timestamp": self.timestamp,
+        }
+
+
+Handler: TypeAlias = "Callable[[FailureScenario], object]"
+"""Takes one step for a scenario; raising, or returning False, means that it did not work."""
+
+
+class RecoveryContext:
+    """What recovery has done so far in one session.  Thread-safe.
+
+    Without handlers it only counts attempts: every step of a recipe is taken for done, as in 0.1.  With
+    handlers each step is really taken.  A step without a handler then fails, except backing off, which waits
+    by itself.  The last ``HISTORY_CAPACITY`` recoveries are kept.
+
+    Args:
+        handlers: What takes each step; async handlers work with :func:`aattempt_recovery` only.
+    """
+
+    def __init__(self, handlers: Mapping[RecoveryStep, Handler] | None = None) -> None:
+        self._lock = Lock()
+        self._attempts: dict[FailureScenario, int] = {}
+        self._events: deque[RecoveryEvent] = deque(maxlen=HISTORY_CAPACITY)
+        self._handlers: dict[RecoveryStep, Handler] = {}
+        for step, handler in (handlers or {}).items():
+            self.register_handler(step, handler)
+
+    def register_handler(self, step: RecoveryStep, handler: Handler) -> None:
+        """Let *handler* take *step* from now on."""
+        arguments.function("handler", handler)
+        self._handlers[RecoveryStep(step)] = handler
+
+    def attempt_count(self, scenario: FailureScenario) -> int:
+        """Recoveries attempted from *scenario*; those refused because it was exhausted do not count."""
+        return self._attempts.get(scenario, 0)
+
+    @property
+    def events(self) -> list[RecoveryEvent]:
+        """A copy of the kept recoveries, oldest first."""
+        with self._lock:
+            return list(self._events)
+
+    @property
+    def exhausted_scenarios(self) -> set[FailureScenario]:
+        """Scenarios whose attempts are used up."""
+        with self._lock:
+            return {on for on, tries in self._attempts.items() if tries >= recipe_for(on).max_attempts}
+
+    def _fail_at_step(self) -> int | None:
+        """For subclasses: the index of the step at which every recipe stops; None to let them finish."""
+        return None
+
+    def _take_attempt(self, recipe: RecoveryRecipe) -> int | None:
+        """The number of this attempt from 1; None when they are used up."""
+        with self._lock:
+            tries = self._attempts.get(recipe.scenario, 0)
+            if tries >= recipe.max_attempts:
+                return None
+            self._attempts[recipe.scenario] = tries + 1
+            return tries + 1
+
+    def _note(self, event: RecoveryEvent) -> None:
+        with self._lock:
+            self._events.append(event)
+
+
+# --- the decision, as a conversation: it yields what to do and is told whether that worked -----------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    handler: Handler
+    scenario: FailureScenario
+
+
+def _recovery(
+    scenario: FailureScenario, ctx: RecoveryContext
+) -> Generator[_Wait | _Call, str | None, RecoveryResult]:
+    """Yields each act; is sent None when it worked, else why not; returns the result."""
+    recipe = recipe_for(scenario)
+    steps = tuple(recipe.steps)
+    attempt = ctx._take_attempt(recipe)
+    if attempt is None:
+        tries = recipe.max_attempts
+        reason = f"recovery from {scenario.value} is exhausted after {tries} attempt{'s' * (tries > 1)}"
+        result = RecoveryResult("escalation_required", 0, (), steps, reason)
+        _note(ctx, recipe, result)
+        return result
+    stop_at = ctx._fail_at_step()
+    for index, step in enumerate(steps):
+        failure: str | None = None
+        handler = ctx._handlers.get(step)
+        if index == stop_at:
+            failure = f"stopped at step {index}"
+        elif handler is not None:
+            failure = yield _Call(handler, scenario)
+        elif ctx._handlers and step is RecoveryStep.RETRY_WITH_BACKOFF:
+            failure = yield _Wait(backoff_delay(attempt, jitter="full"))
+        elif ctx._handlers:
+            failure = "no handler is registered for it"
+        if failure is not None:
+            outcome: RecoveryOutcome = "partial_recovery" if index else "escalation_required"
+            reason = f"{step.value}: {failure}"
+            result = RecoveryResult(outcome, index, steps[:index], steps[index:], reason)
+            _note(ctx, recipe, result)
+            return result
+    result = RecoveryResult("recovered", len(steps), steps)
+    _note(ctx, recipe, result)
+    return result
+
+
+_EVENT_TYPES: dict[RecoveryOutcome, Literal["succeeded", "failed", "escalated"]] = {
+    "recovered": "succeeded",
+    "partial_recovery": "failed",
+    "escalation_required": "escalated",
+}
+
+
+def _note(ctx: RecoveryContext, recipe: RecoveryRecipe, result: RecoveryResult) -> None:
+    kind = _EVENT_TYPES[result.outcome]
+    ctx._note(RecoveryEvent(kind, recipe.scenario, recipe.steps, result, iso_utc(time.time())))
+
+
+def attempt_recovery(
+    scenario: FailureScenario,
+    ctx: RecoveryContext,
+    *,
+    sleeper: Callable[[float], object] | None = None,
+) -> RecoveryResult:
+    """Take the steps of *scenario*'s recipe, once, and remember how that went in *ctx*.
+
+    Args:
+        sleeper: Waits that many seconds when backing off; ``time.sleep`` when None.  A plain context never
+            waits.
+    """
+    acts = _recovery(FailureScenario(scenario), ctx)
+    failure: str | None = None
+    while True:
+        try:
+            act = acts.send(failure)
+        except StopIteration as end:
+            result: RecoveryResult = end.value
+            return result
+        failure = None
+        if isinstance(act, _Wait):
+            (sleeper or time.sleep)(act.seconds)
+            continue
+        try:
+            if act.handler(act.scenario) is False:
+                failure = "its handler returned False"
+        except Exception as error:
+            failure = error_text(error)
+            logger("retry_policy").warning("a recovery handler failed: %s", failure)
+
+
+async def aattempt_recovery(
+    scenario: FailureScenario,
+    ctx: RecoveryContext,
+    *,
+    sleeper: Callable[[float], Awaitable[object]] | None = None,
+) -> RecoveryResult:
+    """:func:`attempt_recovery` for tasks: handlers may be async, and *sleeper* is (``asyncio.sleep`` when
+    None)."""
+    acts = _recovery(FailureScenario(scenario), ctx)
+    failure: str | None = None
+    while True:
+        try:
+            act = acts.send(failure)
+        except StopIteration as end:
+            result: RecoveryResult = end.value
+            return result
+        failure = None
+        if isinstance(act, _Wait):
+            if sleeper is None:
+                import asyncio
+
+                sleeper = asyncio.sleep
+            await sleeper(act.seconds)
+            continue
+        try:
+            answer = act.handler(act.scenario)
+            if isinstance(answer, Awaitable):
+                answer = await answer
+            if answer is False:
+                failure = "its handler returned False"
+        except Exception as error:
+            failure = error_text(error)
+            logger("retry_policy").warning("a recovery handler failed: %s", failure)
+
+
+# --- how long to wait, whom to ask, how much to send -------------------------------------------------------
+
+Jitter: TypeAlias = Literal["none", "full", "equal", "decorrelated"]
+_LARGEST_EXPONENT = 1_000
+
+
+def backoff_delay(
+    attempt: int,
+    base: float = 2.0,
+    jitter: Jitter | bool = "decorrelated",
+    cap: float = 60.0,
+    prev_delay: float = 0.0,
+    *,
+    rng: Callable[[], float] | None = None,
+) -> float:
+    """Seconds to wait before trying again.
+
+    Args:
+        attempt: Number of the attempt, >= 0; ignored by ``"decorrelated"``.
+        base: Base of the exponential, and the shortest decorrelated wait, in seconds; > 0.
+        jitter: ``"none"``: ``min(cap, base ** attempt)``; ``"full"``: anywhere from 0 to that;
+            ``"equal"``: half of it plus anywhere up to the other half; ``"decorrelated"``: anywhere from
+            *base* to three times *prev_delay*, at most *cap*.  True is ``"full"``, False ``"none"``.
+        cap: The longest wait in seconds, >= 0.
+        prev_delay: The wait before this one in seconds; 0 for the first.
+        rng: Gives a number in [0, 1); ``random.random`` when None.
+
+    Raises:
+        ValueError: An unknown jitter mode, or a number out of range.
+
+    Source: Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog.
+    """
+    arguments.count("attempt", attempt)
+    base = arguments.number("base", base)
+    cap = arguments.number("cap", cap, infinite=True)
+    prev_delay = arguments.number("prev_delay", prev_delay)
+    mode = {True: "full", False: "none"}[jitter] if isinstance(jitter, bool) else jitter
+    if mode not in ("none", "full", "equal", "decorrelated"):
+        raise ValueError(f"unknown jitter mode: {jitter!r}; use none, full, equal or decorrelated")
+    if rng is None:
+        import random
+
+        rng = random.random
+    if mode == "decorrelated":
+        longest = max(base, 3 * (prev_delay or base))
+        return min(cap, base + (longest - base) * rng())
+    try:
+        delay = min(cap, base ** min(attempt, _LARGEST_EXPONENT))
+    except OverflowError:
+        delay = cap
+    if mode == "full":
+        return delay * rng()
+    if mode == "equal":
+        return delay / 2 + delay / 2 * rng()
+    return delay
+
+
+def next_provider(providers: Iterable[str], current: str | None) -> str | None:
+    """The first of *providers* that is not *current*; None when there is no other."""
+    return next((provider for provider in providers if provider != current), None)
+
+
+def smaller_context_budget(current_tokens: int, reduction: float = 0.75) -> int:
+    """*current_tokens* times *reduction* (between 0 and 1), rounded down, at least 1: the context to retry
+    with after an overflow."""
+    arguments.count("current_tokens", current_tokens)
+    if not 0 < arguments.number("reduction", reduction) <= 1:
+        raise ValueError(f"reduction must be a number > 0 and <= 1, got {reduction!r}")
+    return max(1, int(current_tokens * reduction))

@@ -1,0 +1,294 @@
+"""Where events and usage go: nowhere, a ring, a JSONL file, or several places.
+
+A sink takes one record and must not fail the run: those here handle their own errors, never block for long
+and count in ``dropped`` what they could not keep.  Anything with the right method is a sink.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import count
+from threading import Lock
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, runtime_checkable
+
+from techrevati.runtime._core import arguments
+from techrevati.runtime._core.log import announce, logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from os import PathLike
+    from typing import IO, Self
+
+    from techrevati.runtime.agent_events import AgentEvent
+    from techrevati.runtime.usage import UsageSnapshot
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+announce("sinks")
+
+DEFAULT_RING_CAPACITY = 1000
+
+
+@runtime_checkable
+class EventSink(Protocol):
+    """Takes events; called from any thread."""
+
+    def emit(self, event: AgentEvent) -> None:
+        """Take one event; should neither raise nor block."""
+        ...
+
+
+@runtime_checkable
+class UsageSink(Protocol):
+    """Takes what calls used; called from any thread."""
+
+    def record(self, model: str, usage: UsageSnapshot, cost_usd: float) -> None:
+        """Take the usage of one call of *model* and its cost in US dollars; should neither raise nor
+        block."""
+        ...
+
+
+class NoopEventSink:
+    """Forgets every event."""
+
+    __slots__ = ()
+
+    @property
+    def dropped(self) -> int:
+        """0: nothing was promised to be kept."""
+        return 0
+
+    def emit(self, event: AgentEvent) -> None:
+        """Do nothing."""
+
+
+class NoopUsageSink:
+    """Forgets all usage."""
+
+    __slots__ = ()
+
+    @property
+    def dropped(self) -> int:
+        """0: nothing was promised to be kept."""
+        return 0
+
+    def record(self, model: str, usage: UsageSnapshot, cost_usd: float) -> None:
+        """Do nothing."""
+
+
+class _Ring(Generic[T]):
+    """The newest items, the oldest dropped first, with an exact count of the dropped ones.
+
+    Putting an item in takes no lock: a bounded deque appends atomically, and ``itertools.count`` counts
+    atomically.  Readers, who are rare, pay for that: to read the counter they must advance it.
+    """
+
+    __slots__ = ("_append", "_cleared", "_lock", "_looks", "_ring", "_seen", "capacity")
+
+    def __init__(self, capacity: int = DEFAULT_RING_CAPACITY) -> None:
+        self.capacity: int = arguments.count("capacity", capacity, minimum=1)
+        self._ring: deque[T] = deque(maxlen=self.capacity)
+        self._append = self._ring.append
+        self._seen = count()
+        self._looks = 0  # numbers of the counter that readers took
+        self._cleared = 0
+        self._lock = Lock()
+
+    def _items(self) -> list[T]:
+        while True:
+            try:
+                return list(self._ring)
+            except RuntimeError:  # changed by another thread while it was copied
+                continue
+
+    @property
+    def dropped(self) -> int:
+        """Items given up since construction because the ring was full; exact when no item is just
+        being put in."""
+        with self._lock:
+            seen = next(self._seen) - self._looks
+            self._looks += 1
+            return max(0, seen - self._cleared - len(self._ring))
+
+    def clear(self) -> None:
+        """Forget what is kept; this is not counted as dropped."""
+        with self._lock:
+            for _ in range(len(self._ring)):
+                try:
+                    self._ring.popleft()
+                except IndexError:
+                    break
+                self._cleared += 1
+
+
+class RingBufferEventSink(_Ring["AgentEvent"]):
+    """Keeps the newest events in memory, the oldest dropped first.  Thread-safe.
+
+    Args:
+        capacity: Events kept, >= 1.
+    """
+
+    __slots__ = ()
+
+    def emit(self, event: AgentEvent) -> None:
+        """Keep *event*; a full ring gives up its oldest."""
+        self._append(event)
+        next(self._seen)
+
+    @property
+    def events(self) -> list[AgentEvent]:
+        """A copy of what is kept, oldest first."""
+        return self._items()
+
+
+class RingBufferUsageSink(_Ring["tuple[str, UsageSnapshot, float]"]):
+    """Keeps the newest usage records in memory, the oldest dropped first.  Thread-safe.
+
+    Args:
+        capacity: Records kept, >= 1.
+    """
+
+    __slots__ = ()
+
+    def record(self, model: str, usage: UsageSnapshot, cost_usd: float) -> None:
+        """Keep one record; a full ring gives up its oldest."""
+        self._append((model, usage, cost_usd))
+        next(self._seen)
+
+    @property
+    def records(self) -> list[tuple[str, UsageSnapshot, float]]:
+        """A copy of what is kept as (model, usage, cost in US dollars), oldest first."""
+        return self._items()
+
+
+class _JsonlFile:
+    """Appends one JSON object a line and survives a disk that does not."""
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self._lock = Lock()
+        self._dropped = 0
+        self._warned = False
+        # Opened here, so that a wrong path fails where it was written down.
+        self._file: IO[str] | None = open(path, "a", encoding="utf-8")  # noqa: SIM115
+
+    def _write(self, line: Callable[[], str]) -> None:
+        with self._lock:
+            try:
+                if self._file is None:
+                    raise ValueError("the sink is closed")
+                self._file.write(line() + "\n")
+                self._file.flush()
+            except Exception as error:
+                self._dropped += 1
+                warn, self._warned = not self._warned, True
+                reason = error
+            else:
+                return
+        if warn:
+            logger("sinks").warning("%s dropped a record (only the first is logged): %r", self, reason)
+
+    @property
+    def dropped(self) -> int:
+        """Records that could not be written."""
+        return self._dropped
+
+    def close(self) -> None:
+        """Close the file; whatever comes later is counted as dropped."""
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class JsonlEventSink(_JsonlFile):
+    """Appends every event to a file as one line of JSON.  Thread-safe; also a context manager.
+
+    Each line reaches the operating system before ``emit`` returns, so it survives the death of the process
+    (not a power cut).  A write that fails is counted in ``dropped`` and logged once.
+
+    Args:
+        path: The file; created if missing, appended to otherwise.
+
+    Raises:
+        OSError: The file cannot be opened.
+    """
+
+    def emit(self, event: AgentEvent) -> None:
+        """Write one line."""
+        self._write(event.to_json)
+
+
+class JsonlUsageSink(_JsonlFile):
+    """Appends what every call used to a file, one line of JSON each; see :class:`JsonlEventSink`.
+
+    A line holds ``model``, ``usage``, ``cost_usd`` and ``recorded_at`` (ISO-8601 in UTC).
+    """
+
+    def record(self, model: str, usage: UsageSnapshot, cost_usd: float) -> None:
+        """Write one line."""
+
+        def line() -> str:
+            import json
+            import time
+
+            from techrevati.runtime._core.clock import iso_utc
+
+            recorded_at = iso_utc(time.time())
+            return json.dumps(
+                {"model": model, "usage": usage.to_dict(), "cost_usd": cost_usd, "recorded_at": recorded_at}
+            )
+
+        self._write(line)
+
+
+class _FanOut(Generic[S]):
+    def __init__(self, *sinks: S) -> None:
+        self.sinks: tuple[S, ...] = sinks
+        self._dropped = 0
+        self._lock = Lock()
+
+    def _failed(self, sink: S, error: Exception) -> None:
+        with self._lock:
+            self._dropped += 1
+            first = self._dropped == 1
+        if first:
+            logger("sinks").warning("%r raised %r; the other sinks go on", sink, error)
+
+    @property
+    def dropped(self) -> int:
+        """Deliveries that failed because a sink raised, plus what the sinks dropped themselves."""
+        return self._dropped + sum(getattr(sink, "dropped", 0) for sink in self.sinks)
+
+
+class FanOutEventSink(_FanOut[EventSink]):
+    """Hands every event to several sinks in order; one that raises does not keep it from the others.
+
+    The first failure is logged, each one is counted in ``dropped``.
+    """
+
+    def emit(self, event: AgentEvent) -> None:
+        """Give *event* to every sink."""
+        for sink in self.sinks:
+            try:
+                sink.emit(event)
+            except Exception as error:
+                self._failed(sink, error)
+
+
+class FanOutUsageSink(_FanOut[UsageSink]):
+    """Hands every usage record to several sinks; see :class:`FanOutEventSink`."""
+
+    def record(self, model: str, usage: UsageSnapshot, cost_usd: float) -> None:
+        """Give one record to every sink."""
+        for sink in self.sinks:
+            try:
+                sink.record(model, usage, cost_usd)
+            except Exception as error:
+                self._failed(sink, error)

@@ -1,0 +1,107 @@
+"""Time for tests: a clock that moves when told, and an event loop that never waits.
+
+``run`` drives a coroutine on a loop whose clock jumps to the next timer, so an hour of backoff takes no time
+and two runs are the same.  When every task waits for something that nothing can bring, it raises instead of
+hanging.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from typing import TYPE_CHECKING
+
+from techrevati.runtime._core import arguments
+from techrevati.runtime._core.errors import TechrevatiError
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
+
+class FakeClock:
+    """A clock that stands still until it is moved; call it to read it.
+
+    Pass it as ``clock=``, and :meth:`sleep` or :meth:`asleep` as the matching ``sleep=``.
+
+    >>> clock = FakeClock()
+    >>> clock.advance(1.5)
+    >>> clock()
+    1.5
+    """
+
+    __slots__ = ("now",)
+
+    def __init__(self, now: float = 0.0) -> None:
+        self.now: float = now
+
+    def __call__(self) -> float:
+        """Seconds since its own beginning."""
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Let *seconds* (>= 0) pass."""
+        self.now += arguments.number("seconds", seconds)
+
+    def sleep(self, seconds: float) -> None:
+        """Pass *seconds* instead of waiting for them."""
+        self.advance(seconds)
+
+    async def asleep(self, seconds: float) -> None:
+        """:meth:`sleep` for tasks; lets other tasks run."""
+        self.advance(seconds)
+        await asyncio.sleep(0)
+
+
+class EverythingWaitsError(TechrevatiError, RuntimeError):
+    """Every task waits and no timer is set: in real life this would hang for ever."""
+
+    def __str__(self) -> str:
+        return "every task waits for ever: nothing is scheduled that could wake one"
+
+
+class _JumpingSelector(selectors.DefaultSelector):
+    """Never waits: tells the loop's clock to jump instead."""
+
+    loop: VirtualEventLoop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready: list[tuple[selectors.SelectorKey, int]] = super().select(0)
+        if not ready:
+            if timeout is None:
+                raise EverythingWaitsError
+            self.loop.jump(timeout)
+        return ready
+
+
+class VirtualEventLoop(asyncio.SelectorEventLoop):
+    """An event loop in virtual time: timers fire in order, at once.
+
+    For tasks alone: sockets and other threads live in real time, and the loop does not wait for them.
+    """
+
+    def __init__(self) -> None:
+        self._now = 0.0
+        selector = _JumpingSelector()
+        selector.loop = self
+        super().__init__(selector)
+
+    def time(self) -> float:
+        """Virtual seconds since the loop was made."""
+        return self._now
+
+    def jump(self, seconds: float) -> None:
+        """Move the clock on."""
+        self._now += max(0.0, seconds)
+
+
+def run(main: Coroutine[object, object, T]) -> T:
+    """The result of *main*, run in virtual time on a loop of its own.
+
+    Raises:
+        EverythingWaitsError: Every task waits for ever.
+    """
+    with asyncio.Runner(loop_factory=VirtualEventLoop) as runner:
+        return runner.run(main)
