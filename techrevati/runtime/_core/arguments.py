@@ -47,3 +47,17 @@ def function(name: str, value: Callable[..., object]) -> Callable[..., object]:
     if not callable(value):
         raise TypeError(f"{name} must be callable, got {value!r}")
     return value
+
+
+def positive(name: str, value: float) -> float:
+    """A finite real number above 0."""
+    if not number(name, value):
+        raise ValueError(f"{name} must be a number > 0, got {value!r}")
+    return float(value)
+
+
+def share(name: str, value: float) -> float:
+    """A share of a whole, above 0 and at most 1."""
+    if not 0 < number(name, value) <= 1:
+        raise ValueError(f"{name} must be a number > 0 and <= 1, got {value!r}")
+    return float(value)

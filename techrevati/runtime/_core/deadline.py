@@ -1,0 +1,35 @@
+"""How long the running piece of work may still take, for everything inside it that waits.
+
+The innermost deadline travels in a context variable, so tasks and timed calls see it without being told.  Whoever
+waits asks ``shortened`` first.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Remaining(Protocol):
+        """Something that knows how many seconds are left."""
+
+        def remaining(self) -> float:
+            """Seconds left, >= 0."""
+            ...
+
+
+current: ContextVar[Remaining | None] = ContextVar("techrevati_deadline", default=None)
+
+
+def remaining_s() -> float | None:
+    """Seconds left of the running deadline, >= 0; None without one."""
+    deadline = current.get()
+    return None if deadline is None else deadline.remaining()
+
+
+def shortened(seconds: float) -> float:
+    """*seconds*, or what is left of the running deadline if that is less."""
+    left_s = remaining_s()
+    return seconds if left_s is None or left_s > seconds else left_s

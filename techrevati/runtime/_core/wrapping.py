@@ -1,0 +1,113 @@
+"""Put something around a function of any colour without changing what it looks like.
+
+``colour`` says what calling a function gives: a value, an awaitable, a generator or an async generator.
+``wrapped`` runs each of them inside a context manager, a plain one also around an ``await`` or a stream.
+"""
+
+from __future__ import annotations
+
+from functools import partial, update_wrapper
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+    from typing import Any, Protocol, TypeVar
+
+    F = TypeVar("F", bound=Callable[..., object])
+
+    class Guard(Protocol):
+        """Goes around one call and may look at what it returned."""
+
+        def __enter__(self) -> Guard: ...
+
+        def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None: ...
+
+        def returned(self, value: object) -> None: ...
+
+
+PLAIN, COROUTINE, GENERATOR, ASYNC_GENERATOR = "def", "async def", "generator", "async generator"
+_FLAGS = ((0x200, ASYNC_GENERATOR), (0x80, COROUTINE), (0x20, GENERATOR))  # inspect.CO_*
+
+
+def colour(fn: Callable[..., object]) -> str:
+    """What calling *fn* gives, looking through partials, methods and callable objects.
+
+    Raises:
+        TypeError: A wrapper could not be right: *fn* is a class, a ``staticmethod`` or ``classmethod``
+            object (decorate the function below it), or cannot be called.
+    """
+    inner: object = fn
+    while isinstance(inner, partial):
+        inner = inner.func
+    if isinstance(inner, (staticmethod, classmethod)):
+        raise TypeError(f"put the decorator below @{type(inner).__name__}, next to the function: {fn!r}")
+    if isinstance(inner, type) or not callable(inner):
+        raise TypeError(f"only functions can be decorated, got {fn!r}")
+    if not hasattr(inner, "__code__"):
+        inner = getattr(inner, "__func__", None) or getattr(type(inner), "__call__", inner)
+    flags = getattr(getattr(inner, "__code__", None), "co_flags", 0)
+    return next((name for flag, name in _FLAGS if flags & flag), PLAIN)
+
+
+def wrapped(fn: F, guard: Callable[[], Guard]) -> F:
+    """*fn* inside a new ``guard()`` for each call, or for each stream from its first item to its end."""
+    return update_wrapper(_AROUND[colour(fn)](fn, guard), fn)  # type: ignore[return-value]
+
+
+def _plain(fn: Callable[..., Any], guard: Callable[[], Guard]) -> Callable[..., Any]:
+    def call(*args: object, **kwargs: object) -> object:
+        with guard() as around:
+            value = fn(*args, **kwargs)
+            around.returned(value)
+        return value
+
+    return call
+
+
+def _coroutine(fn: Callable[..., Awaitable[Any]], guard: Callable[[], Guard]) -> Callable[..., Any]:
+    async def call(*args: object, **kwargs: object) -> object:
+        with guard() as around:
+            value = await fn(*args, **kwargs)
+            around.returned(value)
+        return value
+
+    return call
+
+
+def _generator(fn: Callable[..., Generator[Any, Any, Any]], guard: Callable[[], Guard]) -> Callable[..., Any]:
+    def call(*args: object, **kwargs: object) -> Generator[Any, Any, Any]:
+        with guard():
+            return (yield from fn(*args, **kwargs))
+
+    return call
+
+
+def _async_generator(
+    fn: Callable[..., AsyncGenerator[Any, Any]], guard: Callable[[], Guard]
+) -> Callable[..., Any]:
+    async def call(*args: object, **kwargs: object) -> AsyncGenerator[Any, Any]:
+        with guard():
+            stream = fn(*args, **kwargs)
+            step: Awaitable[Any] = stream.__anext__()
+            while True:
+                try:
+                    item = await step
+                except StopAsyncIteration:
+                    return
+                try:
+                    step = stream.asend((yield item))
+                except GeneratorExit:
+                    await stream.aclose()
+                    raise
+                except BaseException as error:
+                    step = stream.athrow(error)
+
+    return call
+
+
+_AROUND: dict[str, Callable[[Callable[..., Any], Callable[[], Guard]], Callable[..., Any]]] = {
+    PLAIN: _plain,
+    COROUTINE: _coroutine,
+    GENERATOR: _generator,
+    ASYNC_GENERATOR: _async_generator,
+}

@@ -1,0 +1,146 @@
+"""The breaker for tasks: the same object behind, and an ``await`` where the caller's code runs."""
+
+from __future__ import annotations
+
+import time
+
+from techrevati.runtime.circuit_breaker.breaker import CircuitBreaker
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import ParamSpec, Self, TypeVar, Unpack
+
+    from techrevati.runtime.circuit_breaker.breaker import CircuitGuard
+    from techrevati.runtime.circuit_breaker.options import BreakerOptions
+    from techrevati.runtime.circuit_breaker.snapshot import BreakerSnapshot
+    from techrevati.runtime.circuit_breaker.vocabulary import CircuitState
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
+    F = TypeVar("F", bound=Callable[..., object])
+
+
+class AsyncCircuitBreaker:
+    """:class:`CircuitBreaker` for coroutines: same arguments, same decisions, every method awaitable.
+
+    It belongs to no event loop; tasks of several loops and threads may share it.  Cancelling a call gives
+    its probe permit back.  As a decorator it takes ``async def`` and async generator functions; around a
+    block it is ``async with breaker:``.
+    """
+
+    __slots__ = ("__weakref__", "_breaker")
+
+    def __init__(
+        self,
+        name: str,
+        failure_threshold: int = 5,
+        recovery_timeout_seconds: float = 60.0,
+        half_open_max_probes: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+        **options: Unpack[BreakerOptions],
+    ) -> None:
+        self._breaker = CircuitBreaker(
+            name, failure_threshold, recovery_timeout_seconds, half_open_max_probes, clock, **options
+        )
+
+    @property
+    def name(self) -> str:
+        """The name it was given; it stands in every refusal."""
+        return self._breaker.name
+
+    def __repr__(self) -> str:
+        return f"Async{self._breaker!r}"
+
+    async def call(
+        self, coro_factory: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Await ``coro_factory(*args, **kwargs)`` and learn from how it ends; see
+        :meth:`CircuitBreaker.call`."""
+        breaker = self._breaker
+        gate = breaker._quiet
+        if gate is None:
+            return await self._call_watched(coro_factory, *args, **kwargs)
+        try:
+            result = await coro_factory(*args, **kwargs)
+        except Exception as error:
+            breaker._failed((gate.epoch, 0, 0.0), error)
+            raise
+        if breaker._quiet is not gate:
+            breaker._settle((gate.epoch, 0, 0.0), True)
+        return result
+
+    async def _call_watched(
+        self, coro_factory: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        breaker = self._breaker
+        ticket = breaker._begin()
+        try:
+            result = await coro_factory(*args, **kwargs)
+        except Exception as error:
+            breaker._failed(ticket, error)
+            raise
+        except BaseException:  # cancelled: nobody learnt anything about the callee
+            breaker._give_back(ticket)
+            raise
+        breaker._returned(ticket, result)
+        return result
+
+    def __call__(self, fn: F) -> F:
+        """Decorate *fn*: each call, or each stream, is one call of this breaker.
+
+        Raises:
+            TypeError: *fn* is not an ``async def`` or async generator function.
+        """
+        from techrevati.runtime._core.wrapping import ASYNC_GENERATOR, COROUTINE, colour
+
+        if colour(fn) not in (COROUTINE, ASYNC_GENERATOR):
+            raise TypeError(f"an AsyncCircuitBreaker decorates async functions; use as_sync() for {fn!r}")
+        return self._breaker(fn)
+
+    def guard(self) -> CircuitGuard:
+        """A context manager for one call, for a plain ``with`` around an ``await``."""
+        return self._breaker.guard()
+
+    async def __aenter__(self) -> Self:
+        self._breaker.__enter__()
+        return self
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._breaker.__exit__(kind, error, trace)
+
+    async def record_success(self) -> None:
+        """Count a success that the caller saw; while open it changes nothing."""
+        self._breaker.record_success()
+
+    async def record_failure(self) -> None:
+        """Count a failure that the caller saw; while open it changes nothing."""
+        self._breaker.record_failure()
+
+    async def state(self) -> CircuitState:
+        """The state now; HALF_OPEN once the recovery time is over."""
+        return self._breaker.state()
+
+    async def is_open(self) -> bool:
+        """True while every call is refused; False while half-open."""
+        return self._breaker.is_open()
+
+    async def reset(self) -> None:
+        """Close it, end any forcing and forget everything; calls that still run no longer count."""
+        self._breaker.reset()
+
+    async def force_open(self) -> None:
+        """Refuse every call until :meth:`reset`."""
+        self._breaker.force_open()
+
+    async def disable(self) -> None:
+        """Let every call through and count nothing until :meth:`reset`."""
+        self._breaker.disable()
+
+    async def snapshot(self) -> BreakerSnapshot:
+        """Everything it knows now, frozen."""
+        return self._breaker.snapshot()
+
+    def as_sync(self) -> CircuitBreaker:
+        """The same breaker for threads: one state, two ways to call."""
+        return self._breaker

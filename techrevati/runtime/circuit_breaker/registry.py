@@ -1,0 +1,81 @@
+"""One breaker for each thing that can fail on its own: provider, model and credential."""
+
+from __future__ import annotations
+
+from _thread import allocate_lock
+
+from techrevati.runtime._core import arguments
+from techrevati.runtime.circuit_breaker.breaker import CircuitBreaker
+from techrevati.runtime.circuit_breaker.vocabulary import CircuitState
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DEFAULT_CAPACITY = 1_000
+
+
+class BreakerRegistry:
+    """Breakers by key, made when first asked for.  Thread-safe and bounded.
+
+    A full registry forgets the breaker that was asked for longest ago among those that are closed; only when
+    none is closed, the one asked for longest ago.
+
+    Args:
+        make: Makes the breaker of a key; one that counts ``failures.provider_failures`` when None.
+        capacity: Breakers kept, >= 1.
+    """
+
+    __slots__ = ("_breakers", "_lock", "_make", "capacity")
+
+    def __init__(
+        self, make: Callable[[str], CircuitBreaker] | None = None, *, capacity: int = DEFAULT_CAPACITY
+    ) -> None:
+        self.capacity: int = arguments.count("capacity", capacity, minimum=1)
+        if make is not None:
+            arguments.function("make", make)
+        self._make = make or _provider_breaker
+        self._breakers: dict[str, CircuitBreaker] = {}  # asked for longest ago comes first
+        self._lock = allocate_lock()
+
+    def get(self, provider: str, model: str = "", credential_id: str = "") -> CircuitBreaker:
+        """The breaker of one provider, model and credential.
+
+        Args:
+            provider, model: Whose what; the model may be empty for calls that name none.
+            credential_id: Tells credentials apart; a name of yours, never the key itself.
+
+        Raises:
+            ValueError: *credential_id* looks like a key: it would stand in every refusal.
+        """
+        arguments.text("provider", provider)
+        if credential_id:
+            from techrevati.runtime._core.scrub import scrubbed
+
+            if scrubbed(credential_id) != credential_id:
+                raise ValueError("credential_id must be a name for the credential, got something like a key")
+        key = "/".join(part for part in (provider, model, credential_id) if part)
+        with self._lock:
+            breaker = self._breakers.pop(key, None)
+            if breaker is None:
+                breaker = self._make(key)
+                self._make_room_locked()
+            self._breakers[key] = breaker
+        return breaker
+
+    def all(self) -> dict[str, CircuitBreaker]:
+        """A copy of what is kept, by key, asked for longest ago first."""
+        with self._lock:
+            return dict(self._breakers)
+
+    def _make_room_locked(self) -> None:
+        if len(self._breakers) < self.capacity:
+            return
+        closed = (key for key, kept in self._breakers.items() if kept.state() is CircuitState.CLOSED)
+        self._breakers.pop(next(closed, next(iter(self._breakers))))
+
+
+def _provider_breaker(key: str) -> CircuitBreaker:
+    from techrevati.runtime.failures import provider_failures
+
+    return CircuitBreaker(key, counts_as_failure=provider_failures)
