@@ -263,15 +263,20 @@ class CircuitBreaker:
         if gate is None:
             probe_at_s = self._gate.probe_at_s
             if probe_at_s is not None and (now_s := self._clock()) < probe_at_s:
-                raise _refusal(CircuitOpenError, self._name, _seconds_until(probe_at_s, now_s))
+                wait_s = probe_at_s - now_s  # _seconds_until, without the cost of a call
+                if now_s + wait_s < probe_at_s:
+                    wait_s = _seconds_until(probe_at_s, now_s)
+                raise _refusal(CircuitOpenError, self._name, wait_s)
             return self._call_watched(fn, *args, **kwargs)
         try:
-            result = fn(*args, **kwargs) if args or kwargs else fn()  # type: ignore[call-arg]  # pyright: ignore
+            # Unpacking nothing would cost as much as all the rest here.
+            result = fn(*args, **kwargs) if kwargs or args else fn()  # type: ignore[call-arg]  # pyright: ignore
         except Exception:
             self._settle(gate.epoch, False)
             raise
-        if self._quiet is not gate:
-            self._settle(gate.epoch, True)
+        if gate is self._quiet:
+            return result
+        self._settle(gate.epoch, True)
         return result
 
     def _call_watched(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -308,9 +313,8 @@ class CircuitBreaker:
         now_s = self._clock()
         with self._lock:
             before = self._gate
-            self._gate = self._quiet = Gate(before.epoch + 1)
-        if before.probe_at_s is not None:
-            self._tell(state_at(before, now_s), CircuitState.CLOSED)
+            self._gate = self._quiet = after = Gate(before.epoch + 1)
+        self._tell_change(before, after, now_s)
 
     def as_async(self) -> AsyncCircuitBreaker:
         """The same breaker for tasks: one state, two ways to call."""
@@ -331,7 +335,11 @@ class CircuitBreaker:
         if wait_s is not None:
             raise _refusal(CircuitOpenError, self._name, wait_s)
         if after.last_probe == 1 and before.last_probe == 0:
-            self._tell(CircuitState.OPEN, CircuitState.HALF_OPEN)
+            try:
+                self._tell(CircuitState.OPEN, CircuitState.HALF_OPEN)
+            except BaseException:
+                self._give_back(after.epoch, after.last_probe)
+                raise
         return after.epoch, after.last_probe
 
     def _settle(self, epoch: int | None, ok: bool) -> None:
@@ -343,12 +351,19 @@ class CircuitBreaker:
             self._gate = after
             self._quiet = after if after.probe_at_s is None and not after.failures else None
         if after.epoch != before.epoch:
-            closed = after.probe_at_s is None
-            self._tell(state_at(before, now_s), CircuitState.CLOSED if closed else CircuitState.OPEN)
+            self._tell_change(before, after, now_s)
 
     def _give_back(self, epoch: int, number: int) -> None:
         with self._lock:
             self._gate = given_back(self._gate, epoch, number)
+
+    def _tell_change(self, before: Gate, after: Gate, now_s: float) -> None:
+        was = state_at(before, now_s)
+        if was is CircuitState.HALF_OPEN and not before.last_probe:
+            self._tell(CircuitState.OPEN, was)  # no probe has told it yet
+        now = CircuitState.CLOSED if after.probe_at_s is None else CircuitState.OPEN
+        if was is not now:
+            self._tell(was, now)
 
     def _tell(self, before: CircuitState, after: CircuitState) -> None:
         if self._listener is None:
@@ -405,12 +420,14 @@ class AsyncCircuitBreaker:
         if gate is None:
             return await self._call_watched(coro_factory, *args, **kwargs)
         try:
-            result = await coro_factory(*args, **kwargs)
+            made = coro_factory(*args, **kwargs) if kwargs or args else coro_factory()  # type: ignore[call-arg]  # pyright: ignore  # noqa: E501
+            result = await made
         except Exception:
             breaker._settle(gate.epoch, False)
             raise
-        if breaker._quiet is not gate:
-            breaker._settle(gate.epoch, True)
+        if gate is breaker._quiet:
+            return result
+        breaker._settle(gate.epoch, True)
         return result
 
     async def _call_watched(

@@ -88,39 +88,45 @@ class Timeout:
         if not self.seconds:
             raise TurnTimeoutError(self.seconds)
         lock, done = threading.Lock(), threading.Event()
-        outcome: list[tuple[bool, object]] = []
+        outcome: list[LateOutcome] = []
         abandoned = False
 
         def work() -> None:
             try:
-                returned: tuple[bool, object] = True, context.run(fn)
+                ended = LateOutcome(context.run(fn), None)
             except BaseException as error:
-                returned = False, error
-            with lock:
-                if not abandoned:
-                    outcome.append(returned)
-                    done.set()
-                    return
-            ok, value = returned
-            self._tell(value if ok else None, None if ok else value)
+                ended = LateOutcome(None, error)
+            try:
+                with lock:
+                    if not abandoned:
+                        outcome.append(ended)
+                        done.set()
+                        return
+                self._tell(ended)
+            finally:
+                del ended  # an error's traceback holds this frame: no cycle
 
         context = contextvars.copy_context()
-        threading.Thread(target=work, name="techrevati-timed-call", daemon=True).start()
         try:
+            threading.Thread(target=work, name="techrevati-timed-call", daemon=True).start()
             done.wait(min(self.seconds, threading.TIMEOUT_MAX))
-        finally:
-            with lock:  # in time or not: from here on, the outcome is here or late, never both
-                abandoned = not outcome
-        if not outcome:
+        except BaseException:  # Ctrl-C: the caller is gone, and whatever the call brings is late
+            with lock:
+                abandoned = True
+            if outcome:
+                self._tell(outcome.pop())
+            raise
+        with lock:  # from here on the outcome is here or late, never both
+            abandoned = not outcome
+        if abandoned:
             raise TurnTimeoutError(self.seconds)
-        ok, value = outcome[0]
-        if isinstance(value, BaseException) and not ok:
-            try:
-                raise value
-            finally:
-                outcome.clear()  # the error's traceback holds this frame: break the cycle
-                del value
-        return cast("T", value)
+        ended = outcome.pop()
+        if ended.error is None:
+            return cast("T", ended.result)
+        try:
+            raise ended.error
+        finally:
+            del ended  # the error's traceback holds this frame: no cycle
 
     async def acall(self, fn: Callable[[], Awaitable[T]]) -> T:
         """The result of ``await fn()``; see :meth:`call`.  Cancelling this cancels the call."""
@@ -148,16 +154,15 @@ class Timeout:
         await asyncio.wait({task}, timeout=CANCELLATION_GRACE_SECONDS)
 
     def _report(self, task: Task[T]) -> None:
-        if task.cancelled():
-            return
-        error = task.exception()
-        self._tell(None if error else task.result(), error)
+        if not task.cancelled():
+            error = task.exception()
+            self._tell(LateOutcome(task.result() if error is None else None, error))
 
-    def _tell(self, result: object, error: object) -> None:
+    def _tell(self, late: LateOutcome) -> None:
         if self._on_late is None:
             return
         try:
-            self._on_late(LateOutcome(result, error if isinstance(error, BaseException) else None))
+            self._on_late(late)
         except Exception as trouble:
             logger("deadlines").warning("on_late raised %r", trouble)
 

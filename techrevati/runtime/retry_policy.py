@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from threading import Lock
@@ -188,7 +188,7 @@ class RecoveryContext:
     def register_handler(self, step: RecoveryStep, handler: Handler) -> None:
         """Let *handler* take *step* from now on."""
         arguments.function("handler", handler)
-        self._handlers[RecoveryStep(step)] = handler
+        self._handlers[arguments.member("step", step, RecoveryStep)] = handler
 
     def attempt_count(self, scenario: FailureScenario) -> int:
         """Recoveries attempted from *scenario*; those refused because it was exhausted do not count."""
@@ -311,8 +311,13 @@ def attempt_recovery(
             (sleeper or time.sleep)(act.seconds)
             continue
         try:
-            if act.handler(act.scenario) is False:
+            answer = act.handler(act.scenario)
+            if answer is False:
                 failure = "its handler returned False"
+            elif isinstance(answer, Awaitable):
+                failure = "its handler is async: use aattempt_recovery"
+                if isinstance(answer, Coroutine):
+                    answer.close()
         except Exception as error:
             failure = error_text(error)
             logger("retry_policy").warning("a recovery handler failed: %s", failure)
@@ -356,7 +361,7 @@ async def aattempt_recovery(
 # --- how long to wait, whom to ask, how much to send -------------------------------------------------------
 
 Jitter: TypeAlias = Literal["none", "full", "equal", "decorrelated"]
-_LARGEST_EXPONENT = 1_000
+_LARGEST = 1e300  # seconds, where the exponential leaves the floats and there is no cap
 
 
 def backoff_delay(
@@ -386,7 +391,8 @@ def backoff_delay(
     Source: Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog.
     """
     arguments.count("attempt", attempt)
-    base = arguments.number("base", base)
+    if not (base := arguments.number("base", base)):
+        raise ValueError("base must be a number > 0, got 0")
     cap = arguments.number("cap", cap, infinite=True)
     prev_delay = arguments.number("prev_delay", prev_delay)
     mode = {True: "full", False: "none"}[jitter] if isinstance(jitter, bool) else jitter
@@ -400,9 +406,9 @@ def backoff_delay(
         longest = max(base, 3 * (prev_delay or base))
         return min(cap, base + (longest - base) * rng())
     try:
-        delay = min(cap, base ** min(attempt, _LARGEST_EXPONENT))
+        delay = min(cap, base**attempt)
     except OverflowError:
-        delay = cap
+        delay = min(cap, _LARGEST)
     if mode == "full":
         return delay * rng()
     if mode == "equal":

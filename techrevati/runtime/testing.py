@@ -8,6 +8,7 @@ hanging.
 from __future__ import annotations
 
 import asyncio
+import math
 import selectors
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,12 @@ from techrevati.runtime._core import arguments
 from techrevati.runtime._core.errors import TechrevatiError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-    from typing import TypeVar
+    from collections.abc import Callable, Coroutine
+    from contextvars import Context
+    from typing import TypeVar, TypeVarTuple
 
     T = TypeVar("T")
+    Ts = TypeVarTuple("Ts")
 
 
 class FakeClock:
@@ -35,7 +38,7 @@ class FakeClock:
     __slots__ = ("now",)
 
     def __init__(self, now: float = 0.0) -> None:
-        self.now: float = now
+        self.now: float = arguments.number("now", now, minimum=float("-inf"))
 
     def __call__(self) -> float:
         """Seconds since its own beginning."""
@@ -95,6 +98,20 @@ class VirtualEventLoop(asyncio.SelectorEventLoop):
     def jump(self, seconds: float) -> None:
         """Move the clock on."""
         self._now += max(0.0, seconds)
+        # A timer is due within the clock's resolution; far from zero, floats are coarser than that.
+        self._clock_resolution = max(1e-9, math.ulp(self._now))
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """A timer; one for the end of time is never set, so that waiting for it is noticed."""
+        if when == float("inf"):
+            return asyncio.TimerHandle(when, callback, args, self, context)
+        return super().call_at(when, callback, *args, context=context)
 
 
 def run(main: Coroutine[object, object, T]) -> T:
