@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         AgentWorker as AgentWorker,
         AgentWorkerEvent as AgentWorkerEvent,
         InvalidTransitionError as InvalidTransitionError,
+        UnknownWorkerError as UnknownWorkerError,
     )
     from techrevati.runtime.circuit_breaker import (
         AsyncCircuitBreaker as AsyncCircuitBreaker,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from techrevati.runtime.orchestrator import (
         AgentSession as AgentSession,
         AsyncOrchestrationSession as AsyncOrchestrationSession,
+        InputStateError as InputStateError,
         MaxIterationsExceededError as MaxIterationsExceededError,
         OrchestrationSession as OrchestrationSession,
         Orchestrator as Orchestrator,
@@ -172,6 +174,7 @@ __all__ = [
     "GuardrailViolatedError",
     "Handoff",
     "has_pricing",
+    "InputStateError",
     "InvalidTransitionError",
     "JsonlEventSink",
     "JsonlUsageSink",
@@ -216,6 +219,7 @@ __all__ = [
     "TechrevatiError",
     "Timeout",
     "TurnTimeoutError",
+    "UnknownWorkerError",
     "UsageNotFoundError",
     "UsageSink",
     "UsageSnapshot",

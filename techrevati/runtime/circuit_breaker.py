@@ -192,7 +192,8 @@ class CircuitBreaker:
             (the half-open maximum wait); its outcome still counts if nothing was decided meanwhile.
             None means the recovery time, at least 60 s.
         on_state_change: Called as ``(name, before, after)`` outside the lock by the thread that caused
-            the change; half-open is told when the first probe starts.  What it raises is logged.
+            the change; half-open is told when the first probe starts.  What it raises is logged.  Two
+            threads may tell their changes in the other order.
 
     Raises:
         ValueError, TypeError: An argument is out of range; the text names it.
@@ -420,7 +421,7 @@ class AsyncCircuitBreaker:
         if gate is None:
             return await self._call_watched(coro_factory, *args, **kwargs)
         try:
-            made = coro_factory(*args, **kwargs) if kwargs or args else coro_factory()  # type: ignore[call-arg]  # pyright: ignore  # noqa: E501
+            made = coro_factory(*args, **kwargs) if kwargs or args else coro_factory()  # type: ignore[call-arg]  # pyright: ignore
             result = await made
         except Exception:
             breaker._settle(gate.epoch, False)

@@ -52,6 +52,21 @@ class EscalationPolicy(str, Enum):
     ABORT = "abort"
 
 
+class Steps(tuple[RecoveryStep, ...]):
+    """Steps in order: a tuple that also equals a list of the same steps, since 0.1 gave lists."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return tuple(self) == tuple(other) if isinstance(other, (tuple, list)) else NotImplemented
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+
 @dataclass(frozen=True, slots=True)
 class RecoveryRecipe:
     """What to do about one scenario.
@@ -69,8 +84,11 @@ class RecoveryRecipe:
     escalation_policy: EscalationPolicy
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "steps", tuple(self.steps))
+        arguments.member("scenario", self.scenario, FailureScenario)
+        steps = Steps(arguments.member("steps", step, RecoveryStep) for step in self.steps)
+        object.__setattr__(self, "steps", steps)
         arguments.count("max_attempts", self.max_attempts, minimum=1)
+        arguments.member("escalation_policy", self.escalation_policy, EscalationPolicy)
 
 
 def _recipes() -> dict[FailureScenario, RecoveryRecipe]:
@@ -121,6 +139,10 @@ class RecoveryResult:
     recovered_steps: Sequence[RecoveryStep] = ()
     remaining_steps: Sequence[RecoveryStep] = ()
     reason: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "recovered_steps", Steps(self.recovered_steps))
+        object.__setattr__(self, "remaining_steps", Steps(self.remaining_steps))
 
     def to_dict(self) -> dict[str, object]:
         """Every field as a plain value."""
@@ -422,9 +444,9 @@ def next_provider(providers: Iterable[str], current: str | None) -> str | None:
 
 
 def smaller_context_budget(current_tokens: int, reduction: float = 0.75) -> int:
-    """*current_tokens* times *reduction* (between 0 and 1), rounded down, at least 1: the context to retry
-    with after an overflow."""
+    """*current_tokens* times *reduction* (between 0 and 1), rounded down, but at least 1 of what was
+    not 0: the context to retry with after an overflow."""
     arguments.count("current_tokens", current_tokens)
     if not 0 < arguments.number("reduction", reduction) <= 1:
         raise ValueError(f"reduction must be a number > 0 and <= 1, got {reduction!r}")
-    return max(1, int(current_tokens * reduction))
+    return max(min(1, current_tokens), int(current_tokens * reduction))

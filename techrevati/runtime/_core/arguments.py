@@ -33,7 +33,7 @@ def number(name: str, value: float | Decimal, *, minimum: float = 0.0, infinite:
         raise TypeError(f"{name} must be {bound}, got {value!r}")
     try:
         real = float(value)
-    except OverflowError:  # an integer beyond every float
+    except (OverflowError, ValueError):  # an integer beyond every float, a signalling NaN
         raise ValueError(f"{name} must be {bound} that a float can hold, got {value!r}") from None
     if real != real or real < minimum or (real == float("inf") and not infinite):
         raise ValueError(f"{name} must be {bound}, got {value!r}")

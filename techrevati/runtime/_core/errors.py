@@ -93,7 +93,7 @@ class BudgetExceededError(TechrevatiError):
                 pickle.dumps(facts[name])
             except Exception:
                 facts[name] = None
-                facts["result_dropped"] = True
+                facts["result_dropped"] = facts["result_dropped"] or name == "result"
         return _rebuilt, (type(self), self.args, facts)
 
     def __copy__(self) -> Self:

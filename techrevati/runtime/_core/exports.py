@@ -5,7 +5,9 @@ from __future__ import annotations
 _NAMES = {
     "_core.errors": "TechrevatiError",
     "agent_events": "AgentEvent AgentEventName AgentEventStatus AgentFailureClass",
-    "agent_lifecycle": "AgentRegistry AgentStatus AgentWorker AgentWorkerEvent InvalidTransitionError",
+    "agent_lifecycle": (
+        "AgentRegistry AgentStatus AgentWorker AgentWorkerEvent InvalidTransitionError UnknownWorkerError"
+    ),
     "circuit_breaker": "AsyncCircuitBreaker CircuitBreaker CircuitOpenError CircuitState",
     "deadlines": "LateOutcome Timeout TurnTimeoutError",
     "failures": (
@@ -15,8 +17,8 @@ _NAMES = {
     "guardrails": "AllowAllGuardrail Guardrail GuardrailOutcome GuardrailStage GuardrailViolatedError",
     "handoffs": "Handoff",
     "orchestrator": (
-        "AgentSession AsyncOrchestrationSession MaxIterationsExceededError OrchestrationSession "
-        "Orchestrator PermissionDeniedError SessionEndedError current_session"
+        "AgentSession AsyncOrchestrationSession InputStateError MaxIterationsExceededError "
+        "OrchestrationSession Orchestrator PermissionDeniedError SessionEndedError current_session"
     ),
     "permissions": (
         "PermissionEnforcer PermissionMode PermissionOutcome PermissionPolicy RolePermissionConfig"
