@@ -95,11 +95,13 @@ class Gate:
         probes: tuple[tuple[int, float], ...] = (),
         last_probe: int = 0,
     ) -> None:
-        self.epoch = epoch  # moves on whenever older calls stop counting
-        self.failures = failures  # in a row, while closed
-        self.probe_at_s = probe_at_s  # None: closed
-        self.probes = probes  # (number, end of its lease) of each probe that holds a permit
-        self.last_probe = last_probe  # probes are numbered from 1 within an epoch
+        self.epoch: int = epoch  # moves on whenever older calls stop counting
+        self.failures: int = failures  # in a row, while closed
+        self.probe_at_s: float | None = probe_at_s  # None: closed
+        self.probes: tuple[tuple[int, float], ...] = (
+            probes  # (number, end of its lease) of each probe that holds a permit
+        )
+        self.last_probe: int = last_probe  # probes are numbered from 1 within an epoch
 
 
 class Rules:
@@ -108,10 +110,10 @@ class Rules:
     __slots__ = ("lease_s", "max_probes", "recovery_s", "threshold")
 
     def __init__(self, threshold: int, recovery_s: float, max_probes: int, lease_s: float) -> None:
-        self.threshold = threshold
-        self.recovery_s = recovery_s
-        self.max_probes = max_probes
-        self.lease_s = lease_s
+        self.threshold: int = threshold
+        self.recovery_s: float = recovery_s
+        self.max_probes: int = max_probes
+        self.lease_s: float = lease_s
 
 
 def state_at(gate: Gate, now_s: float) -> CircuitState:

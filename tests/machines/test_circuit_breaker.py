@@ -233,8 +233,10 @@ class BreakerMachine(RuleBasedStateMachine):
             self.breaker.record_failure()
         self.reference.news(good, self.clock.now)
 
-    @rule()
-    def reset(self) -> None:
+    @rule(dice=st.integers(0, 5))
+    def reset(self, dice: int) -> None:
+        if dice:
+            return  # a reset makes history start anew: rarely
         self.breaker.reset()
         self.reference.decide(None)
 
@@ -262,22 +264,19 @@ class BreakerMachine(RuleBasedStateMachine):
 
 TestBreakerMachine = BreakerMachine.TestCase
 TestBreakerMachine.settings = settings(
-    derandomize=True, deadline=None, max_examples=400, stateful_step_count=40
+    derandomize=True, deadline=None, max_examples=250, stateful_step_count=40
 )
 
 
 # --- the shells are the core --------------------------------------------------------------------------------
 
 Step = tuple[str, Any]
-STEPS: st.SearchStrategy[Step] = st.one_of(
-    st.tuples(st.just("begin"), st.sampled_from(["sync", "async"])),
-    st.tuples(st.just("begin"), st.sampled_from(["sync", "async"])),
-    st.tuples(st.sampled_from(sorted(ENDS)), st.integers(0, 9)),
-    st.tuples(st.sampled_from(sorted(ENDS)), st.integers(0, 9)),
-    st.tuples(st.just("wait"), st.floats(0, 10) | st.sampled_from([1e-9, 0.1, 4.0, 8.0])),
-    st.tuples(st.just("tell"), st.booleans()),
-    st.tuples(st.just("reset"), st.none()),
-)
+begins = st.tuples(st.just("begin"), st.sampled_from(["sync", "async"]))
+ends = st.tuples(st.sampled_from(["good", "bad", *sorted(ENDS)]), st.integers(0, 9))
+tells = st.tuples(st.just("tell"), st.booleans())
+waits = st.tuples(st.just("wait"), st.floats(0, 10) | st.sampled_from([1e-9, 0.1, 4.0, 8.0]))
+resets = st.tuples(st.just("reset"), st.integers(0, 5))
+STEPS: st.SearchStrategy[Step] = st.one_of(begins, ends, begins, ends, begins, ends, tells, waits, resets)
 
 
 @settings(derandomize=True, deadline=None, max_examples=600, suppress_health_check=[HealthCheck.too_slow])
@@ -314,8 +313,9 @@ def test_the_shells_equal_the_core(
                 (breaker.record_success if how else breaker.record_failure)()
                 gate = settled(gate, gate.epoch, how, now, rules)
             elif what == "reset":
-                breaker.reset()
-                gate = Gate(gate.epoch + 1)
+                if how == 0:  # rarely: it makes history start anew
+                    breaker.reset()
+                    gate = Gate(gate.epoch + 1)
             elif calls:
                 epoch, number, call = calls.pop(how % len(calls))
                 kind = ENDS[what]

@@ -69,7 +69,7 @@ class BudgetExceededError(TechrevatiError):
         super().__init__(budget_usd, current_cost_usd)
         self.budget_usd = budget_usd
         self.current_cost_usd = current_cost_usd
-        self.has_result = has_result or result is not None
+        self.has_result: bool = has_result or result is not None
         self.result = result
         self.usage = usage
         self.limit = limit
