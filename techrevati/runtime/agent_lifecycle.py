@@ -228,11 +228,14 @@ class AgentWorker:
 
         Raises:
             InvalidTransitionError: The move is not legal; nothing has changed.
+            ValueError: *new_status* is no status.
         """
+        if new_status.__class__ is not AgentStatus:
+            new_status = arguments.member("new_status", new_status, AgentStatus)
         self._lock.acquire()  # not ``with``: that costs twice as much, and this runs at every move
         try:
             if new_status not in self._legal:
-                raise InvalidTransitionError(self._status, AgentStatus(new_status))
+                raise InvalidTransitionError(self._status, new_status)
             self._moves = seq = self._moves + 1
             self._updated = when = now()
             move = AgentWorkerEvent(seq, "transition", new_status, detail, when)

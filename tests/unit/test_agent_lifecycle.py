@@ -273,3 +273,12 @@ def test_a_registry_under_eight_threads() -> None:
     assert not errors
     assert len(ids) == len(set(ids)) == 1_600
     assert len(registry) == 50
+
+
+def test_a_status_may_be_given_by_its_value() -> None:
+    """The wire value becomes the member; anything else names the argument and what is allowed."""
+    worker = AgentWorker("w", "writer", "draft")
+    worker.transition("initializing")  # type: ignore[arg-type]
+    assert worker.status is AgentStatus.INITIALIZING
+    with pytest.raises(ValueError, match=r"new_status must be one of idle, .*; got 'dancing'"):
+        worker.transition("dancing")  # type: ignore[arg-type]
