@@ -353,7 +353,8 @@ def own(name: str, *bases: type, **facts: object) -> Any:
         (own("PermissionDeniedError", PermissionError), K.PERMISSION, Origin.RUNTIME, False),
         (own("GuardrailViolatedError"), K.CONTENT_POLICY, Origin.RUNTIME, False),
         (own("InvalidTransitionError", ValueError), K.INVALID_REQUEST, Origin.CALLER, False),
-        (own("SomethingNewError", TimeoutError), K.INVALID_REQUEST, Origin.RUNTIME, False),
+        (own("SomethingNewError", ValueError), K.INVALID_REQUEST, Origin.RUNTIME, False),
+        (own("SomethingNewError", RuntimeError, status_code=503), K.OVERLOADED, Origin.PROVIDER, True),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
 )
