@@ -17,7 +17,7 @@ BEGIN, END = "<!-- table of kinds: begin -->", "<!-- table of kinds: end -->"
 def table() -> str:
     """One row for each kind of failure."""
     rows = [
-        "| kind | origin | the same call may succeed later | counts against a breaker | scenario | failure class |",
+        "| kind | origin | the same call may succeed later | counts against a breaker | scenario | class |",
         "|---|---|---|---|---|---|",
     ]
     for kind, (origin, retryable, scenario, failure_class, counts) in KINDS.items():

@@ -7,6 +7,8 @@ import http.client
 import json
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections import deque
@@ -441,3 +443,18 @@ def test_ids_repeat_with_their_seed() -> None:
 
     assert ids(1) == ids(1)
     assert not set(ids(1)) & set(ids(2))
+
+
+def test_clients_that_hang_up_while_it_stops_leave_no_socket() -> None:
+    """A connection that is just being accepted when the server stops is closed with it."""
+    script = """
+import gc, socket, warnings
+warnings.simplefilter("error")
+from techrevati.runtime.chaos import ChaosServer
+for _ in range(40):
+    with ChaosServer() as server:
+        socket.create_connection(("127.0.0.1", server.port)).close()
+gc.collect()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -51,6 +51,7 @@ class Connection(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self.gone: asyncio.Event = asyncio.Event()
+        self._unwanted = False
         self._idle: asyncio.TimerHandle | None = None
         self._continued = False
         self._ending = False
@@ -60,6 +61,9 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        if self._unwanted:
+            transport.abort()
+            return
         self._watch()
 
     def data_received(self, data: bytes) -> None:
@@ -93,6 +97,7 @@ class Connection(asyncio.Protocol):
     def close(self, *, at_once: bool = False) -> None:
         """Hang up: after what is written already has left, or at once."""
         if self._transport is None:
+            self._unwanted = True  # it is just being made; see connection_made
             return
         if at_once or self._task:
             self._transport.abort()

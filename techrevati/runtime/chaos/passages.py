@@ -24,7 +24,10 @@ _UNDERLINE = re.compile(r"^\s*(?:={3,}|-{3,})\s*$")
 _BULLET = re.compile(r"^\s*(?:[-*+•]|\d{1,3}[.)])\s+")
 _RULE = re.compile(r"^[\s\-=*_|:+#~`]*$")
 _LINK = re.compile(r"!?\[([^\]\n]{0,300})\]\((?:[^)\s]{0,500})(?:\s+\"[^\"]{0,300}\")?\)")
-_EMPHASIS = re.compile(r"(\*\*|__|(?<![\w*])\*(?=\S))(.{1,300}?)(?:\*\*|__|(?<=\S)\*(?![\w*]))")
+# Underscores are left alone where they are a part of a name, as in ``__init__.py`` and ``[__init__.py]``.
+_EMPHASIS = re.compile(
+    r"(\*\*|(?<![\w\[/])__(?=\S)|(?<![\w*])\*(?=\S))(.{1,300}?)(?:\*\*|(?<=\S)__(?![\w.\]/])|(?<=\S)\*(?![\w*]))"
+)
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 CITATION = re.compile(r"(?:^|\s+)\[([^\]\n]{1,120})\](?=[\s.,;]|$)")
 

@@ -270,6 +270,12 @@ class ChaosServer:
         server = await self._loop.create_server(self._connection, sock=listener, backlog=_BACKLOG)
         ready.set()
         await self._halt.wait()
+        # A socket that was just accepted must become a connection before the server closes: asyncio
+        # would drop it unclosed.
+        for each in server.sockets:
+            self._loop.remove_reader(each.fileno())
+        for _ in range(3):
+            await asyncio.sleep(0)
         server.close()
         await self._hang_up()
         await server.wait_closed()
@@ -287,11 +293,12 @@ class ChaosServer:
                 connection.close(at_once=at_once)
             gone = [asyncio.ensure_future(connection.gone.wait()) for connection in connections]
             if gone:
-                await asyncio.wait(gone, timeout=None if at_once else _FAREWELL_S)
+                await asyncio.wait(gone, timeout=_FAREWELL_S)
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.sleep(0)  # transports close their sockets in a callback of their own
 
     def _connection(self) -> asyncio.BaseProtocol:
         if len(self._connections) >= self._max_connections:

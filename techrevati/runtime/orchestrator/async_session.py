@@ -138,13 +138,13 @@ class AsyncOrchestrationSession(_Session):
         self._pause, self._answered = answer, False
         try:
             self.worker.transition(AgentStatus.WAITING_FOR_INPUT, prompt)
-            self._emit(Name.AGENT_BLOCKED, Status.BLOCKED, None, scrubbed(prompt))
+            self.emit(Name.AGENT_BLOCKED, Status.BLOCKED, None, scrubbed(prompt))
             value = await answer
         finally:
             self._pause = None
             if self.worker.status is AgentStatus.WAITING_FOR_INPUT:
                 self.worker.transition(AgentStatus.RUNNING)
-        self._emit(Name.AGENT_READY, Status.READY)
+        self.emit(Name.AGENT_READY, Status.READY)
         return value
 
     def provide_input(self, value: str) -> None:

@@ -123,7 +123,13 @@ class _Session:
         self._state = "running"
         self._started_at = self._config.clock()
         current.set(session)
-        self._emit(Name.AGENT_STARTED, Status.RUNNING)
+        try:
+            self.emit(Name.AGENT_STARTED, Status.RUNNING)
+        except (
+            BaseException
+        ) as error:  # Ctrl-C inside the sink: the block is not entered, so nobody leaves it
+            self._leave(error)
+            raise
 
     def _own_worker(self) -> AgentWorker:
         handoff = self._handoff
@@ -175,7 +181,7 @@ class _Session:
         self._on_end()
         if error is None or error is not self._reported_error:
             name, event_status = _ENDS[status]
-            self._emit(name, event_status, failure_class, detail, data)
+            self.emit(name, event_status, failure_class, detail, data)
 
     def _on_end(self) -> None:
         """For the async session: nobody may wait for input any more."""
@@ -225,7 +231,7 @@ class _Session:
         with self._event_lock:
             return list(self._events)
 
-    def _emit(
+    def emit(
         self,
         name: Name,
         status: Status,
@@ -233,6 +239,10 @@ class _Session:
         detail: str | None = None,
         data: Mapping[str, object] | None = None,
     ) -> None:
+        """Tell an event of this run: it gets the next sequence number and goes to the event sink.
+
+        Everything a session does it tells by itself; this is for what only the program knows.
+        """
         with self._event_lock:  # so that sequence numbers and the order in the ring agree
             self._event_count += 1
             event = AgentEvent(
@@ -304,7 +314,7 @@ class _Session:
             self._budget_reported = True
             detail = str(self._over_budget())
             data = {"budget_usd": self._config.budget_usd}
-            self._emit(Name.AGENT_FAILED, Status.FAILED, AgentFailureClass.UNKNOWN, detail, data)
+            self.emit(Name.AGENT_FAILED, Status.FAILED, AgentFailureClass.UNKNOWN, detail, data)
         return True
 
     def _over_budget(
@@ -328,10 +338,10 @@ class _Session:
         def tell(late: LateOutcome) -> None:
             if late.error is not None:
                 why = classify(late.error).failure_class
-                self._emit(Name.AGENT_LATE_RESULT, Status.FAILED, why, error_text(late.error))
+                self.emit(Name.AGENT_LATE_RESULT, Status.FAILED, why, error_text(late.error))
                 return
             used = _usage_of(cast("T", late.result), estimate_usage) if usage is None else usage
-            self._emit(
+            self.emit(
                 Name.AGENT_LATE_RESULT,
                 Status.COMPLETED,
                 None,
@@ -346,7 +356,7 @@ class _Session:
         """Say which recovery a failed turn was met with."""
         self.worker.retry_count += 1
         escalated = result.outcome == "escalation_required"
-        self._emit(
+        self.emit(
             Name.RECOVERY_ESCALATED if escalated else Name.RECOVERY_ATTEMPTED,
             Status.BLOCKED if escalated else Status.RUNNING,
             failure.failure_class,
@@ -374,15 +384,15 @@ class _Session:
             self._blocked(tool, "permission", outcome.reason)
             raise PermissionDeniedError(outcome)
         self._check_before(tool)
-        self._emit(Name.AGENT_TOOL_CALLED, Status.RUNNING, None, None, {"tool": tool})
+        self.emit(Name.AGENT_TOOL_CALLED, Status.RUNNING, None, None, {"tool": tool})
         try:
             yield lambda value: self._check_after(tool, value)
         except BaseException as error:
             why = classify(error).failure_class if isinstance(error, GuardrailViolatedError) else None
             why = why or AgentFailureClass.TOOL_ERROR
-            self._emit(Name.AGENT_TOOL_COMPLETED, Status.FAILED, why, error_text(error), {"tool": tool})
+            self.emit(Name.AGENT_TOOL_COMPLETED, Status.FAILED, why, error_text(error), {"tool": tool})
             raise
-        self._emit(Name.AGENT_TOOL_COMPLETED, Status.COMPLETED, None, None, {"tool": tool})
+        self.emit(Name.AGENT_TOOL_COMPLETED, Status.COMPLETED, None, None, {"tool": tool})
 
     def _check_before(self, tool: str) -> None:
         guardrails = self._config.guardrails
@@ -391,10 +401,10 @@ class _Session:
         try:
             run_pre_checks(guardrails, role=self.role, tool=tool)
         except GuardrailViolatedError as refusal:
-            self._emit(Name.HOOK_PRE_TOOL, Status.RED, None, str(refusal), {"tool": tool})
+            self.emit(Name.HOOK_PRE_TOOL, Status.RED, None, str(refusal), {"tool": tool})
             self._blocked(tool, refusal.guardrail, refusal.outcome.reason)
             raise
-        self._emit(Name.HOOK_PRE_TOOL, Status.GREEN, None, None, {"tool": tool})
+        self.emit(Name.HOOK_PRE_TOOL, Status.GREEN, None, None, {"tool": tool})
 
     def _check_after(self, tool: str, value: object) -> None:
         guardrails = self._config.guardrails
@@ -403,12 +413,12 @@ class _Session:
         try:
             run_post_checks(guardrails, value, role=self.role, tool=tool)
         except GuardrailViolatedError as refusal:
-            self._emit(Name.HOOK_POST_TOOL, Status.RED, None, str(refusal), {"tool": tool})
+            self.emit(Name.HOOK_POST_TOOL, Status.RED, None, str(refusal), {"tool": tool})
             raise
-        self._emit(Name.HOOK_POST_TOOL, Status.GREEN, None, None, {"tool": tool})
+        self.emit(Name.HOOK_POST_TOOL, Status.GREEN, None, None, {"tool": tool})
 
     def _blocked(self, tool: str, by: str, reason: str | None) -> None:
-        self._emit(Name.AGENT_BLOCKED, Status.BLOCKED, None, reason, {"tool": tool, "by": by})
+        self.emit(Name.AGENT_BLOCKED, Status.BLOCKED, None, reason, {"tool": tool, "by": by})
 
     # --- policy, gate, handoff, books ----------------------------------------------------------------------
 
@@ -458,9 +468,9 @@ class _Session:
         seen = "nothing" if observed is None else observed.label
         detail = f"observed {seen}, required {outcome.required_level.label}"
         if outcome.satisfied:
-            self._emit(Name.PHASE_GATE_PASSED, Status.GREEN, None, detail, outcome.to_dict())
+            self.emit(Name.PHASE_GATE_PASSED, Status.GREEN, None, detail, outcome.to_dict())
         else:
-            self._emit(Name.PHASE_GATE_FAILED, Status.RED, None, detail, outcome.to_dict())
+            self.emit(Name.PHASE_GATE_FAILED, Status.RED, None, detail, outcome.to_dict())
         return outcome
 
     def handoff_to(
