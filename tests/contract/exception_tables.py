@@ -1,7 +1,7 @@
 """The tables of ``docs/chaos.md``: what the installed SDKs raise for each fault.
 
-``python -m tests.contract.exception_tables`` drives the SDKs that are installed and writes their table; run it
-in an environment of each generation.  A test compares the table of the generation that it runs with.
+``python -m tests.contract.exception_tables`` drives the SDKs that are installed and writes their table; run
+it in an environment of each generation.  A test compares the table of the generation that it runs with.
 """
 
 from __future__ import annotations
