@@ -1,9 +1,4 @@
-"""Time for tests: a clock that moves when told, and an event loop that never waits.
-
-``run`` drives a coroutine on a loop whose clock jumps to the next timer, so an hour of backoff takes no time
-and two runs are the same.  When every task waits for something that nothing can bring, it raises instead of
-hanging.
-"""
+"""An event loop in virtual time: it jumps to the next timer instead of waiting for it."""
 
 from __future__ import annotations
 
@@ -12,7 +7,6 @@ import math
 import selectors
 from typing import TYPE_CHECKING
 
-from techrevati.runtime._core import arguments
 from techrevati.runtime._core.errors import TechrevatiError
 
 if TYPE_CHECKING:
@@ -22,40 +16,6 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
     Ts = TypeVarTuple("Ts")
-
-
-class FakeClock:
-    """A clock that stands still until it is moved; call it to read it.
-
-    Pass it as ``clock=``, and :meth:`sleep` or :meth:`asleep` as the matching ``sleep=``.
-
-    >>> clock = FakeClock()
-    >>> clock.advance(1.5)
-    >>> clock()
-    1.5
-    """
-
-    __slots__ = ("now",)
-
-    def __init__(self, now: float = 0.0) -> None:
-        self.now: float = arguments.number("now", now, minimum=float("-inf"))
-
-    def __call__(self) -> float:
-        """Seconds since its own beginning."""
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        """Let *seconds* (>= 0) pass."""
-        self.now += arguments.number("seconds", seconds)
-
-    def sleep(self, seconds: float) -> None:
-        """Pass *seconds* instead of waiting for them."""
-        self.advance(seconds)
-
-    async def asleep(self, seconds: float) -> None:
-        """:meth:`sleep` for tasks; lets other tasks run."""
-        self.advance(seconds)
-        await asyncio.sleep(0)
 
 
 class EverythingWaitsError(TechrevatiError, RuntimeError):
