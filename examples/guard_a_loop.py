@@ -1,6 +1,7 @@
 """A plain agent loop, made safe: breaker, budget, turn cap, timeout, permissions, events.
 
-Run it: ``python examples/guard_a_loop.py``.  The model here is a function; put your client's call in its place.
+Run it: ``python examples/guard_a_loop.py``.  The model here is a function;
+put your client's call in its place.
 """
 
 from __future__ import annotations

@@ -321,7 +321,7 @@ class AgentEvent:
             ("project_id", self._project_id),
             ("failure_class", None if failure_class is None else failure_class.value),
             ("detail", self._detail),
-            ("data", self._data),
+            ("data", None if self._data is None else dict(self._data)),
         )
         wire.update((key, value) for key, value in optional if value is not None)
         if self._run_id is not None:
@@ -419,6 +419,12 @@ class AgentEvent:
         if not isinstance(other, AgentEvent):
             return NotImplemented
         return self._said() == other._said()
+
+    def __getstate__(self) -> tuple[None, dict[str, object]]:
+        facts = {slot: getattr(self, slot) for slot in AgentEvent.__slots__}
+        facts["_id"] = self.id  # the number alone means nothing in another process
+        facts["_sequence"] = self.sequence
+        return None, facts
 
     def __hash__(self) -> int:
         return hash((self._event, self.emitted_at, self._role, self._phase, self._run_id))

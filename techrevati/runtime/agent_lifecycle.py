@@ -72,6 +72,21 @@ class InvalidTransitionError(TechrevatiError, ValueError):
         return f"cannot move from {self.current.value} to {self.target.value}: {choice}"
 
 
+class UnknownWorkerError(TechrevatiError, KeyError):
+    """The registry does not know that worker, or knows it no more.
+
+    Attributes:
+        worker_id: Who was asked for.
+    """
+
+    def __init__(self, worker_id: str) -> None:
+        super().__init__(worker_id)
+        self.worker_id = worker_id
+
+    def __str__(self) -> str:
+        return f"no worker {self.worker_id!r} in the registry"
+
+
 class AgentWorkerEvent:
     """One move in a worker's history.  Immutable."""
 
@@ -213,11 +228,14 @@ class AgentWorker:
 
         Raises:
             InvalidTransitionError: The move is not legal; nothing has changed.
+            ValueError: *new_status* is no status.
         """
+        if new_status.__class__ is not AgentStatus:
+            new_status = arguments.member("new_status", new_status, AgentStatus)
         self._lock.acquire()  # not ``with``: that costs twice as much, and this runs at every move
         try:
             if new_status not in self._legal:
-                raise InvalidTransitionError(self._status, AgentStatus(new_status))
+                raise InvalidTransitionError(self._status, new_status)
             self._moves = seq = self._moves + 1
             self._updated = when = now()
             move = AgentWorkerEvent(seq, "transition", new_status, detail, when)
@@ -295,10 +313,13 @@ class AgentRegistry:
         """Move the worker of that id.
 
         Raises:
-            KeyError: No such worker.
+            UnknownWorkerError: No such worker (a KeyError).
             InvalidTransitionError: The move is not legal.
         """
-        return self._workers[worker_id].transition(status, detail)
+        worker = self._workers.get(worker_id)
+        if worker is None:
+            raise UnknownWorkerError(worker_id)
+        return worker.transition(status, detail)
 
     def list_active(self) -> list[AgentWorker]:
         """The workers that are not terminal, oldest first."""

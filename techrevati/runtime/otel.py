@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 _OTEL_AVAILABLE = True
 _OTEL_IMPORT_ERROR: ImportError | None = None
 try:
-    from opentelemetry import metrics, trace
-except ImportError as error:
+    import opentelemetry.metrics
+    import opentelemetry.trace  # noqa: F401  # both are needed later
+except ImportError as _error:
     _OTEL_AVAILABLE = False
-    _OTEL_IMPORT_ERROR = error
+    _OTEL_IMPORT_ERROR = _error
 
 _OPERATIONS = {
     Name.AGENT_READY: "create_agent",
@@ -59,6 +60,9 @@ class OpenTelemetrySink:
         self, tracer: Tracer | None = None, provider_name: str = "techrevati", agent_id: str | None = None
     ) -> None:
         _require_opentelemetry()
+        from opentelemetry import trace
+
+        self._failure = trace.StatusCode.ERROR
         self._tracer = trace.get_tracer(_SCOPE) if tracer is None else tracer
         self._provider_name = arguments.text("provider_name", provider_name)
         self._agent_id = agent_id
@@ -90,7 +94,7 @@ class OpenTelemetrySink:
             f"{operation} {subject}" if subject else operation, attributes=attributes, start_time=moment_ns
         )
         if failed:
-            span.set_status(trace.Status(trace.StatusCode.ERROR, event.detail))
+            span.set_status(self._failure, event.detail)
         span.end(moment_ns)
 
 
@@ -110,6 +114,8 @@ class OpenTelemetryUsageSink:
 
     def __init__(self, meter: Meter | None = None, provider_name: str = "techrevati") -> None:
         _require_opentelemetry()
+        from opentelemetry import metrics
+
         meter = metrics.get_meter(_SCOPE) if meter is None else meter
         self._provider_name = arguments.text("provider_name", provider_name)
         self._tokens = meter.create_histogram(

@@ -77,8 +77,12 @@ class RolePermissionConfig:
         arguments.text("role", self.role)
         object.__setattr__(self, "mode", PermissionMode(self.mode))
         for name in ("allowed_tools", "denied_tools"):
-            if isinstance(getattr(self, name), str):
-                raise TypeError(f"{name} must be a list of tool names, got {getattr(self, name)!r}")
+            tools = getattr(self, name)
+            if tools is None and name == "allowed_tools":
+                continue
+            if isinstance(tools, str) or not isinstance(tools, Iterable):
+                raise TypeError(f"{name} must be a list of tool names, got {tools!r}")
+            object.__setattr__(self, name, list(tools))
 
 
 class PermissionPolicy:
@@ -95,8 +99,19 @@ class PermissionPolicy:
         role_configs: Mapping[str, RolePermissionConfig] | Iterable[RolePermissionConfig] | None = None,
         tool_requirements: Mapping[str, PermissionMode] | None = None,
     ) -> None:
-        configs = role_configs.values() if isinstance(role_configs, Mapping) else role_configs or ()
-        self._roles: dict[str, RolePermissionConfig] = {config.role: config for config in configs}
+        self._roles: dict[str, RolePermissionConfig] = {}
+        for config in role_configs.values() if isinstance(role_configs, Mapping) else role_configs or ():
+            if config.role in self._roles:
+                raise ValueError(
+                    f"role_configs must hold one configuration a role, got two for {config.role!r}"
+                )
+            self._roles[config.role] = config
+        if isinstance(role_configs, Mapping) and set(role_configs) != set(self._roles):
+            raise ValueError(f"role_configs must be keyed by role, got {sorted(map(str, role_configs))}")
+        self._allowed = {
+            role: None if config.allowed_tools is None else frozenset(config.allowed_tools)
+            for role, config in self._roles.items()
+        }
         self._denied = {
             role: {tool.lower() for tool in config.denied_tools} for role, config in self._roles.items()
         }
@@ -116,7 +131,8 @@ class PermissionPolicy:
         if config.mode < required:
             reason = f"tool {tool_name!r} requires {required.name}, role {role!r} has {active}"
             return PermissionOutcome(False, reason, active, required.name)
-        if config.allowed_tools is not None and tool_name not in config.allowed_tools:
+        allowed = self._allowed[role]
+        if allowed is not None and tool_name not in allowed:
             reason = f"tool {tool_name!r} is not among the allowed tools of role {role!r}"
             return PermissionOutcome(False, reason, active, required.name)
         return PermissionOutcome(True, None, active, required.name)

@@ -16,8 +16,9 @@ from techrevati.runtime._core.log import announce, logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from io import FileIO
     from os import PathLike
-    from typing import IO, Self
+    from typing import Self
 
     from techrevati.runtime.agent_events import AgentEvent
     from techrevati.runtime.usage import UsageSnapshot
@@ -163,30 +164,38 @@ class RingBufferUsageSink(_Ring["tuple[str, UsageSnapshot, float]"]):
 
 
 class _JsonlFile:
-    """Appends one JSON object a line and survives a disk that does not."""
+    """Appends one JSON object a line and survives a disk that does not.
+
+    Unbuffered: a line that could not be written must not turn up later, when it was counted as dropped.
+    """
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self._lock = Lock()
         self._dropped = 0
-        self._warned = False
+        self._torn = False  # the last line in the file is incomplete
         # Opened here, so that a wrong path fails where it was written down.
-        self._file: IO[str] | None = open(path, "a", encoding="utf-8")  # noqa: SIM115
+        self._file: FileIO | None = open(path, "ab", buffering=0)  # noqa: SIM115
 
     def _write(self, line: Callable[[], str]) -> None:
-        with self._lock:
-            try:
-                if self._file is None:
-                    raise ValueError("the sink is closed")
-                self._file.write(line() + "\n")
-                self._file.flush()
-            except Exception as error:
+        try:
+            text = line().encode() + b"\n"
+            with self._lock:
+                self._write_locked(text)
+        except Exception as error:
+            with self._lock:
                 self._dropped += 1
-                warn, self._warned = not self._warned, True
-                reason = error
-            else:
-                return
-        if warn:
-            logger("sinks").warning("%s dropped a record (only the first is logged): %r", self, reason)
+                first = self._dropped == 1
+            if first:
+                logger("sinks").warning("%r dropped a record (only the first is logged): %r", self, error)
+
+    def _write_locked(self, text: bytes) -> None:
+        if self._file is None:
+            raise ValueError("the sink is closed")
+        left = memoryview(b"\n" + text if self._torn else text)
+        while left:
+            written = self._file.write(left) or 0
+            left = left[written:]
+            self._torn = bool(left)
 
     @property
     def dropped(self) -> int:
@@ -196,9 +205,9 @@ class _JsonlFile:
     def close(self) -> None:
         """Close the file; whatever comes later is counted as dropped."""
         with self._lock:
-            if self._file is not None:
-                self._file.close()
-                self._file = None
+            file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
     def __enter__(self) -> Self:
         return self

@@ -65,11 +65,17 @@ class UsageTracker:
         self._history: deque[tuple[str, UsageSnapshot]] = deque(maxlen=HISTORY_CAPACITY)
 
     def record_turn(self, model: str, usage: UsageSnapshot) -> None:
-        """Add one call of *model*."""
+        """Add one call of *model*.
+
+        Raises:
+            TypeError: *usage* is no UsageSnapshot; nothing was added.
+        """
         self.add(model, usage)
 
     def add(self, model: str, usage: UsageSnapshot) -> Picodollars:
         """:meth:`record_turn`, returning the cost of the turn in exact pico-dollars."""
+        if not isinstance(usage, UsageSnapshot):
+            raise TypeError(f"usage must be a UsageSnapshot, got {usage!r}")
         pricing = find_pricing(model)
         if pricing is None:
             cost: Picodollars = 0
@@ -84,9 +90,9 @@ class UsageTracker:
             self._output += usage.output_tokens
             self._cost += cost
             per_model = self._per_model
-            if model not in per_model and len(per_model) >= MODEL_CAPACITY:
-                model = OTHER_MODELS
-            per_model[model] = per_model.get(model, 0) + cost
+            full = len(per_model) >= MODEL_CAPACITY and model not in per_model
+            name = OTHER_MODELS if full else model
+            per_model[name] = per_model.get(name, 0) + cost
             self._history.append((model, usage))
         finally:
             self._lock.release()

@@ -9,6 +9,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from decimal import Decimal
+    from enum import Enum
+    from typing import TypeVar
+
+    E = TypeVar("E", bound=Enum)
 
 
 def count(name: str, value: float, *, minimum: int = 0) -> int:
@@ -27,7 +31,10 @@ def number(name: str, value: float | Decimal, *, minimum: float = 0.0, infinite:
     bound = f"a number >= {minimum:g}"
     if isinstance(value, bool) or not hasattr(value, "__float__"):
         raise TypeError(f"{name} must be {bound}, got {value!r}")
-    real = float(value)
+    try:
+        real = float(value)
+    except (OverflowError, ValueError):  # an integer beyond every float, a signalling NaN
+        raise ValueError(f"{name} must be {bound} that a float can hold, got {value!r}") from None
     if real != real or real < minimum or (real == float("inf") and not infinite):
         raise ValueError(f"{name} must be {bound}, got {value!r}")
     return real
@@ -40,6 +47,15 @@ def text(name: str, value: str) -> str:
     if not value or value.isspace():
         raise ValueError(f"{name} must be a non-empty string, got {value!r}")
     return value
+
+
+def member(name: str, value: object, kind: type[E]) -> E:
+    """A member of an enum, or the value of one."""
+    try:
+        return kind(value)
+    except ValueError:
+        allowed = ", ".join(str(each.value) for each in kind)
+        raise ValueError(f"{name} must be one of {allowed}; got {value!r}") from None
 
 
 def function(name: str, value: Callable[..., object]) -> Callable[..., object]:

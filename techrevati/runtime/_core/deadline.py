@@ -1,7 +1,7 @@
 """How long the running piece of work may still take, for everything inside it that waits.
 
-The innermost deadline travels in a context variable, so tasks and timed calls see it without being told.  Whoever
-waits asks ``shortened`` first.
+The innermost deadline travels in a context variable, so tasks and timed calls see it without being told.
+Whoever waits asks ``shortened`` first.
 """
 
 from __future__ import annotations

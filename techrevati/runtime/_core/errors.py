@@ -69,7 +69,7 @@ class BudgetExceededError(TechrevatiError):
         super().__init__(budget_usd, current_cost_usd)
         self.budget_usd = budget_usd
         self.current_cost_usd = current_cost_usd
-        self.has_result = has_result or result is not None
+        self.has_result: bool = has_result or result is not None
         self.result = result
         self.usage = usage
         self.limit = limit
@@ -93,7 +93,7 @@ class BudgetExceededError(TechrevatiError):
                 pickle.dumps(facts[name])
             except Exception:
                 facts[name] = None
-                facts["result_dropped"] = True
+                facts["result_dropped"] = facts["result_dropped"] or name == "result"
         return _rebuilt, (type(self), self.args, facts)
 
     def __copy__(self) -> Self:

@@ -5,9 +5,14 @@ from __future__ import annotations
 _NAMES = {
     "_core.errors": "TechrevatiError",
     "agent_events": "AgentEvent AgentEventName AgentEventStatus AgentFailureClass",
-    "agent_lifecycle": "AgentRegistry AgentStatus AgentWorker AgentWorkerEvent InvalidTransitionError",
-    "circuit_breaker": "AsyncCircuitBreaker CircuitBreaker CircuitOpenError CircuitState",
-    "deadlines": "LateOutcome Timeout TurnTimeoutError",
+    "agent_lifecycle": (
+        "AgentRegistry AgentStatus AgentWorker AgentWorkerEvent InvalidTransitionError UnknownWorkerError"
+    ),
+    "circuit_breaker": (
+        "AsyncCircuitBreaker BreakerRegistry BreakerSnapshot CircuitBreaker CircuitGuard "
+        "CircuitOpenError CircuitState"
+    ),
+    "deadlines": "Deadline DeadlineExceededError LateOutcome Timeout TurnTimeoutError current_deadline",
     "failures": (
         "Failure FailureKind FailureOrigin FailureScenario classify classify_exception provider_failures "
         "register_rule"
@@ -15,8 +20,8 @@ _NAMES = {
     "guardrails": "AllowAllGuardrail Guardrail GuardrailOutcome GuardrailStage GuardrailViolatedError",
     "handoffs": "Handoff",
     "orchestrator": (
-        "AgentSession AsyncOrchestrationSession MaxIterationsExceededError OrchestrationSession "
-        "Orchestrator PermissionDeniedError SessionEndedError current_session"
+        "AgentSession AsyncOrchestrationSession InputStateError MaxIterationsExceededError "
+        "OrchestrationSession Orchestrator PermissionDeniedError SessionEndedError current_session"
     ),
     "permissions": (
         "PermissionEnforcer PermissionMode PermissionOutcome PermissionPolicy RolePermissionConfig"
@@ -25,9 +30,9 @@ _NAMES = {
     "pricing": "ModelPricing PRICING_TABLE has_pricing load_pricing_from_file register_pricing",
     "quality_gate": "QualityGate QualityGateOutcome QualityLevel",
     "retry_policy": (
-        "EscalationPolicy RecoveryContext RecoveryEvent RecoveryRecipe RecoveryResult RecoveryStep "
-        "aattempt_recovery attempt_recovery backoff_delay next_provider recipe_for "
-        "smaller_context_budget"
+        "EscalationPolicy RecoveryContext RecoveryEvent RecoveryRecipe RecoveryResult RecoveryStep Retry "
+        "RetryAttempt RetryBudget aattempt_recovery attempt_recovery backoff_delay next_provider "
+        "recipe_for smaller_context_budget"
     ),
     "sinks": (
         "DEFAULT_RING_CAPACITY EventSink FanOutEventSink FanOutUsageSink JsonlEventSink JsonlUsageSink "

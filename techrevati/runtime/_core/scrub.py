@@ -17,16 +17,16 @@ _SOURCES = (
     r"(?i)(?P<keep>(?:proxy-)?authorization['\"]?\s*[:=]\s*['\"]?(?:b['\"])?(?:bearer|basic|token)?\s*)"
     r"[^\s'\",;}]+",
     r"(?i)(?P<keep>\bbearer\s+)[\w.~+/=-]{8,}",
-    r"(?i)(?P<keep>\b(?:x-)?(?:api|access|secret|auth|subscription|goog-api)[-_]?(?:key|token)['\"]?"
-    r"\s*[:=]\s*['\"]?(?:b['\"])?)[^\s'\",;&}]+",
-    r"(?i)(?P<keep>\b(?:password|passwd|secret)['\"]?\s*[:=]\s*['\"]?)[^\s'\",;&}]+",
+    r"(?i)(?P<keep>\b[\w-]{0,40}?(?:api[-_]?key|(?:access|secret|auth|subscription|private)[-_]?key(?:[-_]id)?"
+    r"|(?:access|auth|refresh|session|security|id|bearer)[-_]?token|secret|passw(?:or)?d)['\"]?"
+    r"\s*(?:[:=]|,\s*(?=b?['\"]))\s*['\"]?(?:b['\"])?)[^\s'\",;&}]+",
     r"(?i)(?P<keep>[?&](?:key|token|sig|signature)=)[^\s'\"&]+",
     r"(?P<keep>://[^\s/:@]+:)[^\s/@]+(?=@)",
-    # Keys by their own shape: OpenAI, Anthropic and kin; Google; AWS; GitHub; Slack; xAI; Groq; JWT.
+    # Keys by their own shape: OpenAI, Anthropic and kin; Google; AWS; GitHub, GitLab; Slack; xAI …; JWT.
     r"(?P<keep>\b)(?:sk|pk|rk)-[\w-]{8,}[*\w-]*",
-    r"(?P<keep>\b)AIza[\w-]{20,}",
+    r"(?P<keep>\b)(?:AIza[\w-]{20,}|ya29\.[\w.-]{16,})",
     r"(?P<keep>\b)(?:AKIA|ASIA)[A-Z0-9]{12,}",
-    r"(?P<keep>\b)(?:gh[oprsu]_\w{16,}|github_pat_\w{16,})",
+    r"(?P<keep>\b)(?:gh[oprsu]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,})",
     r"(?P<keep>\b)xox[abeoprs]-[\w-]{8,}",
     r"(?P<keep>\b)(?:xai|gsk|hf|pplx|r8|nvapi)[-_]\w{16,}",
     r"(?P<keep>\b)eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*",

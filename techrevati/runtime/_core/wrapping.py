@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from functools import partial, update_wrapper
+from types import CoroutineType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 
 PLAIN, COROUTINE, GENERATOR, ASYNC_GENERATOR = "def", "async def", "generator", "async generator"
+STREAMS = frozenset({GENERATOR, ASYNC_GENERATOR})
 _FLAGS = ((0x200, ASYNC_GENERATOR), (0x80, COROUTINE), (0x20, GENERATOR))  # inspect.CO_*
 
 
@@ -44,9 +46,19 @@ def colour(fn: Callable[..., object]) -> str:
     if isinstance(inner, type) or not callable(inner):
         raise TypeError(f"only functions can be decorated, got {fn!r}")
     if not hasattr(inner, "__code__"):
-        inner = getattr(inner, "__func__", None) or getattr(type(inner), "__call__", inner)
+        inner = getattr(inner, "__func__", None) or type(inner).__call__
     flags = getattr(getattr(inner, "__code__", None), "co_flags", 0)
     return next((name for flag, name in _FLAGS if flags & flag), PLAIN)
+
+
+def innermost(fn: Callable[..., object]) -> Callable[..., object]:
+    """*fn* without the decorators that say what they are around, as the SDKs' own do."""
+    for _ in range(100):
+        below = getattr(fn, "__wrapped__", None)
+        if below is None or not callable(below):
+            break
+        fn = below
+    return fn
 
 
 def wrapped(fn: F, guard: Callable[[], Guard]) -> F:
@@ -56,12 +68,31 @@ def wrapped(fn: F, guard: Callable[[], Guard]) -> F:
 
 def _plain(fn: Callable[..., Any], guard: Callable[[], Guard]) -> Callable[..., Any]:
     def call(*args: object, **kwargs: object) -> object:
-        with guard() as around:
+        around = guard()
+        around.__enter__()
+        try:
             value = fn(*args, **kwargs)
+            if isinstance(value, CoroutineType):  # a plain decorator around ``async def``: nothing ran yet
+                return _awaited(value, around)
             around.returned(value)
+        except BaseException as error:
+            around.__exit__(type(error), error, error.__traceback__)
+            raise
+        around.__exit__(None, None, None)
         return value
 
     return call
+
+
+async def _awaited(made: Awaitable[Any], around: Guard) -> object:
+    try:
+        value = await made
+        around.returned(value)
+    except BaseException as error:
+        around.__exit__(type(error), error, error.__traceback__)
+        raise
+    around.__exit__(None, None, None)
+    return value
 
 
 def _coroutine(fn: Callable[..., Awaitable[Any]], guard: Callable[[], Guard]) -> Callable[..., Any]:

@@ -45,6 +45,15 @@ class AsyncCircuitBreaker:
         )
 
     @property
+    def observe_only(self) -> bool:
+        """True while it measures and tells but never refuses; may be set at any time."""
+        return self._breaker.observe_only
+
+    @observe_only.setter
+    def observe_only(self, only: bool) -> None:
+        self._breaker.observe_only = only
+
+    @property
     def name(self) -> str:
         """The name it was given; it stands in every refusal."""
         return self._breaker.name
@@ -52,22 +61,40 @@ class AsyncCircuitBreaker:
     def __repr__(self) -> str:
         return f"Async{self._breaker!r}"
 
-    async def call(
-        self, coro_factory: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def call(self, coro_factory: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Await ``coro_factory(*args, **kwargs)`` and learn from how it ends; see
         :meth:`CircuitBreaker.call`."""
         breaker = self._breaker
         gate = breaker._quiet
         if gate is None:
+            window = breaker._steady
+            if window is not None:
+                started_s = 0.0 if breaker._slow_s is None else breaker._clock()
+                try:
+                    made = coro_factory(*args, **kwargs) if kwargs or args else coro_factory()  # type: ignore[call-arg]  # pyright: ignore
+                    result = await made
+                except Exception as error:
+                    breaker._failed((window.epoch, 0, started_s), error)
+                    raise
+                if breaker._timeless:
+                    window.good()
+                    return result
+                now_s, slow_s = breaker._clock(), breaker._slow_s
+                if now_s < window.until_s and (slow_s is None or now_s - started_s <= slow_s):
+                    window.good()
+                else:
+                    breaker._settle((window.epoch, 0, started_s), True)
+                return result
             return await self._call_watched(coro_factory, *args, **kwargs)
         try:
-            result = await coro_factory(*args, **kwargs)
+            made = coro_factory(*args, **kwargs) if kwargs or args else coro_factory()  # type: ignore[call-arg]  # pyright: ignore
+            result = await made
         except Exception as error:
             breaker._failed((gate.epoch, 0, 0.0), error)
             raise
-        if breaker._quiet is not gate:
-            breaker._settle((gate.epoch, 0, 0.0), True)
+        if gate is breaker._quiet:
+            return result
+        breaker._settle((gate.epoch, 0, 0.0), True)
         return result
 
     async def _call_watched(
@@ -92,9 +119,9 @@ class AsyncCircuitBreaker:
         Raises:
             TypeError: *fn* is not an ``async def`` or async generator function.
         """
-        from techrevati.runtime._core.wrapping import ASYNC_GENERATOR, COROUTINE, colour
+        from techrevati.runtime._core.wrapping import ASYNC_GENERATOR, COROUTINE, colour, innermost
 
-        if colour(fn) not in (COROUTINE, ASYNC_GENERATOR):
+        if not {colour(fn), colour(innermost(fn))} & {COROUTINE, ASYNC_GENERATOR}:
             raise TypeError(f"an AsyncCircuitBreaker decorates async functions; use as_sync() for {fn!r}")
         return self._breaker(fn)
 

@@ -28,7 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import ContextVar
-    from typing import ParamSpec, Self, TypeAlias, TypeVar
+    from typing import Any, ParamSpec, Self, TypeAlias, TypeVar
 
     from techrevati.runtime.circuit_breaker.async_breaker import AsyncCircuitBreaker
     from techrevati.runtime.circuit_breaker.snapshot import BreakerSnapshot
@@ -51,11 +51,11 @@ class CircuitBreaker:
 
     One object may be used from any number of threads, and its :meth:`as_async` face from any number of
     tasks and event loops at the same time.  No lock is held while the caller's code runs.  Use it as
-    ``breaker.call(fn, …)``, as a decorator ``@breaker`` of a ``def``, ``async def``, generator or async generator
-    function, or as ``with breaker:`` around a block (also one that awaits).
+    ``breaker.call(fn, …)``, as a decorator ``@breaker`` of a ``def``, ``async def``, generator or async
+    generator function, or as ``with breaker:`` around a block (also one that awaits).
 
-    A return is a success, an exception a failure; a cancelled call proves nothing.  The outcome of a stream is
-    known at its end, and a consumer that closes it early proves nothing.
+    A return is a success, an exception a failure; a cancelled call proves nothing.  The outcome of a stream
+    is known at its end, and a consumer that closes it early proves nothing.
 
     Args:
         name: Stands in refusals; not empty.
@@ -70,22 +70,25 @@ class CircuitBreaker:
             (the half-open maximum wait); its outcome still counts if nothing was decided meanwhile.
             None means the recovery time, at least 60 s.
         on_state_change: Called as ``(name, before, after)`` outside the lock by the thread that caused
-            the change; half-open is told when the first probe starts.  What it raises is logged.
+            the change; half-open is told when the first probe starts.  What it raises is logged.  Two
+            threads may tell their changes in the other order.
         window_calls: Judge the last so many calls by rate.
-        window_seconds: Judge the calls of the last so many seconds by rate, to a twentieth of that.
+        window_seconds: Judge the calls of the last so many seconds by rate, to a twentieth of that; >= 0.001.
         failure_rate: Share of failed calls, in (0, 1], that opens it; 0.5 when a window is given.
-        slow_call_seconds: A call that takes longer counts as slow.
+        slow_call_seconds: A call that takes longer counts as slow; a stream is timed from its first item to
+            its end, its consumer's pauses included.
         slow_call_rate: Share of slow calls, in (0, 1], that opens it; 1.0 when *slow_call_seconds* is given.
-        minimum_calls: Calls the window must hold before it is judged, >= 1; 10 by default, and never more than
-            *window_calls*.
+        minimum_calls: Calls the window must hold before it is judged, >= 1; 10 by default, and never more
+            than *window_calls*.
         counts_as_failure: Says whether an exception speaks against the dependency; every one when None.
             One that does not proves nothing, like a cancellation; see ``failures.provider_failures``.
-        result_is_failure: Says whether a returned value speaks against it.
+        result_is_failure: Says whether a returned value speaks against it.  If this or *counts_as_failure*
+            raises, that is logged, and the call counts as failed.
         open_growth: Factor by which the open time grows each time a probe round fails, >= 1.
         max_open_seconds: Bound of that growth.
-        open_jitter: The open time is lengthened by up to this share at random, >= 0.
-        respect_retry_after: Whether the open time is never shorter than what the failure that opened it asked
-            for (Retry-After and its kin, see ``failures.classify``).
+        open_jitter: The open time, grown and bounded, is lengthened by up to this share at random, >= 0.
+        respect_retry_after: Whether it never probes before the latest moment that the failures which opened
+            it asked for (Retry-After and its kin, see ``failures.classify``).
         observe_only: Measure and tell, but never refuse.
         rng: A number in [0, 1); ``random.random`` when None.
 
@@ -107,7 +110,6 @@ class CircuitBreaker:
         "__weakref__",
         "_clock",
         "_counts_as_failure",
-        "_entered",
         "_gate",
         "_listener",
         "_lock",
@@ -119,6 +121,8 @@ class CircuitBreaker:
         "_rng",
         "_rules",
         "_slow_s",
+        "_steady",
+        "_timeless",
         "_window",
     )
 
@@ -206,12 +210,15 @@ class CircuitBreaker:
         self._respect_retry_after = respect_retry_after
         self._observe_only = observe_only
         self._rng = rng
-        self._entered: ContextVar[tuple[Ticket, ...]] | None = None
         self._lock = allocate_lock()
         self._gate = Gate()
         # The gate again while a success would change nothing: closed, no failure on record, nothing counted.
         # A call then needs neither the lock nor the clock.
         self._quiet: Gate | None = None
+        # The window again while one more good call could not open the breaker; it is counted without the
+        # lock.
+        self._steady: CountWindow | TimeWindow | None = None
+        self._timeless: bool = window_seconds is None and self._slow_s is None
         self._set_locked(self._gate)
 
     # --- around a call -------------------------------------------------------------------------------------
@@ -225,17 +232,46 @@ class CircuitBreaker:
         """
         gate = self._quiet
         if gate is None:
+            if (window := self._steady) is not None:
+                return self._call_counted(window, fn, args, kwargs)
             probe_at_s = self._gate.probe_at_s
             if probe_at_s is not None and not self._observe_only and (now_s := self._clock()) < probe_at_s:
-                raise _refusal(CircuitOpenError, self._name, seconds_until(probe_at_s, now_s))
+                wait_s = probe_at_s - now_s  # seconds_until, without the cost of a call
+                if now_s + wait_s < probe_at_s:
+                    wait_s = seconds_until(probe_at_s, now_s)
+                raise _refusal(CircuitOpenError, self._name, wait_s)
             return self._call_watched(fn, *args, **kwargs)
         try:
-            result = fn(*args, **kwargs) if args or kwargs else fn()  # type: ignore[call-arg]  # pyright: ignore
+            # Unpacking nothing would cost as much as all the rest here.
+            result = fn(*args, **kwargs) if kwargs or args else fn()  # type: ignore[call-arg]  # pyright: ignore
         except Exception as error:
             self._failed((gate.epoch, 0, 0.0), error)
             raise
-        if self._quiet is not gate:
-            self._settle((gate.epoch, 0, 0.0), True)
+        if gate is self._quiet:
+            return result
+        self._settle((gate.epoch, 0, 0.0), True)
+        return result
+
+    def _call_counted(
+        self,
+        window: CountWindow | TimeWindow,
+        fn: Callable[..., T],
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+    ) -> T:
+        slow_s = self._slow_s
+        started_s = 0.0 if slow_s is None else self._clock()
+        try:
+            result = fn(*args, **kwargs) if kwargs or args else fn()
+        except Exception as error:
+            self._failed((window.epoch, 0, started_s), error)
+            raise
+        if not self._timeless:
+            now_s = self._clock()
+            if now_s >= window.until_s or (slow_s is not None and now_s - started_s > slow_s):
+                self._settle((window.epoch, 0, started_s), True)
+                return result
+        window.good()
         return result
 
     def _call_watched(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -255,10 +291,13 @@ class CircuitBreaker:
         """Decorate *fn*: each call, or each stream, is one call of this breaker.
 
         Raises:
-            TypeError: A wrapper could not be right (a class, a ``staticmethod`` object).
+            TypeError: A wrapper could not be right: of a class, of a ``staticmethod`` object, or of a
+                stream by a breaker that judges returned values.
         """
-        from techrevati.runtime._core.wrapping import wrapped
+        from techrevati.runtime._core.wrapping import STREAMS, colour, wrapped
 
+        if self._result_is_failure is not None and colour(fn) in STREAMS:
+            raise TypeError(f"result_is_failure judges returned values, and a stream has none: {fn!r}")
         return wrapped(fn, self.guard)
 
     def guard(self) -> CircuitGuard:
@@ -267,19 +306,22 @@ class CircuitBreaker:
         return CircuitGuard(self)
 
     def __enter__(self) -> Self:
-        if self._entered is None:
-            from contextvars import ContextVar
-
-            with self._lock:
-                self._entered = self._entered or ContextVar("techrevati_circuit", default=())
-        self._entered.set((*self._entered.get(), self._begin()))
+        entered = _entered()
+        entered.set((*entered.get(), (self, self._begin())))
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        assert self._entered is not None
-        *outer, ticket = self._entered.get()
-        self._entered.set(tuple(outer))
-        self._end(ticket, error)
+        entered = _entered()
+        inside = entered.get()
+        for at in range(len(inside) - 1, -1, -1):
+            breaker, ticket = inside[at]
+            if breaker is self:
+                entered.set(inside[:at] + inside[at + 1 :])
+                self._end(ticket, error)
+                return
+        raise RuntimeError(
+            f"'with' of circuit {self._name!r} was entered in another context; use 'with breaker.guard()'"
+        )
 
     # --- by hand -------------------------------------------------------------------------------------------
 
@@ -334,7 +376,10 @@ class CircuitBreaker:
         now_s = self._clock()
         with self._lock:
             gate = self._gate
-            tally = Tally() if self._window is None else self._window.tally
+            tally = Tally()
+            if self._window is not None:
+                tally = self._window.at(now_s)
+                self._judge_good_locked(tally)
             calls, failed, slow = tally.calls, tally.failed, tally.slow
         return BreakerSnapshot(
             self._name,
@@ -378,7 +423,11 @@ class CircuitBreaker:
                 return _UNCOUNTED, 0, now_s
             raise _refusal(CircuitOpenError, self._name, retry_after_s(before, now_s, self._rules))
         if after.last_probe == 1 and before.last_probe == 0:
-            self._tell(CircuitState.OPEN, CircuitState.HALF_OPEN)
+            try:
+                self._tell(CircuitState.OPEN, CircuitState.HALF_OPEN)
+            except BaseException:
+                self._give_back((after.epoch, after.last_probe, now_s))
+                raise
         return after.epoch, after.last_probe, now_s
 
     def _end(self, ticket: Ticket, error: BaseException | None) -> None:
@@ -390,15 +439,28 @@ class CircuitBreaker:
             self._give_back(ticket)
 
     def _returned(self, ticket: Ticket, result: object) -> None:
+        self._settle(ticket, not self._bad_result(ticket, result))
+
+    def _bad_result(self, ticket: Ticket, result: object) -> bool:
         judge = self._result_is_failure
-        self._settle(ticket, judge is None or not judge(result))
+        return judge is not None and self._speaks_against(ticket, judge, result)
 
     def _failed(self, ticket: Ticket, error: Exception) -> None:
         judge = self._counts_as_failure
-        if judge is not None and not judge(error):
-            self._give_back(ticket)  # it speaks about the call, not about the dependency
-        else:
+        if judge is None or self._speaks_against(ticket, judge, error):
             self._settle(ticket, False, error)
+        else:
+            self._give_back(ticket)  # it speaks about the call, not about the dependency
+
+    def _speaks_against(self, ticket: Ticket, judge: Callable[[Any], bool], what: object) -> bool:
+        try:
+            return bool(judge(what))
+        except Exception as trouble:
+            logger("circuit_breaker").warning("a judge of %r raised %r", self._name, trouble)
+            return True
+        except BaseException:
+            self._give_back(ticket)
+            raise
 
     def _settle(self, ticket: Ticket | None, ok: bool, error: Exception | None = None) -> None:
         """Count one outcome; *ticket* None means one of the current epoch."""
@@ -407,18 +469,17 @@ class CircuitBreaker:
         spread = 0.0 if ok or not self._rules.jitter else self._random()
         epoch, number, started_s = ticket or (None, 0, 0.0)
         slow = self._slow_s is not None and ticket is not None and now_s - started_s > self._slow_s
-        self._lock.acquire()  # not ``with``: that costs twice as much, and windows count every call
-        try:
+        with self._lock:
             before = self._gate
+            if epoch is None:
+                epoch = before.epoch
             tally: Tally | None = None
-            counted = before.epoch if epoch is None else epoch
-            if self._window is not None and counted == before.epoch and before.probe_at_s is None:
+            if self._window is not None and epoch == before.epoch and _resting(before):
                 tally = self._window.add(ok, slow, now_s)
-                if not tripped(tally, self._rules):
-                    return
+                self._judge_good_locked(tally)
             after = settled(
                 before,
-                counted,
+                epoch,
                 number,
                 ok,
                 slow,
@@ -431,11 +492,8 @@ class CircuitBreaker:
             if after is before:
                 return
             self._set_locked(after)
-        finally:
-            self._lock.release()
         if after.epoch != before.epoch:
-            closed = after.probe_at_s is None
-            self._tell(state_at(before, now_s), CircuitState.CLOSED if closed else CircuitState.OPEN)
+            self._tell_change(before, after, now_s)
 
     def _give_back(self, ticket: Ticket) -> None:
         epoch, number, _ = ticket
@@ -448,17 +506,20 @@ class CircuitBreaker:
             before = self._gate
             after = Gate(before.epoch + 1, manual=manual)
             self._set_locked(after)
-        was, now = state_at(before, now_s), state_at(after, now_s)
-        if was is not now:
-            self._tell(was, now)
+        self._tell_change(before, after, now_s)
 
     def _set_locked(self, gate: Gate) -> None:
         if gate.epoch != self._gate.epoch and self._window is not None:
-            self._window.clear()
+            self._window = self._window.empty(gate.epoch)
+            self._steady = None
         self._gate = gate
         counts = self._window is not None or self._result_is_failure is not None
-        rests = gate.probe_at_s is None and not gate.failures and not counts and gate.manual is None
+        rests = _resting(gate) and not gate.failures and not counts
         self._quiet = gate if rests or gate.manual is DISABLED else None
+
+    def _judge_good_locked(self, tally: Tally) -> None:
+        enough = tally.calls >= self._rules.minimum_calls and self._result_is_failure is None
+        self._steady = self._window if enough and not tripped(tally, self._rules) else None
 
     def _asked_for_s(self, error: Exception | None) -> float:
         if error is None or not self._respect_retry_after:
@@ -473,6 +534,13 @@ class CircuitBreaker:
 
             self._rng = random.random
         return self._rng()
+
+    def _tell_change(self, before: Gate, after: Gate, now_s: float) -> None:
+        was, now = state_at(before, now_s), _resting_state(after)
+        if was is CircuitState.HALF_OPEN and not before.last_probe:
+            self._tell(CircuitState.OPEN, was)  # no probe has told it yet
+        if was is not now:
+            self._tell(was, now)
 
     def _tell(self, before: CircuitState, after: CircuitState) -> None:
         if self._listener is None:
@@ -493,23 +561,56 @@ class CircuitGuard:
 
     def __init__(self, breaker: CircuitBreaker) -> None:
         self._breaker = breaker
-        self._ticket: Ticket = (_UNCOUNTED, 0, 0.0)
+        self._ticket: Ticket | None = None
         self._failed = False
 
     def __enter__(self) -> Self:
+        if self._ticket is not None:
+            raise RuntimeError(
+                f"a guard of circuit {self._breaker.name!r} is for one call; it was entered before"
+            )
         self._ticket = self._breaker._begin()
         return self
 
     def returned(self, value: object) -> None:
         """Let the breaker judge what the call returned, if it judges results."""
-        judge = self._breaker._result_is_failure
-        self._failed = judge is not None and judge(value)
+        assert self._ticket is not None
+        self._failed = self._breaker._bad_result(self._ticket, value)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        assert self._ticket is not None
         if error is None and self._failed:
             self._breaker._settle(self._ticket, False)
         else:
             self._breaker._end(self._ticket, error)
+
+
+_inside: ContextVar[tuple[tuple[CircuitBreaker, Ticket], ...]] | None = None
+
+
+def _entered() -> ContextVar[tuple[tuple[CircuitBreaker, Ticket], ...]]:
+    """The ``with breaker:`` blocks of this context; one variable for all, as contexts never forget one."""
+    global _inside
+    if _inside is None:
+        from contextvars import ContextVar
+
+        with _inside_lock:
+            if _inside is None:
+                _inside = ContextVar("techrevati_circuits", default=())
+    return _inside
+
+
+_inside_lock = allocate_lock()
+
+
+def _resting(gate: Gate) -> bool:
+    return gate.probe_at_s is None and gate.manual is None
+
+
+def _resting_state(gate: Gate) -> CircuitState:
+    if gate.manual is not None:
+        return CircuitState.OPEN if gate.manual is FORCED_OPEN else CircuitState.CLOSED
+    return CircuitState.CLOSED if gate.probe_at_s is None else CircuitState.OPEN
 
 
 def _window(calls: int | None, seconds: float | None) -> CountWindow | TimeWindow | None:
@@ -522,7 +623,7 @@ def _window(calls: int | None, seconds: float | None) -> CountWindow | TimeWindo
     if calls is not None:
         return CountWindow(arguments.count("window_calls", calls, minimum=1))
     assert seconds is not None
-    return TimeWindow(arguments.positive("window_seconds", seconds))
+    return TimeWindow(arguments.number("window_seconds", seconds, minimum=0.001))
 
 
 def _minimum_calls(minimum_calls: int | None, window_calls: int | None) -> int:

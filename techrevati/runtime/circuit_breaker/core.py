@@ -1,8 +1,8 @@
 """What a breaker decides, without a clock, a lock or a call.
 
 ``Gate`` is a frozen record of all that a breaker remembers, except the window of recent calls, which is
-counted in place (see ``window``) and reaches the decision as a ``Tally``.  Every function takes the time as an
-argument and gives a new gate.
+counted in place (see ``window``) and reaches the decision as a ``Tally``.  Every function takes the time as
+an argument and gives a new gate.
 """
 
 from __future__ import annotations
@@ -21,13 +21,19 @@ class Tally:
     __slots__ = ("calls", "failed", "slow")
 
     def __init__(self, calls: int = 0, failed: int = 0, slow: int = 0) -> None:
-        self.calls = calls
-        self.failed = failed
-        self.slow = slow
+        self.calls: int = calls
+        self.failed: int = failed
+        self.slow: int = slow
 
     def plus(self, ok: bool, slow: bool) -> Tally:
         """One call more."""
         return Tally(self.calls + 1, self.failed + (not ok), self.slow + slow)
+
+    def take(self, other: Tally) -> None:
+        """Count what *other* holds no longer."""
+        self.calls -= other.calls
+        self.failed -= other.failed
+        self.slow -= other.slow
 
 
 class Rules:
@@ -60,16 +66,16 @@ class Rules:
         longest_s: float = float("inf"),
         jitter: float = 0.0,
     ) -> None:
-        self.threshold = threshold
-        self.recovery_s = recovery_s
-        self.max_probes = max_probes
-        self.lease_s = lease_s
-        self.failure_rate = failure_rate
-        self.slow_rate = slow_rate
-        self.minimum_calls = minimum_calls
-        self.growth = growth
-        self.longest_s = longest_s
-        self.jitter = jitter
+        self.threshold: int = threshold
+        self.recovery_s: float = recovery_s
+        self.max_probes: int = max_probes
+        self.lease_s: float = lease_s
+        self.failure_rate: float | None = failure_rate
+        self.slow_rate: float | None = slow_rate
+        self.minimum_calls: int = minimum_calls
+        self.growth: float = growth
+        self.longest_s: float = longest_s
+        self.jitter: float = jitter
 
     @property
     def by_rate(self) -> bool:
@@ -80,7 +86,17 @@ class Rules:
 class Gate:
     """All that a breaker remembers between calls.  Never changed once made."""
 
-    __slots__ = ("epoch", "failures", "judged", "last_probe", "manual", "probe_at_s", "probes", "trips")
+    __slots__ = (
+        "asked_until_s",
+        "epoch",
+        "failures",
+        "judged",
+        "last_probe",
+        "manual",
+        "probe_at_s",
+        "probes",
+        "trips",
+    )
 
     def __init__(
         self,
@@ -92,16 +108,20 @@ class Gate:
         *,
         trips: int = 0,
         judged: Tally | None = None,
+        asked_until_s: float = float("-inf"),
         manual: str | None = None,
     ) -> None:
-        self.epoch = epoch  # moves on whenever older calls stop counting
-        self.failures = failures  # in a row, while closed
-        self.probe_at_s = probe_at_s  # None: closed
-        self.probes = probes  # (number, end of its lease) of each probe that holds a permit
-        self.last_probe = last_probe  # probes are numbered from 1 within an epoch
-        self.trips = trips  # openings in a row without closing in between
-        self.judged = judged  # outcomes of this half-open round
-        self.manual = manual  # FORCED_OPEN, DISABLED, or None
+        self.epoch: int = epoch  # moves on whenever older calls stop counting
+        self.failures: int = failures  # in a row, while closed
+        self.probe_at_s: float | None = probe_at_s  # None: closed
+        self.probes: tuple[tuple[int, float], ...] = (
+            probes  # (number, end of its lease) of each probe that holds a permit
+        )
+        self.last_probe: int = last_probe  # probes are numbered from 1 within an epoch
+        self.trips: int = trips  # openings in a row without closing in between
+        self.judged: Tally | None = judged  # outcomes of this half-open round
+        self.asked_until_s: float = asked_until_s  # the latest moment that failures of this epoch asked for
+        self.manual: str | None = manual  # FORCED_OPEN, DISABLED, or None
 
 
 def state_at(gate: Gate, now_s: float) -> CircuitState:
@@ -130,8 +150,8 @@ def retry_after_s(gate: Gate, now_s: float, rules: Rules) -> float | None:
         return None
     if now_s < gate.probe_at_s:
         return seconds_until(gate.probe_at_s, now_s)
-    ends = [end_s for _, end_s in gate.probes if end_s > now_s]
-    return seconds_until(min(ends), now_s) if ends else None
+    ends = sorted(end_s for _, end_s in gate.probes if end_s > now_s)
+    return seconds_until(ends[_taken(gate, now_s, rules) - rules.max_probes], now_s)
 
 
 def started(gate: Gate, now_s: float, rules: Rules) -> Gate:
@@ -141,9 +161,7 @@ def started(gate: Gate, now_s: float, rules: Rules) -> Gate:
     live = tuple(probe for probe in gate.probes if probe[1] > now_s)
     number = gate.last_probe + 1
     probes = (*live, (number, now_s + rules.lease_s))
-    return Gate(
-        gate.epoch, 0, gate.probe_at_s, probes, number, trips=gate.trips, judged=gate.judged
-    )
+    return _probing(gate, probes, number, gate.judged, gate.asked_until_s)
 
 
 def settled(
@@ -165,23 +183,26 @@ def settled(
         epoch, number: What admitted the call: its epoch, and the probe's number or 0.
         ok, slow: How it ended.
         window: The recent calls, this one included, where rates decide.
-        floor_s: The shortest time to stay open, should this open it: what the provider asked for.
+        floor_s: Seconds that the provider asked to be left alone: should this or a later failure of the
+            epoch open it, it stays open so long.
         spread: A number in [0, 1) for jitter.
     """
     if epoch != gate.epoch or gate.manual is not None:
         return gate
+    asked_s = max(gate.asked_until_s, now_s + floor_s) if floor_s > 0 else gate.asked_until_s
     if gate.probe_at_s is None:
-        return _settled_closed(gate, ok, now_s, rules, window, floor_s, spread)
+        return _settled_closed(gate, ok, now_s, rules, window, asked_s, spread)
     if now_s < gate.probe_at_s:
         return gate  # open: nobody was admitted, so this is hearsay
-    if not rules.by_rate:
-        return Gate(gate.epoch + 1) if ok else _opened(gate, now_s, rules, floor_s, spread)
-    judged = (gate.judged or Tally()).plus(ok, slow)
-    verdict = _verdict(judged, rules)
+    judged: Tally | None = None
+    verdict: bool | None = ok
+    if rules.by_rate:
+        judged = (gate.judged or Tally()).plus(ok, slow)
+        verdict = _verdict(judged, rules)
     if verdict is not None:
-        return Gate(gate.epoch + 1) if verdict else _opened(gate, now_s, rules, floor_s, spread)
+        return Gate(gate.epoch + 1) if verdict else _opened(gate, now_s, rules, asked_s, spread)
     left = tuple(probe for probe in gate.probes if probe[0] != number)
-    return Gate(gate.epoch, 0, gate.probe_at_s, left, gate.last_probe, trips=gate.trips, judged=judged)
+    return _probing(gate, left, gate.last_probe, judged, asked_s)
 
 
 def given_back(gate: Gate, epoch: int, number: int) -> Gate:
@@ -189,9 +210,7 @@ def given_back(gate: Gate, epoch: int, number: int) -> Gate:
     left = tuple(probe for probe in gate.probes if probe[0] != number)
     if epoch != gate.epoch or len(left) == len(gate.probes):
         return gate
-    return Gate(
-        gate.epoch, 0, gate.probe_at_s, left, gate.last_probe, trips=gate.trips, judged=gate.judged
-    )
+    return _probing(gate, left, gate.last_probe, gate.judged, gate.asked_until_s)
 
 
 def tripped(window: Tally, rules: Rules) -> bool:
@@ -215,27 +234,47 @@ def _settled_closed(
     now_s: float,
     rules: Rules,
     window: Tally | None,
-    floor_s: float,
+    asked_s: float,
     spread: float,
 ) -> Gate:
     if rules.by_rate:
-        trips = window is not None and tripped(window, rules)
-        return _opened(gate, now_s, rules, floor_s, spread) if trips else gate
+        if window is not None and tripped(window, rules):
+            return _opened(gate, now_s, rules, asked_s, spread)
+        return gate if asked_s == gate.asked_until_s else Gate(gate.epoch, asked_until_s=asked_s)
     if ok:
         return Gate(gate.epoch) if gate.failures else gate
     if gate.failures + 1 < rules.threshold:
-        return Gate(gate.epoch, gate.failures + 1)
-    return _opened(gate, now_s, rules, floor_s, spread)
+        return Gate(gate.epoch, gate.failures + 1, asked_until_s=asked_s)
+    return _opened(gate, now_s, rules, asked_s, spread)
 
 
-def _opened(gate: Gate, now_s: float, rules: Rules, floor_s: float, spread: float) -> Gate:
+def _opened(gate: Gate, now_s: float, rules: Rules, asked_s: float, spread: float) -> Gate:
     try:
-        open_s = min(rules.longest_s, rules.recovery_s * rules.growth**gate.trips)
+        open_s = rules.recovery_s and min(rules.longest_s, rules.recovery_s * rules.growth**gate.trips)
     except OverflowError:
         open_s = rules.longest_s
     # Jitter only lengthens: a fleet comes back spread out, and never before the time that was asked for.
-    open_s = max(open_s * (1 + rules.jitter * spread), floor_s)
-    return Gate(gate.epoch + 1, 0, now_s + open_s, trips=gate.trips + 1)
+    probe_at_s = max(now_s + open_s * (1 + rules.jitter * spread), asked_s)
+    return Gate(gate.epoch + 1, 0, probe_at_s, trips=gate.trips + 1)
+
+
+def _probing(
+    gate: Gate,
+    probes: tuple[tuple[int, float], ...],
+    last_probe: int,
+    judged: Tally | None,
+    asked_s: float,
+) -> Gate:
+    return Gate(
+        gate.epoch,
+        0,
+        gate.probe_at_s,
+        probes,
+        last_probe,
+        trips=gate.trips,
+        judged=judged,
+        asked_until_s=asked_s,
+    )
 
 
 def _verdict(judged: Tally, rules: Rules) -> bool | None:
@@ -259,4 +298,5 @@ def _taken(gate: Gate, now_s: float, rules: Rules) -> int:
 
 
 def _reaches(part: int, whole: int, rate: float | None) -> bool:
-    return rate is not None and part > 0 and part >= rate * whole
+    # Divided, not multiplied: 7 of 100 reach a rate of 0.07, but 0.07 * 100 is more than 7.
+    return rate is not None and part > 0 and part / whole >= rate

@@ -22,7 +22,9 @@ class BreakerRegistry:
     none is closed, the one asked for longest ago.
 
     Args:
-        make: Makes the breaker of a key; one that counts ``failures.provider_failures`` when None.
+        make: Makes the breaker of a key, a name like ``"provider/model/credential-id"``; one that counts
+            ``failures.provider_failures`` when None.  Two threads that ask for a new key at once may both
+            have it made; one of them is kept.
         capacity: Breakers kept, >= 1.
     """
 
@@ -35,7 +37,8 @@ class BreakerRegistry:
         if make is not None:
             arguments.function("make", make)
         self._make = make or _provider_breaker
-        self._breakers: dict[str, CircuitBreaker] = {}  # asked for longest ago comes first
+        # By its parts: models have slashes in their names.  Asked for longest ago comes first.
+        self._breakers: dict[tuple[str, str, str], CircuitBreaker] = {}
         self._lock = allocate_lock()
 
     def get(self, provider: str, model: str = "", credential_id: str = "") -> CircuitBreaker:
@@ -54,19 +57,30 @@ class BreakerRegistry:
 
             if scrubbed(credential_id) != credential_id:
                 raise ValueError("credential_id must be a name for the credential, got something like a key")
-        key = "/".join(part for part in (provider, model, credential_id) if part)
-        with self._lock:
-            breaker = self._breakers.pop(key, None)
-            if breaker is None:
-                breaker = self._make(key)
-                self._make_room_locked()
-            self._breakers[key] = breaker
-        return breaker
+        key = (provider, model, credential_id)
+        kept = self._kept(key)
+        if kept is not None:
+            return kept
+        made = self._make(
+            "/".join(part for part in key if part)
+        )  # not under the lock: it is the caller's code
+        return self._kept(key, made) or made
 
-    def all(self) -> dict[str, CircuitBreaker]:
-        """A copy of what is kept, by key, asked for longest ago first."""
+    def all(self) -> dict[tuple[str, str, str], CircuitBreaker]:
+        """A copy of what is kept, by provider, model and credential id, asked for longest ago first."""
         with self._lock:
             return dict(self._breakers)
+
+    def _kept(self, key: tuple[str, str, str], made: CircuitBreaker | None = None) -> CircuitBreaker | None:
+        """The breaker of *key*, now asked for last; *made* is kept when there is none."""
+        with self._lock:
+            breaker = self._breakers.pop(key, None)
+            if breaker is None and made is not None:
+                self._make_room_locked()
+                breaker = made
+            if breaker is not None:
+                self._breakers[key] = breaker
+            return breaker
 
     def _make_room_locked(self) -> None:
         if len(self._breakers) < self.capacity:

@@ -13,7 +13,8 @@ class BreakerSnapshot:
     Attributes:
         name: The breaker.
         state: CLOSED, OPEN or HALF_OPEN.
-        retry_after: Seconds until a call could be admitted; 0 when it could be then, None when nobody can say.
+        retry_after: Seconds until a call could be admitted; 0 when it could be then, None when nobody can
+            say.
         failures: Consecutive failures, while closed and counting those.
         window_calls, window_failed, window_slow: What the window holds.
         probes: Probes that hold a permit.
@@ -50,6 +51,9 @@ class BreakerSnapshot:
             object.__setattr__(self, field, value)
 
     def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a snapshot cannot be changed: {name}")
+
+    def __delattr__(self, name: str) -> None:
         raise AttributeError(f"a snapshot cannot be changed: {name}")
 
     def to_dict(self) -> dict[str, object]:

@@ -1,89 +1,140 @@
-"""The recent calls of a breaker, counted in place: the last N, or those of the last seconds.
+"""The recent calls of a breaker: the last N, or those of the last seconds.
 
-A call costs the same however long the window is.  Not thread-safe: the breaker's lock is around it.
+Most calls are good, and once the window holds enough calls to be judged, one more good call cannot make it
+look worse.  So good calls are counted by a plain counter whose step needs no lock (``good``), and come in
+when the next other call is added.  Everything but ``good`` happens under the breaker's lock.  A window
+belongs to one epoch: the next one starts with an ``empty`` one, so that what is counted late is counted
+where nobody looks.
+
+A call costs the same however long the window is.
 """
 
 from __future__ import annotations
 
+from collections import deque
+from itertools import count
+
 from techrevati.runtime.circuit_breaker.core import Tally
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 BUCKETS = 20
+
+
+class _Goods:
+    """Good calls, counted without a lock: the step of ``itertools.count`` is atomic."""
+
+    __slots__ = ("_before", "good")
+
+    def __init__(self) -> None:
+        self.good: Callable[[], int] = count().__next__
+        self._before = -1
+
+    def taken(self) -> int:
+        """How many came since this was asked before; asking is a step of the counter too."""
+        now, before = self.good(), self._before
+        self._before = now
+        return now - before - 1
 
 
 class CountWindow:
     """The last *size* calls."""
 
-    __slots__ = ("_at", "_flags", "_size", "tally")
+    __slots__ = ("_bad", "_goods", "_size", "_total", "epoch", "good", "tally", "until_s")
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, epoch: int = 0) -> None:
+        self.epoch: int = epoch
+        self.until_s: float = float("inf")
+        """Until then ``good`` may be used; after that every call must be added."""
         self._size = size
-        self.clear()
+        self._goods = _Goods()
+        self.good: Callable[[], int] = self._goods.good
+        self._total = 0  # calls ever
+        self._bad: deque[tuple[int, bool, bool]] = deque()  # which call, failed, slow: those in the window
+        self.tally: Tally = Tally()
+
+    def empty(self, epoch: int) -> CountWindow:
+        """A new one of the same size."""
+        return CountWindow(self._size, epoch)
+
+    def at(self, now_s: float) -> Tally:
+        """What it holds."""
+        self._count(self._goods.taken())
+        return self.tally
 
     def add(self, ok: bool, slow: bool, now_s: float) -> Tally:
         """Count one call; the oldest makes room for it."""
-        tally, at = self.tally, self._at
-        if len(self._flags) < self._size:
-            self._flags.append(0)
-            tally.calls += 1
-        elif gone := self._flags[at]:
-            tally.failed -= gone & 1
-            tally.slow -= gone >> 1
-        if ok and not slow:
-            self._flags[at] = 0
-        else:
-            self._flags[at] = (not ok) | slow << 1
-            tally.failed += not ok
-            tally.slow += slow
-        self._at = 0 if at + 1 == self._size else at + 1
-        return tally
+        self._count(self._goods.taken() + 1)
+        if not ok or slow:
+            self._bad.append((self._total, not ok, slow))
+            self.tally.failed += not ok
+            self.tally.slow += slow
+        return self.tally
 
-    def clear(self) -> None:
-        """Forget every call."""
-        self._flags = bytearray()
-        self._at = 0
-        self.tally = Tally()
+    def _count(self, calls: int) -> None:
+        tally, bad = self.tally, self._bad
+        self._total += calls
+        tally.calls = min(self._size, self._total)
+        while bad and bad[0][0] <= self._total - self._size:
+            _, failed, slow = bad.popleft()
+            tally.failed -= failed
+            tally.slow -= slow
 
 
 class TimeWindow:
     """The calls of the last *seconds*, forgotten a twentieth of that at a time."""
 
-    __slots__ = ("_bucket_s", "_buckets", "_newest", "tally")
+    __slots__ = (
+        "_bucket_s",
+        "_buckets",
+        "_goods",
+        "_newest",
+        "_seconds",
+        "epoch",
+        "good",
+        "tally",
+        "until_s",
+    )
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, epoch: int = 0) -> None:
+        self.epoch: int = epoch
+        self.until_s: float = float("-inf")
+        self._seconds = seconds
         self._bucket_s = seconds / BUCKETS
-        self.clear()
+        self._goods = _Goods()
+        self.good: Callable[[], int] = self._goods.good
+        self._buckets: deque[Tally] = deque((Tally(),), BUCKETS)  # the newest is the last
+        self._newest: int | None = None
+        self.tally: Tally = Tally()
+
+    def empty(self, epoch: int) -> TimeWindow:
+        """A new one as long."""
+        return TimeWindow(self._seconds, epoch)
+
+    def at(self, now_s: float) -> Tally:
+        """What it holds now."""
+        goods, bucket = self._goods.taken(), self._buckets[-1]
+        bucket.calls += goods
+        self.tally.calls += goods
+        number = int(now_s // self._bucket_s)
+        if self._newest is None:
+            self._newest = number
+        # A clock that went back changes nothing.
+        for _ in range(min(number - self._newest, BUCKETS)):
+            if len(self._buckets) == BUCKETS:
+                self.tally.take(self._buckets[0])
+            self._buckets.append(Tally())
+        self._newest = max(self._newest, number)
+        self.until_s = (self._newest + 1) * self._bucket_s
+        return self.tally
 
     def add(self, ok: bool, slow: bool, now_s: float) -> Tally:
         """Count one call."""
-        self._forget(now_s)
-        tally, bucket = self.tally, self._buckets[self._newest % BUCKETS]
-        tally.calls += 1
-        bucket.calls += 1
-        if not ok:
-            tally.failed += 1
-            bucket.failed += 1
-        if slow:
-            tally.slow += 1
-            bucket.slow += 1
+        tally = self.at(now_s)
+        for counted in (tally, self._buckets[-1]):
+            counted.calls += 1
+            counted.failed += not ok
+            counted.slow += slow
         return tally
-
-    def clear(self) -> None:
-        """Forget every call."""
-        self._buckets = [Tally() for _ in range(BUCKETS)]
-        self._newest = 0
-        self.tally = Tally()
-
-    def _forget(self, now_s: float) -> None:
-        number = int(now_s / self._bucket_s)
-        if number <= self._newest:
-            return  # the same moment, or a clock that went back
-        if number - self._newest >= BUCKETS:
-            self.clear()
-        else:
-            for passed in range(self._newest + 1, number + 1):
-                gone = self._buckets[passed % BUCKETS]
-                self.tally.calls -= gone.calls
-                self.tally.failed -= gone.failed
-                self.tally.slow -= gone.slow
-                self._buckets[passed % BUCKETS] = Tally()
-        self._newest = number

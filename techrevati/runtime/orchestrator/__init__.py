@@ -11,6 +11,7 @@ from techrevati.runtime.orchestrator.async_session import AsyncOrchestrationSess
 from techrevati.runtime.orchestrator.configuration import AgentSession, Orchestrator
 from techrevati.runtime.orchestrator.current import current_session
 from techrevati.runtime.orchestrator.errors import (
+    InputStateError,
     MaxIterationsExceededError,
     PermissionDeniedError,
     SessionEndedError,
@@ -22,6 +23,7 @@ __all__ = [
     "AgentSession",
     "AsyncOrchestrationSession",
     "BudgetExceededError",
+    "InputStateError",
     "MaxIterationsExceededError",
     "OrchestrationSession",
     "Orchestrator",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from threading import Lock
 from typing import TYPE_CHECKING, cast, overload
 
 from techrevati.runtime._core.scrub import scrubbed
@@ -10,6 +11,7 @@ from techrevati.runtime.agent_events import AgentEventName as Name, AgentEventSt
 from techrevati.runtime.agent_lifecycle import AgentStatus
 from techrevati.runtime.deadlines import Timeout
 from techrevati.runtime.failures import classify
+from techrevati.runtime.orchestrator.errors import InputStateError, SessionEndedError
 from techrevati.runtime.orchestrator.session import _Session
 from techrevati.runtime.retry_policy import aattempt_recovery
 
@@ -34,7 +36,9 @@ class AsyncOrchestrationSession(_Session):
 
     def __init__(self, config: Orchestrator, handoff: Handoff | None) -> None:
         super().__init__(config, handoff)
-        self._input: Future[str] | None = None
+        self._pause: Future[str] | None = None
+        self._answered = False
+        self._pause_lock = Lock()
 
     async def __aenter__(self) -> Self:
         self._enter(self)
@@ -81,14 +85,15 @@ class AsyncOrchestrationSession(_Session):
         *timeout* seconds run the call in a task of its own, which is then cancelled.  An *fn* that is not
         async is called as it is, and blocks the loop while it runs.
         """
-        self._begin_turn(usage)
+        self._begin_turn(usage, timeout)
 
         async def call() -> T:
             return await _awaited(fn())
 
         async def timed_call() -> T:
             assert timeout is not None
-            return await Timeout(timeout, on_late=self._late_outcome(model)).acall(call)
+            late = self._late_outcome(model, usage, estimate_usage)
+            return await Timeout(timeout, on_late=late).acall(call)
 
         run = call if timeout is None else timed_call
         config = self._config
@@ -121,51 +126,63 @@ class AsyncOrchestrationSession(_Session):
         """Wait until somebody calls :meth:`provide_input`; the worker is WAITING_FOR_INPUT meanwhile.
 
         Raises:
-            RuntimeError: The session already waits.
+            InputStateError: The session already waits (a RuntimeError).
+            SessionEndedError: The session was ended meanwhile.
         """
         import asyncio
 
         self._require_running()
-        if self._input is not None:
-            raise RuntimeError("the session already waits for input")
+        if self._pause is not None:
+            raise InputStateError("the session already waits for input")
         answer: Future[str] = asyncio.get_running_loop().create_future()
-        self._input = answer
+        self._pause, self._answered = answer, False
         try:
             self.worker.transition(AgentStatus.WAITING_FOR_INPUT, prompt)
-            self._emit(Name.AGENT_BLOCKED, Status.BLOCKED, None, scrubbed(prompt))
+            self.emit(Name.AGENT_BLOCKED, Status.BLOCKED, None, scrubbed(prompt))
             value = await answer
         finally:
-            self._input = None
+            self._pause = None
             if self.worker.status is AgentStatus.WAITING_FOR_INPUT:
                 self.worker.transition(AgentStatus.RUNNING)
-        self._emit(Name.AGENT_READY, Status.READY)
+        self.emit(Name.AGENT_READY, Status.READY)
         return value
 
     def provide_input(self, value: str) -> None:
         """Answer the pending :meth:`pause_for_input`; may be called from any thread.
 
         Raises:
-            RuntimeError: Nobody waits for input.
+            InputStateError: Nobody waits for input, or it was given already (a RuntimeError).
         """
-        answer = self._input
-        if answer is None or answer.done():
-            raise RuntimeError("nobody waits for input")
-        loop = answer.get_loop()
+        with self._pause_lock:
+            answer = self._pause
+            if answer is None or self._answered or answer.done():
+                raise InputStateError("nobody waits for input")
+            self._answered = True
+        _settle(answer, lambda: answer.set_result(value))
 
-        def arrive() -> None:
-            if not answer.done():
-                answer.set_result(value)
+    def _on_end(self) -> None:
+        answer, state = self._pause, self._state
+        if answer is not None:
+            _settle(answer, lambda: answer.set_exception(SessionEndedError(state)))
 
-        import asyncio
 
-        try:
-            here = asyncio.get_running_loop() is loop
-        except RuntimeError:
-            here = False
-        if here:
-            arrive()
-        else:
-            loop.call_soon_threadsafe(arrive)
+def _settle(answer: Future[str], how: Callable[[], None]) -> None:
+    """Settle a future from whatever thread this is."""
+    import asyncio
+
+    def arrive() -> None:
+        if not answer.done():
+            how()
+
+    loop = answer.get_loop()
+    try:
+        here = asyncio.get_running_loop() is loop
+    except RuntimeError:
+        here = False
+    if here:
+        arrive()
+    else:
+        loop.call_soon_threadsafe(arrive)
 
 
 async def _awaited(value: Awaitable[T] | T) -> T:

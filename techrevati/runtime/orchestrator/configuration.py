@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
@@ -82,11 +83,11 @@ class Orchestrator:
         self.quality_gate: QualityGate | None = quality_gate
         if budget_usd is not None:
             arguments.number("budget_usd", budget_usd, infinite=True)
-        elif enforce_budget:
-            raise ValueError("budget_usd must be a number >= 0 when enforce_budget is True, got None")
         self.budget_usd: float | Decimal | None = budget_usd
         self.enforce_budget: bool = enforce_budget
         self.max_iterations: int = arguments.count("max_iterations", max_iterations)
+        if not isinstance(guardrails, Iterable):
+            raise TypeError(f"guardrails must be a sequence of guardrails, got {guardrails!r}")
         self.guardrails: list[Guardrail] = list(guardrails)
         self.event_sink: EventSink = NoopEventSink() if event_sink is None else event_sink
         self.usage_sink: UsageSink = NoopUsageSink() if usage_sink is None else usage_sink

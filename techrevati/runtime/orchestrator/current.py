@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from techrevati.runtime.orchestrator.async_session import AsyncOrchestrationSession
     from techrevati.runtime.orchestrator.session import OrchestrationSession
 
-_current: ContextVar[OrchestrationSession | AsyncOrchestrationSession | None] = ContextVar(
+current: ContextVar[OrchestrationSession | AsyncOrchestrationSession | None] = ContextVar(
     "techrevati_session", default=None
 )
 
@@ -19,4 +19,4 @@ def current_session() -> OrchestrationSession | AsyncOrchestrationSession | None
 
     It is a context variable: tasks and timed calls started inside a session see it, plain threads do not.
     """
-    return _current.get()
+    return current.get()

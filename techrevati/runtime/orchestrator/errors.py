@@ -40,11 +40,23 @@ class PermissionDeniedError(TechrevatiError, PermissionError):
         return self.outcome.reason or "permission denied"
 
 
+class InputStateError(TechrevatiError, RuntimeError):
+    """Input was asked for twice at a time, or given when nobody waits for it.
+
+    Attributes:
+        problem: Which of the two.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+
 class SessionEndedError(TechrevatiError, RuntimeError):
     """A session was used before it was entered or after it had ended.
 
     Attributes:
-        state: ``"not entered"``, or the state in which it ended.
+        state: ``"not entered"``, ``"entered before"``, or the state in which it ended.
     """
 
     def __init__(self, state: str) -> None:
@@ -54,4 +66,6 @@ class SessionEndedError(TechrevatiError, RuntimeError):
     def __str__(self) -> str:
         if self.state == "not entered":
             return "the session is not entered: use `with orchestrator.session() as session:`"
+        if self.state == "entered before":
+            return "a session can be entered once; open another one"
         return f"the session has ended ({self.state}); open another one"

@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 from collections import deque
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from techrevati.runtime._core import arguments
 from techrevati.runtime._core.errors import BudgetExceededError
 from techrevati.runtime._core.log import announce, logger
 from techrevati.runtime._core.scrub import error_text, scrubbed
@@ -21,12 +23,12 @@ from techrevati.runtime.agent_events import (
     AgentEventStatus as Status,
     AgentFailureClass,
 )
-from techrevati.runtime.agent_lifecycle import AgentStatus, AgentWorker
+from techrevati.runtime.agent_lifecycle import AgentStatus, AgentWorker, UnknownWorkerError
 from techrevati.runtime.deadlines import LateOutcome, Timeout
 from techrevati.runtime.failures import classify
 from techrevati.runtime.guardrails import GuardrailViolatedError, run_post_checks, run_pre_checks
 from techrevati.runtime.handoffs import Handoff
-from techrevati.runtime.orchestrator.current import _current
+from techrevati.runtime.orchestrator.current import current
 from techrevati.runtime.orchestrator.errors import (
     MaxIterationsExceededError,
     PermissionDeniedError,
@@ -41,7 +43,6 @@ from techrevati.runtime.usage_tracking import UsageTracker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
-    from contextvars import Token
     from types import TracebackType
     from typing import Self, TypeVar
 
@@ -64,15 +65,12 @@ class _Session:
     """What both colours share.  Thread-safe: turns and tools may run side by side.
 
     Attributes:
-        worker: The worker whose life this is; created on entry.
         tracker: What was used and what that cost.
         recovery: What recovery did.
         registry, role, phase, project_id: From the orchestrator.
         run_id: Unique; in every event of this session.
         parent_id: The run in whose session this one was entered, or which handed over to it.
     """
-
-    worker: AgentWorker
 
     def __init__(self, config: Orchestrator, handoff: Handoff | None) -> None:
         self._config = config
@@ -95,50 +93,70 @@ class _Session:
         self._iteration_count = 0
         self._state = "not entered"
         self._started_at = 0.0
-        self._token: Token[OrchestrationSession | AsyncOrchestrationSession | None] | None = None
+        self._worker: AgentWorker | None = None
+        self._end_told = False
+        self._outer: OrchestrationSession | AsyncOrchestrationSession | None = None
+
+    @property
+    def worker(self) -> AgentWorker:
+        """The worker whose life this is.
+
+        Raises:
+            SessionEndedError: The session was not entered.
+        """
+        if self._worker is None:
+            raise SessionEndedError("not entered")
+        return self._worker
 
     # --- life ----------------------------------------------------------------------------------------------
 
     def _enter(self, session: OrchestrationSession | AsyncOrchestrationSession) -> None:
         if self._state != "not entered":
             raise SessionEndedError("entered before")
-        outer = _current.get()
-        self.parent_id = None if outer is None else outer.run_id
-        self.worker = self._own_worker()
-        if self.worker.status is AgentStatus.IDLE:
-            self.worker.transition(AgentStatus.INITIALIZING)
-        self.worker.transition(AgentStatus.RUNNING)
+        self._outer = current.get()
+        self.parent_id = None if self._outer is None else self._outer.run_id
+        worker = self._own_worker()
+        if worker.status is AgentStatus.IDLE:
+            worker.transition(AgentStatus.INITIALIZING)
+        worker.transition(AgentStatus.RUNNING)
+        self._worker = worker
         self._state = "running"
         self._started_at = self._config.clock()
-        self._token = _current.set(session)
-        self._emit(Name.AGENT_STARTED, Status.RUNNING)
+        current.set(session)
+        try:
+            self.emit(Name.AGENT_STARTED, Status.RUNNING)
+        except (
+            BaseException
+        ) as error:  # Ctrl-C inside the sink: the block is not entered, so nobody leaves it
+            self._leave(error)
+            raise
 
     def _own_worker(self) -> AgentWorker:
         handoff = self._handoff
         if handoff is None:
             return self.registry.create(self.role, self.phase, self.project_id)
+        if handoff.target_role != self.role:
+            raise ValueError(
+                f"handoff must be for the role {self.role!r}, got one for {handoff.target_role!r}"
+            )
         worker = self.registry.get(handoff.target_worker_id)
         if worker is None:
-            raise KeyError(f"handoff.target_worker_id {handoff.target_worker_id!r} is not in the registry")
-        source = handoff.context.get("run_id")
-        self.parent_id = source if isinstance(source, str) else self.parent_id
+            raise UnknownWorkerError(handoff.target_worker_id)
+        self.parent_id = handoff.source_run_id or self.parent_id
         return worker
 
     def _leave(self, error: BaseException | None) -> None:
-        if self._token is not None:
-            try:
-                _current.reset(self._token)
-            except ValueError:  # left in another context than entered, as generators may
-                pass
-            self._token = None
         if error is None:
-            if not self.worker.is_terminal:
-                self._end(AgentStatus.COMPLETED, None, None)
+            self._end(AgentStatus.COMPLETED, None, None)
         elif isinstance(error, Exception):
             self._end(AgentStatus.FAILED, error_text(error), classify(error).failure_class, error)
         else:  # Ctrl-C, SystemExit, a cancelled task, a closed generator
             self._end(AgentStatus.CANCELLED, error_text(error), None)
-        self._state = self.worker.status.value
+        # Not by token: sessions may be left in another order, or in another context, than they were entered.
+        inner = current.get()
+        while inner is not None and inner._state != "running":
+            inner = inner._outer
+        current.set(inner)
 
     def _end(
         self,
@@ -149,15 +167,24 @@ class _Session:
         data: Mapping[str, object] | None = None,
     ) -> None:
         """Move the worker to its end, if it is not there yet, and say so once."""
-        if self.worker.is_terminal:
+        if self._end_told:
             return
-        if status is AgentStatus.COMPLETED and self.worker.status is AgentStatus.WAITING_FOR_INPUT:
-            self.worker.transition(AgentStatus.RUNNING)
-        self.worker.transition(status, detail)
+        self._end_told = True
+        worker = self.worker
+        if worker.is_terminal:  # somebody ended it through the registry
+            status, detail, failure_class = worker.status, None, None
+        else:
+            if status is AgentStatus.COMPLETED and worker.status is AgentStatus.WAITING_FOR_INPUT:
+                worker.transition(AgentStatus.RUNNING)
+            worker.transition(status, detail)
         self._state = status.value
+        self._on_end()
         if error is None or error is not self._reported_error:
             name, event_status = _ENDS[status]
-            self._emit(name, event_status, failure_class, detail, data)
+            self.emit(name, event_status, failure_class, detail, data)
+
+    def _on_end(self) -> None:
+        """For the async session: nobody may wait for input any more."""
 
     def complete(self, detail: str | None = None) -> None:
         """End well now; leaving the ``with`` block then changes nothing more."""
@@ -193,6 +220,8 @@ class _Session:
     def _require_running(self) -> None:
         if self._state != "running":
             raise SessionEndedError(self._state)
+        if self.worker.is_terminal:
+            raise SessionEndedError(self.worker.status.value)
 
     # --- events --------------------------------------------------------------------------------------------
 
@@ -202,7 +231,7 @@ class _Session:
         with self._event_lock:
             return list(self._events)
 
-    def _emit(
+    def emit(
         self,
         name: Name,
         status: Status,
@@ -210,6 +239,10 @@ class _Session:
         detail: str | None = None,
         data: Mapping[str, object] | None = None,
     ) -> None:
+        """Tell an event of this run: it gets the next sequence number and goes to the event sink.
+
+        Everything a session does it tells by itself; this is for what only the program knows.
+        """
         with self._event_lock:  # so that sequence numbers and the order in the ring agree
             self._event_count += 1
             event = AgentEvent(
@@ -235,9 +268,10 @@ class _Session:
 
     # --- around a turn -------------------------------------------------------------------------------------
 
-    def _begin_turn(self, usage: UsageSnapshot | None) -> None:
-        if self._state != "running":
-            raise SessionEndedError(self._state)
+    def _begin_turn(self, usage: UsageSnapshot | None, timeout: float | None) -> None:
+        self._require_running()
+        if timeout is not None:
+            arguments.number("timeout", timeout, infinite=True)
         if usage is not None and not isinstance(usage, UsageSnapshot):
             raise TypeError(f"usage must be a UsageSnapshot, got {usage!r}")
         config = self._config
@@ -280,7 +314,7 @@ class _Session:
             self._budget_reported = True
             detail = str(self._over_budget())
             data = {"budget_usd": self._config.budget_usd}
-            self._emit(Name.AGENT_FAILED, Status.FAILED, AgentFailureClass.UNKNOWN, detail, data)
+            self.emit(Name.AGENT_FAILED, Status.FAILED, AgentFailureClass.UNKNOWN, detail, data)
         return True
 
     def _over_budget(
@@ -293,24 +327,28 @@ class _Session:
         self._reported_error = error
         return error
 
-    def _late_outcome(self, model: str) -> Callable[[LateOutcome], None]:
+    def _late_outcome(
+        self,
+        model: str,
+        usage: UsageSnapshot | None,
+        estimate_usage: Callable[[T], UsageSnapshot] | None,
+    ) -> Callable[[LateOutcome], None]:
         """What is told about a turn that nobody waited for: an event, and what it used is booked."""
 
         def tell(late: LateOutcome) -> None:
             if late.error is not None:
-                failure = classify(late.error)
-                detail = error_text(late.error)
-                self._emit(Name.AGENT_LATE_RESULT, Status.FAILED, failure.failure_class, detail)
+                why = classify(late.error).failure_class
+                self.emit(Name.AGENT_LATE_RESULT, Status.FAILED, why, error_text(late.error))
                 return
-            usage = _usage_of(late.result, None)
-            self._emit(
+            used = _usage_of(cast("T", late.result), estimate_usage) if usage is None else usage
+            self.emit(
                 Name.AGENT_LATE_RESULT,
                 Status.COMPLETED,
                 None,
                 "a turn that had timed out returned after all",
-                {"model": model, "usage": usage.to_dict(), "result": late.result},
+                {"model": model, "usage": used.to_dict(), "result": late.result},
             )
-            self._book(model, usage)
+            self._book(model, used)
 
         return tell
 
@@ -318,7 +356,7 @@ class _Session:
         """Say which recovery a failed turn was met with."""
         self.worker.retry_count += 1
         escalated = result.outcome == "escalation_required"
-        self._emit(
+        self.emit(
             Name.RECOVERY_ESCALATED if escalated else Name.RECOVERY_ATTEMPTED,
             Status.BLOCKED if escalated else Status.RUNNING,
             failure.failure_class,
@@ -346,15 +384,15 @@ class _Session:
             self._blocked(tool, "permission", outcome.reason)
             raise PermissionDeniedError(outcome)
         self._check_before(tool)
-        self._emit(Name.AGENT_TOOL_CALLED, Status.RUNNING, None, None, {"tool": tool})
+        self.emit(Name.AGENT_TOOL_CALLED, Status.RUNNING, None, None, {"tool": tool})
         try:
             yield lambda value: self._check_after(tool, value)
         except BaseException as error:
             why = classify(error).failure_class if isinstance(error, GuardrailViolatedError) else None
             why = why or AgentFailureClass.TOOL_ERROR
-            self._emit(Name.AGENT_TOOL_COMPLETED, Status.FAILED, why, error_text(error), {"tool": tool})
+            self.emit(Name.AGENT_TOOL_COMPLETED, Status.FAILED, why, error_text(error), {"tool": tool})
             raise
-        self._emit(Name.AGENT_TOOL_COMPLETED, Status.COMPLETED, None, None, {"tool": tool})
+        self.emit(Name.AGENT_TOOL_COMPLETED, Status.COMPLETED, None, None, {"tool": tool})
 
     def _check_before(self, tool: str) -> None:
         guardrails = self._config.guardrails
@@ -363,10 +401,10 @@ class _Session:
         try:
             run_pre_checks(guardrails, role=self.role, tool=tool)
         except GuardrailViolatedError as refusal:
-            self._emit(Name.HOOK_PRE_TOOL, Status.RED, None, str(refusal), {"tool": tool})
+            self.emit(Name.HOOK_PRE_TOOL, Status.RED, None, str(refusal), {"tool": tool})
             self._blocked(tool, refusal.guardrail, refusal.outcome.reason)
             raise
-        self._emit(Name.HOOK_PRE_TOOL, Status.GREEN, None, None, {"tool": tool})
+        self.emit(Name.HOOK_PRE_TOOL, Status.GREEN, None, None, {"tool": tool})
 
     def _check_after(self, tool: str, value: object) -> None:
         guardrails = self._config.guardrails
@@ -375,12 +413,12 @@ class _Session:
         try:
             run_post_checks(guardrails, value, role=self.role, tool=tool)
         except GuardrailViolatedError as refusal:
-            self._emit(Name.HOOK_POST_TOOL, Status.RED, None, str(refusal), {"tool": tool})
+            self.emit(Name.HOOK_POST_TOOL, Status.RED, None, str(refusal), {"tool": tool})
             raise
-        self._emit(Name.HOOK_POST_TOOL, Status.GREEN, None, None, {"tool": tool})
+        self.emit(Name.HOOK_POST_TOOL, Status.GREEN, None, None, {"tool": tool})
 
     def _blocked(self, tool: str, by: str, reason: str | None) -> None:
-        self._emit(Name.AGENT_BLOCKED, Status.BLOCKED, None, reason, {"tool": tool, "by": by})
+        self.emit(Name.AGENT_BLOCKED, Status.BLOCKED, None, reason, {"tool": tool, "by": by})
 
     # --- policy, gate, handoff, books ----------------------------------------------------------------------
 
@@ -430,9 +468,9 @@ class _Session:
         seen = "nothing" if observed is None else observed.label
         detail = f"observed {seen}, required {outcome.required_level.label}"
         if outcome.satisfied:
-            self._emit(Name.PHASE_GATE_PASSED, Status.GREEN, None, detail, outcome.to_dict())
+            self.emit(Name.PHASE_GATE_PASSED, Status.GREEN, None, detail, outcome.to_dict())
         else:
-            self._emit(Name.PHASE_GATE_FAILED, Status.RED, None, detail, outcome.to_dict())
+            self.emit(Name.PHASE_GATE_FAILED, Status.RED, None, detail, outcome.to_dict())
         return outcome
 
     def handoff_to(
@@ -441,17 +479,19 @@ class _Session:
         """Pass the work on: this session's worker is COMPLETED, a new one of *target_role* INITIALIZING in
         the same registry.  ``orchestrator.session(handoff)`` takes it up."""
         self._require_running()
-        target = self.registry.create(target_role, self.phase, self.project_id)
-        target.transition(AgentStatus.INITIALIZING, f"handed over by {self.role}")
+        # Everything that can be wrong is said before a worker exists for it.
         handoff = Handoff(
             self.role,
             target_role,
             self.phase,
             reason,
-            dict(context or {}),
+            {} if context is None else context,
             self.project_id,
-            target.worker_id,
+            source_run_id=self.run_id,
         )
+        target = self.registry.create(target_role, self.phase, self.project_id)
+        target.transition(AgentStatus.INITIALIZING, f"handed over by {self.role}")
+        handoff = replace(handoff, target_worker_id=target.worker_id)
         data = {"handoff": handoff.to_dict()}
         self._end(AgentStatus.COMPLETED, f"handed over to {target_role}: {reason}", None, None, data)
         return handoff
@@ -549,10 +589,11 @@ class OrchestrationSession(_Session):
                 paid result in ``result``.
             Exception: Whatever *fn* raised, after a recovery event.
         """
-        self._begin_turn(usage)
+        self._begin_turn(usage, timeout)
         call = fn
         if timeout is not None:
-            call = partial(Timeout(timeout, on_late=self._late_outcome(model)).call, fn)
+            late = self._late_outcome(model, usage, estimate_usage)
+            call = partial(Timeout(timeout, on_late=late).call, fn)
         config = self._config
         breaker = config.circuit_breaker
         if breaker is None and config.async_circuit_breaker is not None:

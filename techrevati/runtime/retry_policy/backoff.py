@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 from techrevati.runtime._core import arguments
 
 Jitter: TypeAlias = Literal["none", "full", "equal", "decorrelated"]
-_LARGEST_EXPONENT = 1_000
+_LARGEST = 1e300  # seconds, where the exponential leaves the floats and there is no cap
 
 
 def backoff_delay(
@@ -38,7 +38,8 @@ def backoff_delay(
     Source: Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog.
     """
     arguments.count("attempt", attempt)
-    base = arguments.number("base", base)
+    if not (base := arguments.number("base", base)):
+        raise ValueError("base must be a number > 0, got 0")
     cap = arguments.number("cap", cap, infinite=True)
     prev_delay = arguments.number("prev_delay", prev_delay)
     mode = {True: "full", False: "none"}[jitter] if isinstance(jitter, bool) else jitter
@@ -52,9 +53,9 @@ def backoff_delay(
         longest = max(base, 3 * (prev_delay or base))
         return min(cap, base + (longest - base) * rng())
     try:
-        delay = min(cap, base ** min(attempt, _LARGEST_EXPONENT))
+        delay = min(cap, base**attempt)
     except OverflowError:
-        delay = cap
+        delay = min(cap, _LARGEST)
     if mode == "full":
         return delay * rng()
     if mode == "equal":
@@ -68,9 +69,9 @@ def next_provider(providers: Iterable[str], current: str | None) -> str | None:
 
 
 def smaller_context_budget(current_tokens: int, reduction: float = 0.75) -> int:
-    """*current_tokens* times *reduction* (between 0 and 1), rounded down, at least 1: the context to retry
-    with after an overflow."""
+    """*current_tokens* times *reduction* (between 0 and 1), rounded down, but at least 1 of what was
+    not 0: the context to retry with after an overflow."""
     arguments.count("current_tokens", current_tokens)
     if not 0 < arguments.number("reduction", reduction) <= 1:
         raise ValueError(f"reduction must be a number > 0 and <= 1, got {reduction!r}")
-    return max(1, int(current_tokens * reduction))
+    return max(min(1, current_tokens), int(current_tokens * reduction))

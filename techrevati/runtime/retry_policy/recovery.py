@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from threading import Lock
@@ -50,6 +50,21 @@ class EscalationPolicy(str, Enum):
     ABORT = "abort"
 
 
+class Steps(tuple[RecoveryStep, ...]):
+    """Steps in order: a tuple that also equals a list of the same steps, since 0.1 gave lists."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return tuple(self) == tuple(other) if isinstance(other, (tuple, list)) else NotImplemented
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+
 @dataclass(frozen=True, slots=True)
 class RecoveryRecipe:
     """What to do about one scenario.
@@ -67,8 +82,11 @@ class RecoveryRecipe:
     escalation_policy: EscalationPolicy
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "steps", tuple(self.steps))
+        arguments.member("scenario", self.scenario, FailureScenario)
+        steps = Steps(arguments.member("steps", step, RecoveryStep) for step in self.steps)
+        object.__setattr__(self, "steps", steps)
         arguments.count("max_attempts", self.max_attempts, minimum=1)
+        arguments.member("escalation_policy", self.escalation_policy, EscalationPolicy)
 
 
 def _recipes() -> dict[FailureScenario, RecoveryRecipe]:
@@ -119,6 +137,10 @@ class RecoveryResult:
     recovered_steps: Sequence[RecoveryStep] = ()
     remaining_steps: Sequence[RecoveryStep] = ()
     reason: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "recovered_steps", Steps(self.recovered_steps))
+        object.__setattr__(self, "remaining_steps", Steps(self.remaining_steps))
 
     def to_dict(self) -> dict[str, object]:
         """Every field as a plain value."""
@@ -186,7 +208,7 @@ class RecoveryContext:
     def register_handler(self, step: RecoveryStep, handler: Handler) -> None:
         """Let *handler* take *step* from now on."""
         arguments.function("handler", handler)
-        self._handlers[RecoveryStep(step)] = handler
+        self._handlers[arguments.member("step", step, RecoveryStep)] = handler
 
     def attempt_count(self, scenario: FailureScenario) -> int:
         """Recoveries attempted from *scenario*; those refused because it was exhausted do not count."""
@@ -309,8 +331,13 @@ def attempt_recovery(
             (sleeper or time.sleep)(act.seconds)
             continue
         try:
-            if act.handler(act.scenario) is False:
+            answer = act.handler(act.scenario)
+            if answer is False:
                 failure = "its handler returned False"
+            elif isinstance(answer, Awaitable):
+                failure = "its handler is async: use aattempt_recovery"
+                if isinstance(answer, Coroutine):
+                    answer.close()
         except Exception as error:
             failure = error_text(error)
             logger("retry_policy").warning("a recovery handler failed: %s", failure)

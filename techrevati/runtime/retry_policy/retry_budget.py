@@ -12,6 +12,8 @@ from _thread import allocate_lock
 
 from techrevati.runtime._core import arguments
 
+_TOKEN = 1_000_000
+
 
 class RetryBudget:
     """Retries left for one run.  Thread-safe; share one object between every layer that retries.
@@ -28,9 +30,9 @@ class RetryBudget:
     __slots__ = ("_capacity", "_denied", "_gain", "_lock", "_taken", "_tokens")
 
     def __init__(self, max_retries: int = 10, *, refill_per_success: float = 0.1) -> None:
-        # Thousandths as integers: a tenth added ten times is one whole token.
-        self._capacity = arguments.count("max_retries", max_retries) * 1000
-        self._gain = round(arguments.number("refill_per_success", refill_per_success) * 1000)
+        # Millionths as integers: a tenth added ten times is one whole token.
+        self._capacity = arguments.count("max_retries", max_retries) * _TOKEN
+        self._gain = round(arguments.number("refill_per_success", refill_per_success) * _TOKEN)
         self._tokens = self._capacity
         self._taken = 0
         self._denied = 0
@@ -39,17 +41,17 @@ class RetryBudget:
     def take(self) -> bool:
         """Take one retry; False when there is none left."""
         with self._lock:
-            if self._tokens < 1000:
+            if self._tokens < _TOKEN:
                 self._denied += 1
                 return False
-            self._tokens -= 1000
+            self._tokens -= _TOKEN
             self._taken += 1
             return True
 
     def give_back(self) -> None:
         """Return a retry that was taken and not made."""
         with self._lock:
-            self._tokens = min(self._capacity, self._tokens + 1000)
+            self._tokens = min(self._capacity, self._tokens + _TOKEN)
             self._taken -= 1
 
     def succeeded(self) -> None:
@@ -61,7 +63,7 @@ class RetryBudget:
     @property
     def left(self) -> int:
         """Whole retries left now."""
-        return self._tokens // 1000
+        return self._tokens // _TOKEN
 
     @property
     def taken(self) -> int:

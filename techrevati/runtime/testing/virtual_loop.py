@@ -1,58 +1,21 @@
-"""Time for tests: a clock that moves when told, and an event loop that never waits.
-
-``run`` drives a coroutine on a loop whose clock jumps to the next timer, so an hour of backoff takes no time
-and two runs are the same.  When every task waits for something that nothing can bring, it raises instead of
-hanging.
-"""
+"""An event loop in virtual time: it jumps to the next timer instead of waiting for it."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import selectors
 from typing import TYPE_CHECKING
 
-from techrevati.runtime._core import arguments
 from techrevati.runtime._core.errors import TechrevatiError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-    from typing import TypeVar
+    from collections.abc import Callable, Coroutine
+    from contextvars import Context
+    from typing import TypeVar, TypeVarTuple
 
     T = TypeVar("T")
-
-
-class FakeClock:
-    """A clock that stands still until it is moved; call it to read it.
-
-    Pass it as ``clock=``, and :meth:`sleep` or :meth:`asleep` as the matching ``sleep=``.
-
-    >>> clock = FakeClock()
-    >>> clock.advance(1.5)
-    >>> clock()
-    1.5
-    """
-
-    __slots__ = ("now",)
-
-    def __init__(self, now: float = 0.0) -> None:
-        self.now: float = now
-
-    def __call__(self) -> float:
-        """Seconds since its own beginning."""
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        """Let *seconds* (>= 0) pass."""
-        self.now += arguments.number("seconds", seconds)
-
-    def sleep(self, seconds: float) -> None:
-        """Pass *seconds* instead of waiting for them."""
-        self.advance(seconds)
-
-    async def asleep(self, seconds: float) -> None:
-        """:meth:`sleep` for tasks; lets other tasks run."""
-        self.advance(seconds)
-        await asyncio.sleep(0)
+    Ts = TypeVarTuple("Ts")
 
 
 class EverythingWaitsError(TechrevatiError, RuntimeError):
@@ -95,6 +58,20 @@ class VirtualEventLoop(asyncio.SelectorEventLoop):
     def jump(self, seconds: float) -> None:
         """Move the clock on."""
         self._now += max(0.0, seconds)
+        # A timer is due within the clock's resolution; far from zero, floats are coarser than that.
+        self._clock_resolution = max(1e-9, math.ulp(self._now))
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """A timer; one for the end of time is never set, so that waiting for it is noticed."""
+        if when == float("inf"):
+            return asyncio.TimerHandle(when, callback, args, self, context)
+        return super().call_at(when, callback, *args, context=context)
 
 
 def run(main: Coroutine[object, object, T]) -> T:

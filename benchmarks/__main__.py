@@ -1,0 +1,76 @@
+"""Run the benchmarks: ``python -m benchmarks [NOUN ...]``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from benchmarks import environment, peers
+from benchmarks.harness import FULL, QUICK, Effort, Figure, WrongAnswerError
+from benchmarks.report import as_json, machine, say, table
+from techrevati.runtime import __version__
+
+NOUNS = ("circuit_breaker", "agent_lifecycle", "agent_events", "orchestrator", "import")
+
+
+def arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """What was asked for."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measure us, the floor and the peers in one run; answers are checked before anything is "
+        "timed.  A missed aim is reported; only a wrong answer is an error (exit status 1).",
+    )
+    parser.add_argument("nouns", nargs="*", metavar="NOUN", help=f"only these: {', '.join(NOUNS)}")
+    parser.add_argument("--no-peers", action="store_true", help="without the peers and their environment")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter samples, for a first look")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    asked = parser.parse_args(argv)
+    for noun in asked.nouns:
+        if noun not in NOUNS:
+            parser.error(f"NOUN must be one of {', '.join(NOUNS)}; got {noun!r}")
+    return asked
+
+
+def main(argv: Sequence[str]) -> int:
+    """The whole run; its exit status."""
+    asked = arguments(argv)
+    if not asked.no_peers and not environment.inside():
+        try:
+            return environment.run_inside(environment.prepared(), argv)
+        except (OSError, subprocess.CalledProcessError) as error:
+            say(f"no environment for the peers: {error}")
+    return measure(asked.nouns or NOUNS, QUICK if asked.quick else FULL, not asked.no_peers, asked.json)
+
+
+def measure(nouns: Sequence[str], effort: Effort, with_peers: bool, file: Path | None) -> int:
+    """Run the benchmarks of *nouns* and report; 1 when an answer is wrong."""
+    where = machine()
+    versions = {"techrevati-runtime": __version__} | (peers.versions() if with_peers else {})
+    say("  ".join(f"{name}: {value}" for name, value in where.items()))
+    say("  ".join(f"{name} {number}" for name, number in versions.items()))
+    figures: list[Figure] = []
+    wrong = []
+    for noun in nouns:
+        try:
+            found: list[Figure] = import_module(f"benchmarks.bench_{noun}").run(effort, peers=with_peers)
+        except WrongAnswerError as error:
+            wrong.append(f"{noun}: WRONG ANSWER: {error}")
+            say(f"\n{wrong[-1]}")
+            continue
+        figures += found
+        for line in table(found):
+            say(line)
+    aims = [figure.met for figure in figures if figure.met is not None]
+    say(f"\n{sum(aims)} of {len(aims)} aims met" + (f"; {len(wrong)} wrong answers" if wrong else ""))
+    if file is not None:
+        file.write_text(json.dumps(as_json(figures, versions, where), indent=2) + "\n", encoding="utf-8")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

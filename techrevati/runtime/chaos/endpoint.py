@@ -1,0 +1,274 @@
+"""The endpoint without its sockets: a request goes in, a plan comes out, the books are kept.
+
+Used by one thread at a time; only the books may be read from elsewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import deque
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from techrevati.runtime._core.scrub import scrubbed
+from techrevati.runtime.chaos.anthropic_wire import AnthropicWire
+from techrevati.runtime.chaos.bill import NOTHING, InjectedRecord, Outcome
+from techrevati.runtime.chaos.books import Books
+from techrevati.runtime.chaos.extractive import cut, extractive_reply
+from techrevati.runtime.chaos.faults import Fault, FaultKind
+from techrevati.runtime.chaos.openai_wire import OpenAIWire
+from techrevati.runtime.chaos.plan import (
+    Framing,
+    Plan,
+    answer_plan,
+    output_tokens,
+    plain_plan,
+    refusal_plan,
+    scripted,
+)
+from techrevati.runtime.chaos.prompt_cache import PromptCache, input_tokens
+from techrevati.runtime.chaos.scenario import Asked, Scenario, Tally, decided
+from techrevati.runtime.chaos.shape import mapping, parsed
+from techrevati.runtime.chaos.wire import Generation, InvalidRequestError, RefusalFacts, Wire, compact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from techrevati.runtime.chaos.conversation import Conversation, Reply
+
+MAX_CUTS = 64
+MAX_NAME_LENGTH = 200
+_OPENAI, _ANTHROPIC = OpenAIWire(), AnthropicWire()
+_CHAT_PATHS: dict[str, Wire] = {
+    "/v1/chat/completions": _OPENAI,
+    "/chat/completions": _OPENAI,
+    "/v1/messages": _ANTHROPIC,
+    "/messages": _ANTHROPIC,
+}
+_COUNT_PATH = "/v1/messages/count_tokens"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is kept of an HTTP request; headers that may hold keys never come this far.
+
+    *key_ok* is False when a key is asked for and another one came.  *tag* is the client's own id of a call.
+    """
+
+    method: str
+    path: str
+    body: bytes = field(repr=False)
+    connection: int = 0
+    tag: str = ""
+    key_ok: bool = True
+    framing: Framing = field(default_factory=Framing)
+    too_large: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """An answer that was cut off: what the client may have of it, and what it should have been."""
+
+    sequence: int
+    partial: str
+    reply: Reply
+
+
+class Endpoint:
+    """Decides every answer. Times are seconds of scenario time since *clock* was first read."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        *,
+        seed: int,
+        speed: float,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float] = time.time,
+        models: tuple[str, ...] = (),
+        history: int = 10_000,
+        listener: Callable[[InjectedRecord], object] | None = None,
+    ) -> None:
+        self.books: Books = Books(history, listener)
+        self._scenario = scenario
+        self._seed = seed
+        self._speed = speed
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._models = models
+        self._start = clock()
+        self._tally: Tally = ()
+        self._cache = PromptCache()
+        self._cuts: deque[_Cut] = deque(maxlen=MAX_CUTS)
+        self._sequence = 0
+
+    def now_s(self) -> float:
+        """Seconds of scenario time since the start."""
+        return (self._clock() - self._start) * self._speed
+
+    def restart_clock(self) -> None:
+        """Scenario time starts now."""
+        self._start = self._clock()
+
+    def answered(self, request: Request) -> tuple[int, Plan]:
+        """The sequence number and the plan for *request*; the books have it as running."""
+        self._sequence += 1
+        record = self._record(request)
+        wire = _CHAT_PATHS.get(request.path) or (_ANTHROPIC if "/messages" in request.path else _OPENAI)
+        try:
+            _check(request)
+            if request.method == "POST" and request.path in _CHAT_PATHS:
+                return self._sequence, self._chat(request, wire, record)
+            return self._sequence, self._other(request, record)
+        except (InvalidRequestError, RecursionError) as problem:
+            error = (
+                problem
+                if isinstance(problem, InvalidRequestError)
+                else InvalidRequestError("The request is nested too deeply.")
+            )
+            refusal = wire.invalid(error, record.request_id)
+            self.books.opened(replace(record, status=error.status, outcome=Outcome.RUNNING, retryable=False))
+            framing = Framing(keep_open=False) if request.too_large else request.framing
+            return self._sequence, refusal_plan(refusal, framing, Outcome.INVALID)
+
+    def _record(self, request: Request) -> InjectedRecord:
+        identity = request.tag.encode() or request.path.encode("utf-8", "replace") + b"\0" + request.body
+        wire = _CHAT_PATHS.get(request.path)
+        return InjectedRecord(
+            sequence=self._sequence,
+            api=wire.api if wire else "anthropic" if request.path == _COUNT_PATH else "openai",
+            path=scrubbed(request.path)[:MAX_NAME_LENGTH],
+            model="",
+            fault=None,
+            rule=None,
+            status=None,
+            stream=False,
+            outcome=Outcome.RUNNING,
+            billed=NOTHING,
+            request_id=self._id("req_", "request", 24),
+            call=hashlib.sha256(identity).hexdigest()[:12],
+            connection=request.connection,
+            arrived_s=self.now_s(),
+        )
+
+    def _id(self, prefix: str, kind: str, length: int) -> str:
+        text = f"{self._seed}:{self._scenario.name}:{self._sequence}:{kind}"
+        return prefix + hashlib.sha256(text.encode()).hexdigest()[:length]
+
+    def _chat(self, request: Request, wire: Wire, record: InjectedRecord) -> Plan:
+        talk = wire.conversation(_json_object(request.body))
+        model = scrubbed(talk.model)[:MAX_NAME_LENGTH]
+        tokens = input_tokens(talk)
+        asked = Asked(talk.model, wire.api, talk.stream, tokens, record.arrived_s)
+        self._tally, rule, fault = decided(self._scenario.rules, self._tally, asked, self._seed)
+        record = replace(
+            record,
+            model=model,
+            stream=talk.stream,
+            fault=fault.kind if fault else None,
+            rule=rule,
+            retry_after_s=_told(fault),
+            retryable=fault.retryable if fault else None,
+            carries=tuple(one.sequence for one in self._cuts if _carried(one, talk)),
+        )
+        if fault and (fault.refuses or (fault.kind is FaultKind.MID_STREAM_ERROR and not talk.stream)):
+            plan = self._refused(fault, wire, request, record, tokens)
+            self.books.opened(replace(record, status=plan.status))
+            return plan
+        return self._generated(talk, fault, wire, request, record)
+
+    def _refused(
+        self, fault: Fault, wire: Wire, request: Request, record: InjectedRecord, tokens: int
+    ) -> Plan:
+        if not fault.refuses:
+            fault = Fault(FaultKind.SERVER_ERROR, message=fault.message)
+        wait_s = None if fault.retry_after_s is None else fault.retry_after_s / self._speed
+        facts = RefusalFacts(record.request_id, record.model, tokens, wait_s, self._wall_clock())
+        return refusal_plan(wire.refusal(fault, facts), request.framing)
+
+    def _generated(
+        self, talk: Conversation, fault: Fault | None, wire: Wire, request: Request, record: InjectedRecord
+    ) -> Plan:
+        whole = scripted(extractive_reply(talk), None, self._sequence)
+        reply = cut(scripted(whole, fault, self._sequence), talk.max_tokens)
+        usage = replace(self._cache.input_usage(talk, api=wire.api), output_tokens=output_tokens(reply))
+        made = Generation(
+            id=self._id("chatcmpl-" if wire.api == "openai" else "msg_", "answer", 24),
+            model=talk.model,
+            created=int(self._wall_clock()),
+            reply=reply,
+            usage=usage,
+            stream_usage=talk.stream_usage,
+        )
+        plan = answer_plan(
+            wire, made, fault, request.framing, stream=talk.stream, request_id=record.request_id
+        )
+        if plan.cut_text is not None:
+            self._cuts.append(_Cut(self._sequence, plan.cut_text.strip(), reply))
+        self.books.opened(replace(record, status=plan.status), usage)
+        self.books.generated(self._sequence, 0)
+        return plan
+
+    def _other(self, request: Request, record: InjectedRecord) -> Plan:
+        """Lists of models and token counts; never billed and never faulty."""
+        if request.method == "POST" and request.path == _COUNT_PATH:
+            body: object = {"input_tokens": input_tokens(_ANTHROPIC.prompt(_json_object(request.body)))}
+        elif request.method == "GET" and request.path in ("/v1/models", "/models"):
+            owned = {"object": "model", "created": 0, "owned_by": "chaos", "type": "model"}
+            body = {
+                "object": "list",
+                "data": [{"id": name, **owned} for name in self._models],
+                "has_more": False,
+            }
+        else:
+            text = f"Invalid URL ({scrubbed(request.method)[:20]} {scrubbed(request.path)[:MAX_NAME_LENGTH]})"
+            raise InvalidRequestError(text, status=404)
+        self.books.opened(replace(record, status=200))
+        headers = {"content-type": "application/json", "x-request-id": record.request_id}
+        return plain_plan(200, headers, compact(body), request.framing, Outcome.COMPLETE)
+
+    def cut_answers(self) -> tuple[tuple[int, str, str], ...]:
+        """Number, partial text and whole text of answers that were cut off, newest last; bounded."""
+        return tuple((one.sequence, one.partial, one.reply.text) for one in self._cuts)
+
+
+def _check(request: Request) -> None:
+    if request.too_large:
+        raise InvalidRequestError("Request body is too large.", status=413, code="request_too_large")
+    if not request.key_ok:
+        raise InvalidRequestError("Incorrect API key provided.", status=401, code="invalid_api_key")
+
+
+def _json_object(body: bytes) -> dict[str, object]:
+    value = parsed(body.decode("utf-8", "replace"))
+    if not isinstance(value, dict):
+        raise InvalidRequestError("We could not parse the JSON body of your request.")
+    return mapping(body and value)
+
+
+def _told(fault: Fault | None) -> float | None:
+    return fault.retry_after_s if fault and fault.refuses and fault.retry_after_as != "none" else None
+
+
+def _carried(one: _Cut, talk: Conversation) -> bool:
+    """Whether *talk* goes on with the cut-off answer: its text without the rest, or its call with other
+    arguments."""
+    return any(
+        accepts(message.text, one.partial, one.reply.text)
+        or any(
+            call.name == whole.name and _same_call(call.id, whole.id) and call.arguments != whole.arguments
+            for call in message.calls
+            for whole in one.reply.calls
+        )
+        for message in talk.messages
+    )
+
+
+def _same_call(one: str, other: str) -> bool:
+    return one.rpartition("_")[2] == other.rpartition("_")[2]
+
+
+def accepts(text: str, partial: str, whole: str) -> bool:
+    """Whether *text* holds *partial*, three words of it at least, but not the *whole* answer."""
+    return len(partial.split()) >= 3 and partial in text and whole not in text

@@ -1,0 +1,285 @@
+"""``techrevati demo``: three agents answer a question about a folder, and what can go wrong does.
+
+Without ``--base-url`` an endpoint on this machine plays the model and fails on a script.  The exit status is
+0 only if the answer came from the folder.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from techrevati.runtime._core.errors import TechrevatiError
+from techrevati.runtime.cli.announcements import Announcer
+from techrevati.runtime.cli.chat_client import ChatClient, UnusableEndpointError
+from techrevati.runtime.cli.folder import Folder, FolderError
+from techrevati.runtime.cli.grounding import grounding
+from techrevati.runtime.cli.live_lines import LiveLines
+from techrevati.runtime.cli.model_route import ModelRoute, Patience
+from techrevati.runtime.cli.recovering_call import ModelCaller
+from techrevati.runtime.cli.secrets_guardrail import SecretsGuardrail
+from techrevati.runtime.cli.stop_reason import stop_reason
+from techrevati.runtime.cli.summary import show_circuits, show_table
+from techrevati.runtime.cli.tally import Tally
+from techrevati.runtime.cli.team import Team
+from techrevati.runtime.cli.terminal import OutputClosedError, Terminal
+from techrevati.runtime.cli.toolbox import Toolbox
+from techrevati.runtime.cli.topics import pointed_question
+from techrevati.runtime.sinks import FanOutEventSink, JsonlEventSink
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Sequence
+
+    from techrevati.runtime.chaos import ChaosServer
+
+P = TypeVar("P", bound="argparse.ArgumentParser")
+
+SAMPLE = Path(__file__).parent / "sample"
+SAMPLE_QUESTION = (
+    "Why did the lockers refuse valid pickup codes on 14 March, and what was changed after the incident?"
+)
+OPEN_QUESTION = "What is this folder about?"
+PROSE = (".md", ".txt", ".rst")
+KEY_VARIABLES = ("TECHREVATI_API_KEY", "OPENAI_API_KEY")
+ANSWERED, NOT_ANSWERED, CANNOT_BEGIN = 0, 1, 2
+
+
+class _CannotBeginError(TechrevatiError, RuntimeError):
+    """The demo cannot begin or go on; its text is the line that the user sees."""
+
+
+def add_to(commands: argparse._SubParsersAction[P]) -> None:
+    """Add the command's arguments."""
+    parser = commands.add_parser(
+        "demo",
+        help="let three agents answer a question about a folder, while things go wrong",
+        description="A researcher, a writer and an editor answer a question about a folder of text files, "
+        "over real HTTP. Without --base-url an endpoint on this machine plays the model and fails on a "
+        "script.",
+        epilog="The key for --base-url comes from TECHREVATI_API_KEY or OPENAI_API_KEY. Exit status: 0 the "
+        "question was answered from the folder, 1 it was not, 2 the demo could not begin.",
+    )
+    parser.add_argument(
+        "folder", nargs="?", metavar="FOLDER", help="text files; a small example when left out"
+    )
+    parser.add_argument("--question", help="what to ask about the folder")
+    parser.add_argument(
+        "--base-url", metavar="URL", help="an OpenAI-compatible endpoint, e.g. https://host/v1"
+    )
+    parser.add_argument("--model", help="the model to ask there; needed with --base-url")
+    parser.add_argument(
+        "--events", metavar="FILE", default="events.jsonl", help="where events are added (%(default)s)"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(
+    options: argparse.Namespace,
+    *,
+    sleep: Callable[[float], object] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> int:
+    """Run the demo; returns the exit status.
+
+    *sleep* and *clock* are for waits between attempts and for circuits.
+    """
+    try:
+        return _Demo(options, sleep, clock).run()
+    except (_CannotBeginError, FolderError, UnusableEndpointError) as error:
+        sys.stderr.write(f"techrevati demo: {error}\n")
+        return CANNOT_BEGIN
+
+
+class _Demo:
+    def __init__(
+        self, options: argparse.Namespace, sleep: Callable[[float], object], clock: Callable[[], float]
+    ) -> None:
+        if options.base_url is not None and not options.model:
+            raise _CannotBeginError("--base-url needs --model NAME")
+        if options.model is not None and options.base_url is None:
+            raise _CannotBeginError(
+                "--model needs --base-url URL; the endpoint of the demo has its own models"
+            )
+        if options.question is not None and not options.question.strip():
+            raise _CannotBeginError("--question is empty")
+        self._options = options
+        self._sleep = sleep
+        self._clock = clock
+        self._terminal = Terminal(sys.stdout)
+        self._tally = Tally()
+        self._events_path = Path(options.events)
+        self._folder = Folder(options.folder or SAMPLE, leave_out=[self._events_path])
+        self._toolbox = Toolbox(self._folder)
+        self._question = self._asked()
+
+    def run(self) -> int:
+        with ExitStack() as stack:
+            server: ChaosServer | None = None
+            if self._options.base_url is not None:
+                key = next((os.environ[name] for name in KEY_VARIABLES if os.environ.get(name)), "").strip()
+                client = ChatClient(self._options.base_url, key)
+                models: Sequence[str] = (self._options.model,)
+                patience = Patience()
+                self._reach(client)
+            else:
+                from techrevati.runtime.chaos import ChaosServerError
+                from techrevati.runtime.cli import demo_endpoint
+
+                key = ""
+                try:
+                    server = stack.enter_context(demo_endpoint.demo_endpoint(self._folder.names[0]))
+                except ChaosServerError as error:
+                    raise _CannotBeginError(str(error)) from None
+                client = ChatClient(server.base_url)
+                models, patience = (demo_endpoint.PREFERRED, demo_endpoint.SPARE), demo_endpoint.PATIENCE
+            jsonl = stack.enter_context(self._events_file())
+            return self._answered(client, models, patience, jsonl, key, server)
+
+    def _answered(
+        self,
+        client: ChatClient,
+        models: Sequence[str],
+        patience: Patience,
+        jsonl: JsonlEventSink,
+        key: str,
+        server: ChaosServer | None,
+    ) -> int:
+        self._introduce(client, models, server)
+        lines = LiveLines(
+            self._terminal, clock=time.monotonic, tool_under_way=lambda: self._toolbox.under_way
+        )
+        events = FanOutEventSink(jsonl, lines)  # what is shown is on record
+        announcer = Announcer(events)
+        route = ModelRoute(models, patience, self._clock, announcer)
+        # The embedded endpoint fails on a script, so the waits are drawn the same way each time, too.
+        draw = random.Random(1).random if server else None
+        caller = ModelCaller(client, route, patience, announcer, self._tally, sleep=self._sleep, draw=draw)
+        team = Team(
+            self._question,
+            self._toolbox,
+            caller,
+            self._tally,
+            guardrails=[SecretsGuardrail([key])],
+            event_sink=events,
+            usage_sink=lines,
+            tell_step=self._terminal.title,
+        )
+        try:
+            answer = team.answer()
+        except OutputClosedError:
+            raise
+        except Exception as error:
+            reason = stop_reason(
+                error, client, KEY_VARIABLES[-1], answered_before=self._tally.total().turns > 0
+            )
+            if not reason.begun:
+                raise _CannotBeginError(reason.line) from None
+            self._conclude(route, jsonl, lines.count, server)
+            sys.stderr.write(f"techrevati demo: {reason.line}\n")
+            return NOT_ANSWERED
+        if server is not None:
+            self._second_edition(team, answer)
+        status = self._judge(answer)
+        self._conclude(route, jsonl, lines.count, server)
+        return status
+
+    # --- before --------------------------------------------------------------------------------------------
+
+    def _asked(self) -> str:
+        if self._options.question is None and self._options.folder is None:
+            return SAMPLE_QUESTION
+        question = " ".join((self._options.question or OPEN_QUESTION).split())
+        texts = dict(self._folder.texts())
+        # Where there is prose, it says better than code what a folder is about.
+        prose = [text for name, text in texts.items() if name.lower().endswith(PROSE)]
+        return pointed_question(question, prose or texts.values())
+
+    def _reach(self, client: ChatClient) -> None:
+        try:
+            client.reach()
+        except OSError as error:
+            reason = error.strerror or str(error) or type(error).__name__
+            raise _CannotBeginError(f"cannot reach {client.address}: {reason}") from None
+
+    def _events_file(self) -> JsonlEventSink:
+        try:
+            return JsonlEventSink(self._events_path)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise _CannotBeginError(
+                f"cannot write {str(self._events_path)!r}: {reason}; see --events"
+            ) from None
+
+    def _introduce(self, client: ChatClient, models: Sequence[str], server: ChaosServer | None) -> None:
+        files = len(self._folder.names)
+        where = (
+            "the example that comes with techrevati"
+            if self._options.folder is None
+            else str(self._folder.path)
+        )
+        many = f"{files}{' or more' if self._folder.more else ''} text file{'' if files == 1 else 's'}"
+        self._terminal.line(self._question, head="Question  ", style="bold")
+        self._terminal.line(f"{where}: {many}", head="Folder    ")
+        if server is None:
+            self._terminal.line(f"{client.address}, model {models[0]}", head="Endpoint  ")
+            return
+        self._terminal.line(f"on this machine, over HTTP; models {' and '.join(models)}", head="Endpoint  ")
+        self._terminal.line(
+            "On a script it answers 503, 429, a reset connection and context_length_exceeded, and once its "
+            "model tries to delete a file.",
+            head="          ",
+        )
+
+    # --- after ---------------------------------------------------------------------------------------------
+
+    def _second_edition(self, team: Team, answer: str) -> None:
+        from techrevati.runtime.cli.demo_endpoint import SECOND_EDITION_USD
+
+        self._terminal.title(
+            f"A second edition is wanted, for ${SECOND_EDITION_USD:.4f}. The budget is enforced."
+        )
+        try:
+            refusal = team.second_edition(answer, SECOND_EDITION_USD)
+        except OutputClosedError:
+            raise
+        except Exception as error:  # the answer is there, whatever becomes of its second edition
+            self._terminal.paragraph(f"There is no second edition: {error}", " " * 9)
+            return
+        if refusal is not None:
+            spent = f"${refusal.current_cost_usd:.6f} of ${refusal.budget_usd:.4f}"
+            self._terminal.paragraph(
+                f"The first call went over the budget ({spent}); its answer was paid for and is kept. The "
+                "second call was refused before anything was sent.",
+                " " * 9,
+            )
+
+    def _judge(self, answer: str) -> int:
+        self._terminal.title("Answer")
+        self._terminal.paragraph(answer.strip() or "(none)", "  ")
+        read = {name: text for name, text in self._folder.texts() if name in self._toolbox.read}
+        found = grounding(answer, read)
+        verdict, style = ("Answered from the folder", "green") if found.answered else ("Not answered", "red")
+        self._terminal.line()
+        self._terminal.line(f"{verdict}: {found}.", head="  ", style=style)
+        return ANSWERED if found.answered else NOT_ANSWERED
+
+    def _conclude(
+        self, route: ModelRoute, jsonl: JsonlEventSink, events: int, server: ChaosServer | None
+    ) -> None:
+        self._terminal.title("What it took")
+        show_table(self._terminal, self._tally)
+        if server is not None:
+            from techrevati.runtime.cli.demo_endpoint import compared
+
+            self._terminal.paragraph(compared(server, self._tally.total()))
+        self._terminal.title("Circuit breakers")
+        show_circuits(self._terminal, route.circuits.values())
+        self._terminal.line()
+        lost = f"; {jsonl.dropped} could not be written" if jsonl.dropped else ""
+        self._terminal.line(f"{events - jsonl.dropped} events were added to {self._events_path}{lost}.")

@@ -1,0 +1,336 @@
+"""From an exception to a failure: hear the evidence in the order the table gives.
+
+An exception is judged by itself first.  What caused it is asked when it says nothing, or only roughly what
+happened (a wrapper, a bare status); an exception that was merely being handled at the time is asked only when
+the outer one has no facts at all.  A text decides last, and a cancellation is never taken from a chain: every
+timeout of asyncio has one somewhere below.
+"""
+
+from __future__ import annotations
+
+from techrevati.runtime.failures import registered, waits, words
+from techrevati.runtime.failures.facts import Facts, attribute, facts_of, text_of
+from techrevati.runtime.failures.index import (
+    BY_STATUS,
+    EXACTLY,
+    NOTHING,
+    ROUGHLY,
+    TABLE,
+    ClassEvidence,
+    evidence_of,
+)
+from techrevati.runtime.failures.rules import PARSERS, SDKS, Rule
+from techrevati.runtime.failures.vocabulary import (
+    KINDS,
+    Failure,
+    FailureKind,
+    FailureScenario,
+    counts_against_provider,
+)
+from techrevati.runtime.failures.words import Text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datetime import datetime
+    from typing import TypeAlias
+
+    _Groups: TypeAlias = "dict[int, _Verdict]"  # the groups met on the way, by identity
+
+_MAX_CHAIN = 12  # links of causes; SDKs have three or four
+_MAX_MEMBERS = 1_000  # of an exception group
+_MAX_DEPTH = 8  # of groups in groups
+_MAX_FRAMES = 400
+_MAX_SEARCHED = 1_500  # characters of a text; what happened stands at its beginning
+
+_NOT_THE_REQUEST = (404, 408, 409, 429)  # statuses below 500 that do not complain about what was sent
+
+_WAITING_KINDS = frozenset(kind for kind, row in KINDS.items() if row[1]) | {FailureKind.QUOTA_EXHAUSTED}
+
+
+class _Verdict:
+    """What one exception of a chain amounts to."""
+
+    __slots__ = ("error", "facts", "info", "kind", "rule", "sure", "whole")
+
+    def __init__(self, error: BaseException, facts: Facts, info: ClassEvidence) -> None:
+        self.error = error
+        self.facts = facts
+        self.info = info
+        self.rule: Rule | None = None
+        self.kind: FailureKind | None = None
+        self.sure = NOTHING
+        self.whole: Failure | None = None
+
+    def decide(self, rule: Rule, sure: int) -> _Verdict:
+        self.rule, self.kind, self.sure = rule, rule.kind, sure
+        return self
+
+
+def _text(verdict: _Verdict) -> Text:
+    return Text((verdict.facts.message or text_of(verdict.error))[:_MAX_SEARCHED].lower())
+
+
+def _judged(error: BaseException) -> _Verdict:
+    """What *error* says by its facts, its causes left aside."""
+    info = evidence_of(error)
+    verdict = _Verdict(error, facts_of(error, info.package, info.offers), info)
+    facts = verdict.facts
+    if registered.any_rules():
+        answer = registered.answer(error, facts, info, lambda: _text(verdict))
+        if isinstance(answer, Rule):
+            return verdict.decide(answer, EXACTLY)
+        if answer is not None:
+            verdict.whole = answer if isinstance(answer, Failure) else None
+            verdict.kind = answer.kind if isinstance(answer, Failure) else answer
+            verdict.sure = EXACTLY
+            return verdict
+    if info.rule is not None and info.sure == EXACTLY:
+        return verdict.decide(info.rule, EXACTLY)
+    for code in facts.codes:
+        rule = TABLE.codes.get(code)
+        if rule is not None:
+            return verdict.decide(rule, EXACTLY)
+    status = facts.status
+    if status is not None or facts.codes or facts.message or info.package:
+        refused = status is None or (status < 500 and status not in _NOT_THE_REQUEST)
+        rule = _said(_text(verdict), refused=refused)
+        if rule is not None:
+            return verdict.decide(rule, EXACTLY)
+    if status is not None and status >= 400:
+        return verdict.decide(_rule_of_status(status), BY_STATUS)
+    for code in facts.codes:
+        rule = TABLE.broad.get(code)
+        if rule is not None:
+            return verdict.decide(rule, BY_STATUS)
+    if info.rule is not None:
+        return verdict.decide(info.rule, info.sure)
+    return verdict
+
+
+def _said(text: Text, *, refused: bool) -> Rule | None:
+    """The rule for the provider's words; *refused* when they may be about the request itself."""
+    rule = TABLE.says.first(text)
+    return TABLE.complains.first(text) if rule is None and refused else rule
+
+
+def _rule_of_status(status: int) -> Rule:
+    return TABLE.statuses.get(status) or TABLE.statuses[400 if status < 500 else 500]
+
+
+def _by_text(verdict: _Verdict) -> bool:
+    """Decide by the text alone; False when it says nothing either."""
+    text = _text(verdict)
+    codes = words.codes_in(text.text)
+    rule = next((TABLE.codes[code] for code in codes if code in TABLE.codes), None)
+    if rule is None:
+        rule = _said(text, refused=True)
+    status = words.status_in(text.text)
+    if status is not None and verdict.facts.status is None:
+        verdict.facts.status = status
+    if rule is None and status is not None:
+        rule = _rule_of_status(status)
+    if rule is None:
+        rule = TABLE.text.first(text, unless_setting=True)
+    if rule is None:
+        rule = next((TABLE.broad[code] for code in codes if code in TABLE.broad), None)
+    if rule is None:
+        return False
+    verdict.decide(rule, ROUGHLY)
+    return True
+
+
+def _below(error: BaseException) -> tuple[BaseException | None, bool]:
+    """The exception below *error* in the chain, and whether it was named as the cause."""
+    try:
+        cause = error.__cause__
+        if cause is not None:
+            return cause, True
+        return (None if error.__suppress_context__ else error.__context__), False
+    except Exception:
+        return None, False
+
+
+def _chained(verdict: _Verdict, depth: int, groups: _Groups) -> _Verdict:
+    """*verdict* of the outermost exception, or a better one from below it."""
+    text_left: list[_Verdict] = []
+    if verdict.sure == NOTHING:
+        text_left.append(verdict)
+    best, bug = verdict, None
+    seen = {id(verdict.error)}
+    error, always_below, explicit = verdict.error, verdict.info.package == "litellm", True
+    for _ in range(_MAX_CHAIN):
+        below, named = _below(error)
+        explicit = explicit and named
+        if below is None or id(below) in seen or not (explicit or always_below or verdict.sure == NOTHING):
+            break
+        seen.add(id(below))
+        found = _of_group(below, depth, groups) if isinstance(below, BaseExceptionGroup) else _judged(below)
+        error = below
+        if found.kind is FailureKind.CANCELLED:
+            continue
+        if found.info.last is not None and found.info.builtin and found.sure <= BY_STATUS:
+            bug = bug or (found if explicit else None)
+            if verdict.sure == NOTHING or not explicit:
+                continue
+        if found.sure > best.sure:
+            best = found
+            if best.sure == EXACTLY:
+                break
+        elif found.sure == NOTHING:
+            text_left.append(found)
+        elif found.facts.status == verdict.facts.status:
+            verdict.facts.fill_from(found.facts)
+    if best is not verdict or verdict.sure:
+        return best
+    for candidate in text_left:
+        if _by_text(candidate):
+            return candidate
+    if bug is not None and bug.info.last is not None:
+        return bug.decide(bug.info.last, ROUGHLY)
+    if verdict.info.last is not None:
+        verdict.decide(verdict.info.last, ROUGHLY)
+    return verdict
+
+
+def _of_group(group: BaseExceptionGroup[BaseException], depth: int, groups: _Groups) -> _Verdict:
+    """A group is its least retryable member; a member that says something goes before one that does not."""
+    if id(group) in groups:  # a member's cause, perhaps; groups of groups must not multiply
+        return groups[id(group)]
+    verdict = groups[id(group)] = _judged(group)
+    if verdict.sure == EXACTLY or depth <= 0:
+        return verdict
+    members = [_verdict(member, depth - 1, groups) for member in group.exceptions[:_MAX_MEMBERS]]
+    if not members:
+        return verdict
+
+    def rank(member: _Verdict) -> tuple[bool, bool]:
+        return _retryable(member), member.kind is None
+
+    chosen = min(members, key=rank)
+    if _retryable(chosen):  # all of them are: the one that waits longest
+        chosen = max(members, key=lambda member: member.facts.wait(None) or 0.0)
+    groups[id(group)] = chosen
+    return chosen
+
+
+def _verdict(error: BaseException, depth: int, groups: _Groups) -> _Verdict:
+    if isinstance(error, BaseExceptionGroup):
+        return _of_group(error, depth, groups)
+    verdict = _judged(error)
+    if verdict.sure == EXACTLY:
+        if verdict.info.package in PARSERS and verdict.whole is None:
+            below, named = _below(error)
+            if below is not None and (
+                named or verdict.info.package == "litellm"
+            ):  # a wrapper knows what it is; the SDK's own error knows the rest
+                verdict.facts.fill_from(_judged(below).facts)
+        return verdict
+    best = _chained(verdict, depth, groups)
+    if best is not verdict:
+        best.facts.fill_from(verdict.facts)
+    return best
+
+
+def _retryable(verdict: _Verdict) -> bool:
+    if verdict.whole is not None:
+        return verdict.whole.retryable
+    should = verdict.facts.should_retry() if verdict.facts.headers else None
+    return KINDS[_kind(verdict)][1] if should is None else should
+
+
+def _kind(verdict: _Verdict) -> FailureKind:
+    if verdict.kind is None:
+        return FailureKind.UNKNOWN
+    rule = verdict.rule
+    if rule is not None and rule.inside_sdk is not None and _raised_by_sdk(verdict.error):
+        return rule.inside_sdk
+    return verdict.kind
+
+
+def _raised_by_sdk(error: BaseException) -> bool:
+    """Was the parser that raised *error* called by an SDK, reading an answer, and not by anybody else?"""
+    caller = ""
+    frame = error.__traceback__
+    for _ in range(_MAX_FRAMES):
+        if frame is None:
+            break
+        name = frame.tb_frame.f_globals.get("__name__")
+        if isinstance(name, str) and name.partition(".")[0] not in ("json", "simplejson", "orjson"):
+            caller = name
+        frame = frame.tb_next
+    top, _, rest = caller.partition(".")
+    # openai.lib and anthropic.lib parse what the model wrote: arguments of tools, structured answers.
+    return top in SDKS and top not in PARSERS and not rest.startswith("lib.")
+
+
+def _failure(error: BaseException, now_s: float | None) -> Failure:
+    verdict = _verdict(error, _MAX_DEPTH, {})
+    if verdict.whole is not None:
+        return verdict.whole
+    facts, rule, kind = verdict.facts, verdict.rule, _kind(verdict)
+    text = text_of(verdict.error if isinstance(error, BaseExceptionGroup) else error)
+    wait_s = facts.wait(now_s)
+    if wait_s is None and kind in _WAITING_KINDS:
+        wait_s = waits.from_prose((facts.message or text).lower())
+        if wait_s is None and verdict.error is not error:
+            wait_s = waits.from_prose(text.lower())
+    return Failure(
+        kind,
+        _retryable(verdict),
+        wait_s,
+        rule.origin if rule is not None else None,
+        facts.provider,
+        facts.status,
+        facts.code,
+        facts.request_id,
+        text,
+        scenario=rule.scenario if rule is not None else None,
+    )
+
+
+def _epoch_s(now: datetime | float | None) -> float | None:
+    if now is None or isinstance(now, (int, float)):
+        return now
+    if not hasattr(now, "timestamp"):
+        raise TypeError(f"now must be an aware datetime or seconds since 1970, got {now!r}")
+    if now.tzinfo is None:
+        raise ValueError(f"now must be an aware datetime or seconds since 1970, got the naive {now!r}")
+    return now.timestamp()
+
+
+def classify(exc: BaseException, *, now: datetime | float | None = None) -> Failure:
+    """What *exc* is.
+
+    Never raises for anything an exception can be: broken attributes, cycles of causes, foreign types.
+
+    Args:
+        exc: Any exception, from an SDK, an HTTP library, a tool, this package or plain Python.
+        now: What a Retry-After date or a reset moment is measured from: an aware datetime or seconds since
+            1970; None is the wall clock.
+
+    Returns:
+        A failure of kind ``unknown`` when nothing is recognisable; that one is not retryable.
+
+    Raises:
+        TypeError, ValueError: *now* is neither, or a naive datetime.
+    """
+    now_s = _epoch_s(now)
+    try:
+        return _failure(exc, now_s)
+    except Exception:
+        return Failure(FailureKind.UNKNOWN, message=str(attribute(type(exc), "__name__")))
+
+
+def classify_exception(error: BaseException) -> FailureScenario:
+    """The recovery scenario of *error*, as 0.1 had it: ``classify(error).scenario``."""
+    return classify(error).scenario
+
+
+def provider_failures(exc: BaseException) -> bool:
+    """Does *exc* count against the circuit breaker of the provider that was called?
+
+    Timeouts, rate limits, exhausted quota, overload, server errors, network trouble and what nobody can
+    name do.  What the caller did (bugs, bad requests, keys, permissions, too much input), refused content,
+    what a tool or a store did, our own refusals and limits, and cancellation do not: the provider is well.
+    """
+    return counts_against_provider(classify(exc))

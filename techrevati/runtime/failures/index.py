@@ -1,0 +1,164 @@
+"""The rules by their evidence, and what the class of an exception alone tells.
+
+Classes are judged once and remembered; there are few of them and many exceptions.
+"""
+
+from __future__ import annotations
+
+from techrevati.runtime.failures.facts import offered
+from techrevati.runtime.failures.rules import RULES, SDKS, Rule
+from techrevati.runtime.failures.words import Phrases
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+MAX_CLASSES = 512
+
+# How sure a verdict is.
+NOTHING, ROUGHLY, BY_STATUS, EXACTLY = 0, 1, 2, 3
+
+
+class Index:
+    """Rules by their evidence; the first row that names a piece of evidence has it."""
+
+    __slots__ = (
+        "broad",
+        "bugs",
+        "codes",
+        "complains",
+        "families",
+        "kin",
+        "last",
+        "says",
+        "statuses",
+        "text",
+        "types",
+    )
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self.types: dict[str, Rule] = {}
+        self.kin: dict[str, Rule] = {}
+        self.bugs: dict[str, Rule] = {}
+        self.last: dict[str, Rule] = {}
+        self.codes: dict[str, Rule] = {}
+        self.broad: dict[str, Rule] = {}
+        self.statuses: dict[int, Rule] = {}
+        self.says: Phrases = Phrases()
+        self.complains: Phrases = Phrases()
+        self.text: Phrases = Phrases()
+        self.families: list[tuple[str, Rule, int]] = []  # class names with a star
+        for rule in rules:
+            for found, names, sure in ((self.types, rule.types, EXACTLY), (self.kin, rule.kin, ROUGHLY)):
+                for name in names:
+                    if "*" in name:
+                        self.families.append((name, rule, sure))
+                    else:
+                        found.setdefault(name, rule)
+            for found, names in (
+                (self.bugs, rule.bugs),
+                (self.last, rule.last),
+                (self.codes, rule.codes),
+                (self.broad, rule.broad),
+            ):
+                for name in names:
+                    found.setdefault(name, rule)
+            for status in rule.statuses:
+                self.statuses.setdefault(status, rule)
+            for heard, phrases in (
+                (self.says, rule.says),
+                (self.complains, rule.complains),
+                (self.text, rule.text),
+            ):
+                for phrase in phrases:
+                    heard.add(phrase, rule)
+
+
+class ClassEvidence:
+    """What a class alone tells; worked out once per class."""
+
+    __slots__ = ("builtin", "last", "names", "offers", "package", "rule", "sure")
+
+    def __init__(self, kind: type[BaseException]) -> None:
+        self.names: tuple[str, ...] = tuple(_class_names(kind))
+        self.package: str = ""
+        for cls in kind.__mro__:
+            top = str(cls.__module__).partition(".")[0]
+            if top in SDKS:
+                self.package = top
+                break
+        self.builtin: bool = kind.__module__ == "builtins"
+        self.offers: tuple[str, ...] = offered(kind)
+        self.rule: Rule | None
+        self.sure: int
+        self.rule, self.sure = self._judged(TABLE)
+        self.last: Rule | None = None
+        for name in self.names:
+            if self.last is None:
+                bug = TABLE.bugs.get(name.removeprefix("builtins.")) if name.startswith("builtins.") else None
+                self.last = bug or TABLE.last.get(name)
+        if self.rule is None and self.builtin and kind.__name__ in TABLE.bugs:
+            # What causes a call of ours to fail may be such a bug; a status that hides it is the better word.
+            self.rule, self.sure = self.last, BY_STATUS
+
+    def _judged(self, index: Index) -> tuple[Rule | None, int]:
+        for name in self.names:
+            rule = index.types.get(name)
+            if rule is not None:
+                return rule, EXACTLY
+            for family, rule, sure in index.families:
+                if "." in family and belongs(name, family):
+                    return rule, sure
+        for name in self.names:
+            rule = index.kin.get(name)
+            if rule is not None:
+                return rule, ROUGHLY
+        for name in self.names:
+            for family, rule, sure in index.families:
+                if belongs(name, family):
+                    return rule, sure
+        return None, NOTHING
+
+
+def _class_names(kind: type[BaseException]) -> Iterator[str]:
+    """How rules may name a class: in full, by package and name, by name; most derived first."""
+    for cls in kind.__mro__:
+        if cls in (object, BaseException, Exception):
+            continue
+        module, name = str(cls.__module__), str(cls.__name__)
+        top = module.partition(".")[0].lstrip("_")  # _ssl, _queue
+        if top != module:
+            yield f"{module}.{name}"
+        yield f"{top}.{name}"
+        yield name
+
+
+def belongs(name: str, family: str) -> bool:
+    """Is *name* in the *family* ``*Suffix``, ``package.*Suffix`` or ``*Inner*``?"""
+    package, _, pattern = family.rpartition(".")
+    if package:
+        top, _, name = name.partition(".")
+        if top != package:
+            return False
+    elif "." in name:
+        return False
+    bare = pattern.strip("*")
+    if not pattern.endswith("*"):
+        return name.endswith(bare)
+    at = name.find(bare)
+    return at >= 0 and not name[at + len(bare) : at + len(bare) + 1].islower()
+
+
+TABLE = Index(RULES)
+_classes: dict[type[BaseException], ClassEvidence] = {}
+
+
+def evidence_of(error: BaseException) -> ClassEvidence:
+    kind = type(error)
+    info = _classes.get(kind)
+    if info is None:
+        info = ClassEvidence(kind)
+        if len(_classes) >= MAX_CLASSES:  # classes made on the fly must not pile up
+            _classes.clear()
+        _classes[kind] = info
+    return info

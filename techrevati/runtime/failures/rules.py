@@ -1,0 +1,563 @@
+"""The table of what means what.
+
+A row names a kind and everything that speaks for it.  Evidence is heard in this order, so that the most exact
+wins; within one column the first row wins:
+
+1. ``types``: classes that leave no doubt, wherever they come in the class hierarchy;
+2. ``codes``: exact error codes, from attributes, bodies, ``errno`` or SQLite;
+3. ``says``, ``complains``: words of a provider's own message, the latter only when it refused the request
+   itself (no status, or a status below 500 other than 429);
+4. ``statuses``: HTTP status codes;
+5. ``broad``: codes that only repeat the status, for errors that come without one (inside a stream, say);
+6. ``kin``: classes that say roughly what it is; what caused them may know better;
+7. ``text``: words in the text of an exception that has no facts at all;
+8. ``bugs``: built-in exceptions that only wrong code raises; ``last``: classes that speak when even the
+   text is silent.
+
+Class names are written ``RateLimitError`` (of any package), ``openai.APIError`` (top-level package and name),
+with a star at either end for families of names.  Codes are compared in lower case.  Phrases are in lower
+case and match whole words; a star lets the word at that end go on.
+"""
+
+from __future__ import annotations
+
+from techrevati.runtime._core import arguments
+from techrevati.runtime.failures.vocabulary import FailureKind, FailureOrigin, FailureScenario
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_CALLER, _NETWORK, _PROVIDER = FailureOrigin.CALLER, FailureOrigin.NETWORK, FailureOrigin.PROVIDER
+_RUNTIME, _STORAGE, _TOOL = FailureOrigin.RUNTIME, FailureOrigin.STORAGE, FailureOrigin.TOOL
+_CORRUPTION, _WAITED = FailureScenario.MEMORY_CORRUPTION, FailureScenario.DEPENDENCY_TIMEOUT
+_PROVIDER_FAILURE, _TOOL_FAILURE = FailureScenario.PROVIDER_FAILURE, FailureScenario.TOOL_EXECUTION_ERROR
+
+
+class Rule:
+    """One row: any of the evidence means *kind*.
+
+    Args:
+        kind: What it means.
+        origin: Whose trouble it is; None takes what follows from the kind.
+        scenario: The recovery scenario; None takes what follows from the kind.
+        types, kin, bugs, last: Class names, as a sequence or in one string with blanks between.
+        codes, broad: Error codes, likewise.
+        statuses: HTTP status codes, 100 to 599.
+        says, complains, text: Phrases.
+        inside_sdk: The kind instead, when a provider's SDK raised it while reading an answer.
+    """
+
+    __slots__ = (
+        "broad",
+        "bugs",
+        "codes",
+        "complains",
+        "inside_sdk",
+        "kin",
+        "kind",
+        "last",
+        "origin",
+        "says",
+        "scenario",
+        "statuses",
+        "text",
+        "types",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        kind: FailureKind,
+        origin: FailureOrigin | None = None,
+        scenario: FailureScenario | None = None,
+        *,
+        types: str | Iterable[str] = (),
+        codes: str | Iterable[str] = (),
+        says: Iterable[str] = (),
+        complains: Iterable[str] = (),
+        statuses: Iterable[int] = (),
+        broad: str | Iterable[str] = (),
+        kin: str | Iterable[str] = (),
+        text: Iterable[str] = (),
+        bugs: str | Iterable[str] = (),
+        last: str | Iterable[str] = (),
+        inside_sdk: FailureKind | None = None,
+    ) -> None:
+        self.kind: FailureKind = arguments.member("kind", kind, FailureKind)
+        self.origin: FailureOrigin | None = None if origin is None else FailureOrigin(origin)
+        self.scenario: FailureScenario | None = None if scenario is None else FailureScenario(scenario)
+        self.types: tuple[str, ...] = _names(types)
+        self.kin: tuple[str, ...] = _names(kin)
+        self.bugs: tuple[str, ...] = _names(bugs)
+        self.last: tuple[str, ...] = _names(last)
+        self.codes: tuple[str, ...] = tuple(code.lower() for code in _names(codes))
+        self.broad: tuple[str, ...] = tuple(code.lower() for code in _names(broad))
+        self.says: tuple[str, ...] = _phrases(says)
+        self.complains: tuple[str, ...] = _phrases(complains)
+        self.text: tuple[str, ...] = _phrases(text)
+        self.statuses: tuple[int, ...] = tuple(statuses)
+        self.inside_sdk: FailureKind | None = inside_sdk
+
+    def __repr__(self) -> str:
+        given = (f"{name}={getattr(self, name)!r}" for name in self.__slots__[1:] if getattr(self, name))
+        return f"Rule({', '.join((self.kind.value, *given))})"
+
+
+def _names(names: str | Iterable[str]) -> tuple[str, ...]:
+    return tuple(names.split() if isinstance(names, str) else names)
+
+
+def _phrases(phrases: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(phrases, str):  # one phrase, not its letters
+        phrases = (phrases,)
+    return tuple(phrase.lower() for phrase in phrases if phrase.strip("* "))
+
+
+_K = FailureKind
+
+RULES: tuple[Rule, ...] = (
+    # --- our own errors, by name: their modules import this one -----------------------------------
+    Rule(
+        _K.OVERLOADED,
+        _RUNTIME,
+        types="techrevati.CircuitOpenError techrevati.*FullError techrevati.*BusyError"
+        " techrevati.*ShedError",
+    ),
+    Rule(_K.RATE_LIMIT, _RUNTIME, types="techrevati.RateLimitExceededError techrevati.RateLimitedError"),
+    Rule(_K.TIMEOUT, _RUNTIME, types="techrevati.DeadlineExceededError techrevati.DeadlineError"),
+    # The model did not answer, or fell silent, within its time: that is news about the model.
+    Rule(
+        _K.TIMEOUT,
+        _PROVIDER,
+        types="techrevati.*TimeoutError techrevati.*StalledError techrevati.*IdleError",
+    ),
+    Rule(
+        _K.RESOURCE_EXHAUSTED,
+        _RUNTIME,
+        types="techrevati.BudgetExceededError techrevati.MaxIterationsExceededError",
+    ),
+    Rule(_K.PERMISSION, _RUNTIME, _TOOL_FAILURE, types="techrevati.*DeniedError"),
+    Rule(_K.CONTENT_POLICY, _RUNTIME, types="techrevati.GuardrailViolatedError"),
+    Rule(
+        _K.STORAGE_CORRUPTION,
+        types="techrevati.*CorruptError techrevati.*CorruptedError techrevati.*CorruptionError",
+    ),
+    Rule(_K.INVALID_REQUEST, _CALLER, types="techrevati.InvalidTransitionError"),
+    Rule(_K.SERVER_ERROR, types="techrevati.UnreadableReplyError"),
+    Rule(_K.OUTPUT_VALIDATION, types="techrevati.ToolCallError"),
+    Rule(_K.INVALID_REQUEST, _RUNTIME, kin="techrevati.TechrevatiError"),
+    # --- stopping ---------------------------------------------------------------------------------
+    Rule(
+        _K.CANCELLED,
+        types="asyncio.CancelledError concurrent.CancelledError trio.Cancelled builtins.KeyboardInterrupt"
+        " builtins.SystemExit builtins.GeneratorExit pydantic_ai.RunCancelled",
+        statuses=(499,),
+        broad="cancelled client_closed_request",
+        text=("was cancelled", "was canceled", "operation cancelled", "operation canceled"),
+    ),
+    # --- tools: what fails inside a tool is no news about the model's provider --------------------
+    Rule(_K.TIMEOUT, _TOOL, _WAITED, types="ToolTimeoutError subprocess.TimeoutExpired"),
+    Rule(_K.RESOURCE_EXHAUSTED, _RUNTIME, types="ToolCallLimitExceededError ModelCallLimitExceededError"),
+    Rule(
+        _K.TOOL_ERROR,
+        types="ToolError ToolExecutionError ToolException ToolFailed McpError MCPError"
+        " subprocess.CalledProcessError subprocess.SubprocessError *Tool*",
+        broad="tool_error tool_execution_error tool_use_failed",
+        text=(
+            "tool execution failed", "tool execution error", "tool call failed", "tool failed", "tool error",
+            "error executing tool", "error in tool", "failed to execute tool", "tool invocation failed",
+            "tool raised", "tool crashed", "toolerror", "toolexecutionerror", "toolexception",
+        ),
+    ),
+    # --- a daily quota, before everything that looks like a rate limit ----------------------------
+    Rule(_K.QUOTA_EXHAUSTED, codes="daily_quota", says=("*perday*",)),
+    Rule(
+        _K.RATE_LIMIT,
+        types="google.ResourceExhausted RampLimitExceededError",
+        codes="resource_exhausted throttlingexception throttling throttledexception"
+        " toomanyrequestsexception provisionedthroughputexceededexception requestlimitexceeded slowdown"
+        " ramp_limit_exceeded",
+    ),
+    # Larger than the allowance of a whole minute: waiting does not help.
+    Rule(_K.CONTEXT_OVERFLOW, says=("request too large", "request is too large")),
+    Rule(
+        _K.RATE_LIMIT,
+        says=("*perminute*", "per minute", "tokens per min", "requests per min", "(rpm)", "(tpm)"),
+    ),
+    Rule(
+        _K.QUOTA_EXHAUSTED,
+        types="ModelQuotaExceededError ContractSpendLimitReachedError EnforcedSpendLimitReachedError"
+        " LinkedOrganizationSpendLimitReachedError PaymentRequiredError",
+        codes="insufficient_quota billing_hard_limit_reached billing_not_active billing_error"
+        " quota_exceeded credit_balance_exhausted insufficient_credits insufficient_balance"
+        " organization_spend_limit_exceeded project_spend_limit_exceeded"
+        " organization_usage_limit_exceeded exceeded_current_quota_error enforced_spend_limit_reached"
+        " contract_spend_limit_reached linked_organization_spend_limit_reached"
+        " linked_organization_billing_unavailable user_profile_not_billable servicequotaexceededexception"
+        " storage_quota_exceeded payment_required arrearage",
+        says=(
+            "insufficient_quota", "insufficient quota", "exceeded your current quota",
+            "credit balance is too low", "all available credits", "out of credits", "run out of credits",
+            "insufficient credits", "insufficient balance", "insufficient funds", "more credits",
+            "billing hard limit", "billing limit*", "spending limit*", "spend limit*", "spend cap",
+            "key limit exceeded", "usage limits", "out of call volume quota", "enable billing",
+            "payment required", "monthly quota", "quota exhausted", "quota is exhausted", "daily quota",
+        ),
+        statuses=(402,),
+        text=("quota exceeded", "exceeded quota", "exceeded your quota", "quota has been exceeded"),
+    ),
+    # --- too much input ---------------------------------------------------------------------------
+    Rule(
+        _K.CONTEXT_OVERFLOW,
+        types="ContextWindowExceededError ContextOverflowError ModelContextWindowExceededError",
+        codes="context_length_exceeded context_window_exceeded string_above_max_length request_too_large"
+        " tokens_limit_reached model_max_prompt_tokens_exceeded exceeded_max_tokens context_overflow",
+        complains=(
+            "maximum context length", "context length exceeded", "context_length_exceeded", "context limit",
+            "exceeds the context*", "exceed the context*", "exceeds context*", "exceeded the context*",
+            "context window exceeded", "context window is exceeded", "context overflow", "prompt is too long",
+            "prompt too long", "input is too long", "input too long", "input tokens exceed*",
+            "input token count", "number of tokens allowed", "too many tokens", "reduce the length of the*",
+            "maximum prompt length", "too many input tokens", "token limit exceeded", "exceeds token limit",
+            "exceeds the token limit", "exceeded the token limit", "larger than the maximum context*",
+            "exceeds the model's context*", "exceeds the maximum number of tokens", "maximum context size",
+        ),
+        statuses=(413,),
+    ),
+    # --- refused because of what it says ----------------------------------------------------------
+    Rule(
+        _K.CONTENT_POLICY,
+        types="ContentPolicyViolationError ContentFilterError ContentFilterFinishReasonError"
+        " ModelRefusalError OpenAIRefusalError OpenAIModerationError RejectedRequestError"
+        " GuardrailRaisedException BlockedPiiEntityError PIIDetectionError *TripwireTriggered",
+        codes="content_filter content_policy_violation responsibleaipolicyviolation content_policy"
+        " flagged_input cyber_policy_violation safety prohibited_content"
+        " data_inspection_failed guardrail_intervened cyber_policy",
+        complains=(
+            "content management policy", "content filter*", "content policy", "responsible ai*",
+            "safety system", "usage policy", "usage policies", "input was flagged", "was flagged by",
+            "has been flagged", "content violates", "violates our", "prohibited content",
+        ),
+    ),
+    # --- who are you, and may you -----------------------------------------------------------------
+    Rule(
+        _K.AUTH,
+        types="cohere.InvalidTokenError NoCredentialsError PartialCredentialsError"
+        " CredentialRetrievalError NoAuthTokenError TokenRetrievalError UnauthorizedSSOTokenError"
+        " SSOTokenLoadError LoginError google.DefaultCredentialsError google.RefreshError"
+        " azure.ClientAuthenticationError CredentialUnavailableError anthropic.CredentialsError"
+        " openai.SubjectTokenProviderError",
+        codes="api_key_invalid invalid_api_key incorrect_api_key api_key_expired account_deactivated"
+        " expiredtokenexception expiredtoken invalidsignatureexception unrecognizedclientexception"
+        " invalidclienttokenid signaturedoesnotmatch missingauthenticationtokenexception token_expired",
+        complains=(
+            "api key not valid", "invalid api key", "incorrect api key", "api key expired",
+            "invalid x-api-key",
+            "api key is invalid", "api_key client option must be set", "invalid authentication",
+            "authentication failed", "failed to authenticate", "no auth credentials", "invalid bearer token",
+        ),
+        statuses=(401, 407),
+        broad="authentication_error unauthenticated unauthorized invalid_authentication",
+        kin="AuthenticationError UnauthorizedError ModelAuthenticationError *AuthenticationError",
+        text=("unauthorized", "unauthenticated", "authentication error", "authentication_error"),
+    ),
+    # A 403 while a subscription is being set up; AWS says to try again.
+    Rule(_K.OVERLOADED, codes="mpagreementbeingcreated"),
+    Rule(
+        _K.PERMISSION,
+        types="builtins.PermissionError",
+        codes="eacces eperm erofs accessdeniedexception accessdenied unsupported_country_region_territory"
+        " model_not_allowed organization_on_hold",
+        statuses=(403, 451),
+        broad="permission_error permission_denied forbidden access_denied",
+        kin="PermissionDeniedError ForbiddenError ModelPermissionDeniedError",
+        text=("forbidden", "permission denied", "access denied", "permission_denied"),
+    ),
+    Rule(
+        _K.NOT_FOUND,
+        types="builtins.FileNotFoundError builtins.ModuleNotFoundError",
+        codes="enoent model_not_found model_not_available deploymentnotfound resourcenotfoundexception"
+        " deployment_not_found thread_not_found",
+        statuses=(404, 410),
+        broad="not_found not_found_error",
+        kin="NotFoundError ModelNotFoundError ResourceNotFoundError",
+        text=("model not found", "does not exist or you do not have access"),
+    ),
+    # --- no answer in time ------------------------------------------------------------------------
+    Rule(_K.TIMEOUT, _STORAGE, _WAITED, codes="sqlite_busy sqlite_locked", types="redis.TimeoutError",
+         says=("database is locked", "database table is locked"), text=("database is locked",)),
+    Rule(
+        _K.TIMEOUT,
+        types="APITimeoutError ModelTimeoutError ModelRequestTimeout RunTimedOut NodeTimeoutError"
+        " litellm.Timeout StreamChunkTimeoutError ServiceRequestTimeoutError ServiceResponseTimeoutError"
+        " google.DeadlineExceeded google.RetryError RequestTimeoutError GatewayTimeoutError",
+        codes="modeltimeoutexception request_timeout request_body_timeout",
+        statuses=(408, 504, 524),
+        broad="timeout timeout_error deadline_exceeded gateway_timeout etimedout requesttimeout"
+        " requesttimeoutexception server_timeout",
+        kin="*TimeoutError *Timeout *TimedOut *TimeoutException",
+    ),
+    Rule(
+        _K.TIMEOUT,
+        _NETWORK,
+        types="TimeoutError socket.timeout ReadTimeout ConnectTimeout WriteTimeout PoolTimeout Timeout"
+        " TimeoutException ReadTimeoutError ConnectTimeoutError ServerTimeoutError SocketTimeoutError"
+        " ConnectionTimeoutError",
+        codes="etimedout",
+        text=(
+            "timed out", "time out", "timeout", "timeouts", "timedout", "deadline exceeded", "timeouterror",
+            "readtimeout", "connecttimeout", "apitimeouterror", "gateway time-out",
+        ),
+    ),
+    # --- no connection ----------------------------------------------------------------------------
+    Rule(
+        _K.NETWORK,
+        _STORAGE,
+        types="redis.ConnectionError psycopg.OperationalError psycopg2.OperationalError",
+    ),
+    # Wrong before anything was sent, although their base classes speak of transport.
+    Rule(
+        _K.INVALID_REQUEST,
+        types="UnsupportedProtocol LocalProtocolError InvalidURL MissingSchema InvalidSchema"
+        " InvalidHeader InvalidProxyURL URLRequired InvalidUrlClientError NonHttpUrlClientError"
+        " LocationParseError LocationValueError URLSchemeUnknown ProxySchemeUnknown UnknownProtocol"
+        " TooManyRedirects TooManyRedirectsError WebSocketQueueFullError",
+    ),
+    Rule(
+        _K.NETWORK,
+        types="NetworkError ConnectError ReadError WriteError CloseError RemoteProtocolError ProxyError"
+        " httpcore.ProtocolError httpcore2.ProtocolError urllib3.ProtocolError botocore.HTTPClientError"
+        " botocore.ConnectionError ConnectionClosedError EndpointConnectionError ResponseStreamingError"
+        " socket.gaierror socket.herror ssl.SSLError SSLError ChunkedEncodingError ClientPayloadError"
+        " aiohttp.HttpProcessingError aiohttp.ServerDisconnectedError aiohttp.ClientOSError"
+        " http.IncompleteRead http.RemoteDisconnected http.BadStatusLine http.HTTPException"
+        " builtins.ConnectionResetError builtins.ConnectionRefusedError builtins.ConnectionAbortedError"
+        " builtins.BrokenPipeError asyncio.IncompleteReadError NameResolutionError NewConnectionError"
+        " IncompleteReadError NoResponseError StreamDisconnectedError websockets.ConnectionClosed"
+        " ConnectionClosed WebSocketConnectionClosedError StreamConnectionError google.TransportError"
+        " MaxRetryError ClosedResourceError BrokenResourceError EndOfStream",
+        codes="econnrefused econnreset econnaborted epipe enetunreach ehostunreach enetdown ehostdown"
+        " eaddrnotavail enotconn network_error connection_error cmek_key_unreachable",
+        kin="ConnectionError APIConnectionError ModelConnectionError TransportError RequestError URLError"
+        " RequestException ClientConnectionError ServiceRequestError ServiceResponseError"
+        " aiohttp.ClientError urllib3.HTTPError *ConnectionError *NetworkError",
+        text=(
+            "connection refused", "connection reset*", "connection error*", "connection aborted",
+            "connection closed", "connection failed", "connection lost", "connection dropped",
+            "connection broken", "connection terminated", "connection was*", "connection has been*",
+            "could not connect", "couldn't connect", "cannot connect", "can't connect", "failed to connect",
+            "unable to connect", "failed to establish a new connection", "broken pipe", "server disconnected",
+            "remote end closed", "peer closed connection", "network is unreachable", "network unreachable",
+            "network error", "no route to host", "name or service not known", "name resolution",
+            "nodename nor servname", "getaddrinfo failed", "dns lookup failed", "econnrefused", "econnreset",
+            "connectionerror", "connecterror", "connect error",
+            "max retries exceeded with url", "incomplete chunked read", "ssl handshake*",
+            "socket hang up", "certificate_verify_failed", "certificate verify failed",
+        ),
+    ),
+    # --- no capacity ------------------------------------------------------------------------------
+    Rule(
+        _K.OVERLOADED,
+        types="OverloadedError ModelOverloadedError ModelUnavailableError CapacityNotAvailableError"
+        " ConcurrencyLimitExceeded",
+        codes="overloaded_error overloaded server_is_overloaded engine_overloaded modelnotreadyexception"
+        " serviceunavailableexception capacity_exceeded capacity_unavailable no_capacity"
+        " engine_overloaded_error",
+        says=("overloaded", "over capacity", "at capacity"),
+        statuses=(498, 503, 529),
+        broad="unavailable service_unavailable service_unavailable_error compaction_unavailable",
+        kin="ServiceUnavailableError ServiceUnavailable",
+        text=(
+            "service unavailable", "service is unavailable", "temporarily unavailable",
+            "currently unavailable",
+            "server is busy", "server busy", "model is busy", "no healthy upstream", "service temporarily*",
+        ),
+    ),
+    Rule(
+        _K.RATE_LIMIT,
+        statuses=(429,),
+        broad="rate_limit_error rate_limit_exceeded rate_limit rate_limited rate_limit_reached_error"
+        " ratelimited too_many_requests toomanyrequests requests tokens",
+        kin="RateLimitError ModelRateLimitError TooManyRequestsError TooManyRequests *RateLimitError"
+        " *RateLimited *RateLimitExceeded *RateLimitException *TooManyRequestsError *ThrottlingException"
+        " *ThrottlingError",
+        text=(
+            "too many requests", "rate limit*", "rate-limit*", "ratelimit*", "rate_limit*", "throttl*",
+            "ratelimiterror", "request limit reached", "requests limit exceeded",
+            "resource exhausted", "resource has been exhausted",
+        ),
+    ),
+    # --- the service failed -----------------------------------------------------------------------
+    Rule(_K.SERVER_ERROR, _PROVIDER, _CORRUPTION, types="requests.JSONDecodeError requests.InvalidJSONError"),
+    Rule(
+        _K.SERVER_ERROR,
+        None,
+        _PROVIDER_FAILURE,
+        statuses=(502, 520, 521, 522, 523, 525, 526, 527, 530),
+        broad="bad_gateway",
+        text=("bad gateway",),
+    ),
+    Rule(
+        _K.SERVER_ERROR,
+        types="APIResponseValidationError ResponseValidationError UnknownApiResponseError"
+        " ContentTypeError DecodingError ContentDecodingError azure.DecodeError ModelServerError",
+        codes="modelerrorexception modelstreamerrorexception internalserverexception internalfailure",
+        # 409, 423, 425: another request holds the lock; the SDKs themselves try again.
+        statuses=(409, 423, 424, 425, 500, 501, 505, 507, 508, 510),
+        broad="server_error internal_server_error internal_error api_error internal backend_error unknown"
+        " data_loss provider_error upstream_error conflict_error aborted server_had_an_error"
+        " internalservererror",
+        kin="InternalServerError ServerError openai.APIError anthropic.APIError groq.APIError"
+        " litellm.APIError google.APIError cohere.ApiError mistralai.MistralError ModelHTTPError"
+        " ModelAPIError RetryableError",
+        text=("internal server error", "internal error", "server error", "server had an error"),
+    ),
+    # --- the answer is not what was agreed --------------------------------------------------------
+    Rule(
+        _K.OUTPUT_VALIDATION,
+        None,
+        _CORRUPTION,
+        types="JSONDecodeError json.JSONDecodeError",
+        inside_sdk=_K.SERVER_ERROR,
+    ),
+    Rule(_K.INVALID_REQUEST, _CALLER, types="botocore.ValidationError botocore.ParamValidationError"),
+    Rule(
+        _K.OUTPUT_VALIDATION,
+        types="ValidationError pydantic.ValidationError pydantic_core.ValidationError"
+        " OutputParserException StructuredOutputError StructuredOutputValidationError"
+        " LengthFinishReasonError UnexpectedModelBehavior ModelBehaviorError IncompleteToolCall"
+        " OutputTokenLimitExceeded JSONSchemaValidationError ModelRetry IncompleteOutputException"
+        " InstructorRetryException MultipleStructuredOutputsError",
+    ),
+    # --- limits of this run and this machine ------------------------------------------------------
+    Rule(
+        _K.RESOURCE_EXHAUSTED,
+        types="BudgetExceededError UsageLimitExceeded MaxTurnsExceeded GraphRecursionError"
+        " builtins.MemoryError BrokenProcessPool BrokenThreadPool BrokenExecutor asyncio.QueueFull"
+        " queue.Full",
+        codes="emfile enfile enomem enobufs eagain sqlite_nomem",
+    ),
+    Rule(_K.RESOURCE_EXHAUSTED, _CALLER, types="builtins.RecursionError"),
+    Rule(_K.RESOURCE_EXHAUSTED, _STORAGE, codes="enospc edquot efbig sqlite_full",
+         text=("no space left on device", "disk quota exceeded", "database or disk is full")),
+    # --- stored data ------------------------------------------------------------------------------
+    Rule(
+        _K.STORAGE_CORRUPTION,
+        codes="sqlite_corrupt sqlite_notadb sqlite_ioerr sqlite_format eio ebadmsg",
+        types="*CorruptionError *CorruptedError pickle.UnpicklingError zlib.error",
+        text=(
+            "database disk image is malformed", "file is not a database", "checksum mismatch",
+            "memory corruption",
+            "database is corrupt*", "data corruption", "corrupt database",
+        ),
+    ),
+    Rule(_K.INVALID_REQUEST, _CALLER, codes="sqlite_error sqlite_misuse sqlite_constraint sqlite_mismatch"
+         " sqlite_readonly sqlite_cantopen sqlite_range", last="sqlite3.Error"),
+    # --- the call itself is wrong -----------------------------------------------------------------
+    Rule(
+        _K.INVALID_REQUEST,
+        statuses=(400, 405, 406, 411, 412, 414, 415, 416, 417, 421, 422, 426, 428, 431),
+        codes="einval eisdir enotdir eexist enotempty enametoolong ebadf",
+        broad="invalid_request_error invalid_request bad_request invalid_argument failed_precondition"
+        " validationexception validation_error invalid_prompt unsupported_parameter unknown_parameter"
+        " out_of_range unimplemented unprocessable_entity badrequest invalid_value"
+        " missing_required_parameter",
+        kin="BadRequestError UnprocessableEntityError ModelRequestRejectedError InvalidRequestError"
+        " UserError openai.OpenAIError anthropic.AnthropicError groq.GroqError botocore.BotoCoreError"
+        " RequestRejectedError pydantic_ai.UserError OptionalImportError",
+        # Only wrong code raises these; a class derived from one may be a report with a text of its own.
+        bugs="TypeError KeyError IndexError AttributeError NameError UnboundLocalError AssertionError"
+        " ImportError SyntaxError IndentationError TabError ZeroDivisionError OverflowError"
+        " FloatingPointError ArithmeticError LookupError NotImplementedError StopIteration"
+        " StopAsyncIteration BufferError ReferenceError UnicodeError UnicodeDecodeError"
+        " UnicodeEncodeError UnicodeTranslateError Warning FileExistsError IsADirectoryError"
+        " NotADirectoryError",
+        last="builtins.ValueError",
+    ),
+)  # fmt: skip
+
+# Packages that talk to a provider: frames of theirs read answers, and their exceptions quote the provider.
+# The value is the provider when nothing more exact is known; None for transports.
+SDKS: dict[str, str | None] = {
+    "openai": "openai",
+    "anthropic": "anthropic",
+    "google": "google",
+    "vertexai": "google",
+    "mistralai": "mistral",
+    "cohere": "cohere",
+    "groq": "groq",
+    "botocore": "aws",
+    "boto3": "aws",
+    "azure": "azure",
+    "litellm": None,
+    "ollama": "ollama",
+    "together": "together",
+    "cerebras": "cerebras",
+    "fireworks": "fireworks",
+    "xai_sdk": "xai",
+    "huggingface_hub": "huggingface",
+    "replicate": "replicate",
+    "voyageai": "voyage",
+    "httpx": None,
+    "httpx2": None,
+    "httpcore": None,
+    "httpcore2": None,
+    "requests": None,
+    "urllib3": None,
+    "aiohttp": None,
+    "urllib": None,
+    "h11": None,
+    "jiter": None,
+    "grpc": None,
+    "pydantic_ai": None,
+    "langchain_openai": "openai",
+    "langchain_anthropic": "anthropic",
+}
+
+# Frameworks that also parse what the model wrote: their frames do not make a bad JSON the provider's.
+PARSERS = frozenset({"pydantic_ai", "langchain_openai", "langchain_anthropic", "litellm"})
+
+# Host of the request, from the right, to provider: one SDK serves many.
+HOSTS: dict[str, str] = {
+    "openai.azure.com": "azure",
+    "azure.com": "azure",
+    "openai.com": "openai",
+    "anthropic.com": "anthropic",
+    "googleapis.com": "google",
+    "amazonaws.com": "aws",
+    "x.ai": "xai",
+    "openrouter.ai": "openrouter",
+    "groq.com": "groq",
+    "mistral.ai": "mistral",
+    "cohere.com": "cohere",
+    "cohere.ai": "cohere",
+    "deepseek.com": "deepseek",
+    "together.xyz": "together",
+    "together.ai": "together",
+    "fireworks.ai": "fireworks",
+    "perplexity.ai": "perplexity",
+    "cerebras.ai": "cerebras",
+    "huggingface.co": "huggingface",
+    "moonshot.ai": "moonshot",
+    "z.ai": "zai",
+}
+
+# What servers write beside a status; a number in a text is a status only with its own reason or a word such
+# as "HTTP".
+REASONS: dict[int, str] = {
+    400: "bad request",
+    401: "unauthorized|authorization required|unauthenticated",
+    402: "payment required",
+    403: "forbidden|permission denied",
+    404: "not found",
+    408: "request time-?out",
+    409: "conflict",
+    413: "(?:request entity|payload|content|request) too large",
+    422: "unprocessable",
+    429: "too many requests|rate limit|resource_exhausted|quota",
+    500: "internal server|internal error|server error",
+    502: "bad gateway",
+    503: "service (?:temporarily )?unavailable|unavailable|overloaded|server overloaded",
+    504: "gateway time-?out|deadline",
+    529: "overloaded|site is overloaded",
+}

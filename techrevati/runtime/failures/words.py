@@ -1,0 +1,172 @@
+"""What a text says, when nothing but a text is left.
+
+Words count as words: ``4290`` is no 429, ``503 not found`` is no 503, and a timeout that *must be positive*
+is an argument.  Texts come in lower case.
+"""
+
+from __future__ import annotations
+
+from techrevati.runtime.failures.rules import REASONS, Rule
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import re
+
+_BLANKS = {character: " " for character in range(128) if not chr(character).isalpha()}
+_compiled: dict[str, re.Pattern[str]] = {}
+
+# After or before a phrase, these make it the name of a setting.
+_SETTING_AFTER = (
+    "must", "should", "cannot", "can't", "can not", "may not", "has to", "needs", "need ", "parameter",
+    "argument", "value", "setting", "option", "config", "=", "is required", "is not a", "is invalid",
+    "expects", "keyword", "policy", "handler", "not set", "to be a", "of -",
+)  # fmt: skip
+_SETTING_BEFORE = (
+    "invalid", "unexpected keyword argument", "unknown", "negative", "missing", "argument", "parameter",
+    "keyword", "unsupported", "bad", "set", "field", "option", "setting", "non-positive", "key", "no",
+)  # fmt: skip
+
+
+def _pattern(name: str) -> re.Pattern[str]:
+    found = _compiled.get(name)
+    if found is None:
+        import re
+
+        reasons = "|".join(
+            rf"{status}(?=[\s:,-]+(?:{words}))".replace(" ", r"\s") for status, words in REASONS.items()
+        )
+        sources = {
+            "three digits": r"(?<![\d.])[45]\d\d(?!\d)",
+            "code": r"(?<![\w.-])(?:[a-z]+(?:_[a-z]+)+|[a-z]{4,}exception)(?![\w-])",
+            "status": rf"""
+                (?:(?<![\w.])(?P<reason>{reasons}))
+              | (?:^[\s('"\[<]{{0,3}}(?P<first>[45]\d\d)
+                   (?=\s*(?:$|[:;,()\[\]{{]|-\s|(?:client\s|server\s)?error\b)
+                     |\s(?:please|try|retry|from|response|received|returned|status)\b))
+              | (?:\b(?:http(?:/[\d.]+)?|(?:http|status|error|response)[\s_-]?(?:status[\s_-]?)?code
+                     |http[\s_-]status|status|(?:http|server|client|api)[\s_-]error|error)
+                  \b['"]?\s?[:=]?\s?[('"\[]?(?P<named>[45]\d\d)(?![\w%]|\.\d|\s+[a-z]+s\b))
+              | (?:(?:['"]code['"]\s?:|\bcode[:=])\s?['"]?(?P<code>[45]\d\d)(?![\w%]|\.\d))
+              | (?:\b(?:returned|responded\s+with|replied\s+with|received|got|gave|failed\s+with|answered)
+                   (?:\s+(?:an?|http|status|code|error))*\s+(?P<verb>[45]\d\d)
+                   (?=\s*(?:$|[.,;:)!]|error|from|response|status)))
+            """,
+        }
+        found = _compiled[name] = re.compile(sources[name], re.VERBOSE)
+    return found
+
+
+def has_phrase(text: str, phrase: str, *, unless_setting: bool = False) -> bool:
+    """Does *phrase* stand in *text* as words; a star at an end lets the word there go on."""
+    bare = phrase.strip("*")
+    start = text.find(bare)
+    while start >= 0:
+        end = start + len(bare)
+        whole = (phrase[0] == "*" or not start or not _in_word(text[start - 1])) and (
+            phrase[-1] == "*" or end == len(text) or not _in_word(text[end])
+        )
+        if whole and not (
+            unless_setting and (_quoted(text, start, end) or _names_a_setting(text, start, end))
+        ):
+            return True
+        start = text.find(bare, start + 1)
+    return False
+
+
+def _in_word(character: str) -> bool:
+    return character.isalnum() or character == "_"
+
+
+def _quoted(text: str, start: int, end: int) -> bool:
+    """In quotes it is a name, unless it is all there is."""
+    quote = text[start - 1 : start]
+    return quote in ("'", '"', "`") and text[end : end + 1] == quote and end - start + 2 < len(text)
+
+
+def _names_a_setting(text: str, start: int, end: int) -> bool:
+    after = text[end : end + 20].lstrip("'\"` ")
+    before = text[max(0, start - 30) : start].rstrip("'\"` ")
+    return after.startswith(_SETTING_AFTER) or any(
+        has_phrase(before[-len(word) - 1 :], word) for word in _SETTING_BEFORE
+    )
+
+
+class Text:
+    """A text to search, in lower case, with the set of its words; None when that would miss some."""
+
+    __slots__ = ("text", "words")
+
+    def __init__(self, text: str) -> None:
+        self.text: str = text
+        # Punctuation of other scripts is not told from letters: then every phrase is looked for.
+        self.words: set[str] | None = set(text.translate(_BLANKS).split()) if text.isascii() else None
+
+
+class Phrases:
+    """Phrases in the order of their rows, found by one whole word of each: most texts have none of them."""
+
+    __slots__ = ("_by_word", "_loose", "_size")
+
+    def __init__(self) -> None:
+        self._by_word: dict[str, list[tuple[int, str, Rule]]] = {}
+        self._loose: list[tuple[int, str, Rule]] = []
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def add(self, phrase: str, rule: Rule) -> None:
+        """Put *phrase* of *rule* behind those that are there."""
+        anchor = _anchor(phrase)
+        column = self._by_word.setdefault(anchor, []) if anchor else self._loose
+        column.append((self._size, phrase, rule))
+        self._size += 1
+
+    def first(self, text: Text, *, unless_setting: bool = False) -> Rule | None:
+        """The rule of the first phrase that stands in *text*."""
+        columns = self._by_word
+        known = columns.keys() if text.words is None else columns.keys() & text.words
+        candidates = [*self._loose]
+        for word in known:
+            candidates += columns[word]
+        candidates.sort(key=_place)
+        for _, phrase, rule in candidates:
+            if has_phrase(text.text, phrase, unless_setting=unless_setting):
+                return rule
+        return None
+
+
+def _place(candidate: tuple[int, str, Rule]) -> int:
+    return candidate[0]
+
+
+def _anchor(phrase: str) -> str:
+    """The longest word that *phrase* has whole, ``""`` without one."""
+    bare = phrase.strip("*")
+    if not bare.isascii():
+        return ""
+    whole = bare.translate(_BLANKS).split()
+    if phrase[0] == "*" and bare[0].isalpha():
+        whole = whole[1:]
+    if phrase[-1] == "*" and bare[-1].isalpha():
+        whole = whole[:-1]
+    return max(whole, key=len, default="")
+
+
+def status_in(text: str) -> int | None:
+    """The HTTP status that *text* reports, if it is unmistakable."""
+    if not _pattern("three digits").search(text):
+        return None
+    for found in _pattern("status").finditer(text):
+        before = text[max(0, found.start() - 8) : found.start()].rstrip()
+        if not before.endswith(("exit", "exited", "line", "errno")):
+            return int(found[found.lastgroup or 0])
+    return None
+
+
+def codes_in(text: str) -> list[str]:
+    """Everything in *text* that looks like a code and is no setting: ``context_length_exceeded``."""
+    if "_" not in text and "exception" not in text:
+        return []
+    found = _pattern("code").finditer(text)
+    return [code[0] for code in found if not _names_a_setting(text, code.start(), code.end())]

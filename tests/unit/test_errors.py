@@ -1,0 +1,242 @@
+"""Errors: one root, the built-in where habit expects one, and facts that travel."""
+
+from __future__ import annotations
+
+import builtins
+import copy
+import importlib
+import pickle
+import pkgutil
+import threading
+from typing import Any
+
+import pytest
+
+import techrevati.runtime
+from techrevati.runtime import (
+    AgentStatus,
+    BudgetExceededError,
+    CircuitOpenError,
+    GuardrailOutcome,
+    GuardrailViolatedError,
+    InputStateError,
+    InvalidTransitionError,
+    MaxIterationsExceededError,
+    PermissionDeniedError,
+    PermissionOutcome,
+    SessionEndedError,
+    TechrevatiError,
+    TurnTimeoutError,
+    UnknownWorkerError,
+    UsageNotFoundError,
+    UsageSnapshot,
+)
+from techrevati.runtime._core.scrub import error_text
+from techrevati.runtime.testing import EverythingWaitsError
+
+OTHER_ROOMS = ("chaos",)  # its errors are shown at work in its own tests
+
+
+def error_classes() -> list[type[BaseException]]:
+    """Every exception class of the library; the program's stand-in for a provider's client is none of it."""
+    found: dict[str, type[BaseException]] = {}
+    for module in pkgutil.walk_packages(techrevati.runtime.__path__, "techrevati.runtime."):
+        if module.name.endswith("__main__") or module.name.startswith("techrevati.runtime.cli"):
+            continue
+        for value in vars(importlib.import_module(module.name)).values():
+            if (
+                isinstance(value, type)
+                and issubclass(value, BaseException)
+                and value.__module__.startswith("techrevati.runtime")
+            ):
+                found[f"{value.__module__}.{value.__qualname__}"] = value
+    return [found[name] for name in sorted(found)]
+
+
+CLASSES = error_classes()
+REFUSED = PermissionOutcome(False, "no bash for writers", "READ_ONLY", "FULL_ACCESS")
+BLOCKED = GuardrailOutcome(False, "too long")
+
+EXAMPLES: list[tuple[TechrevatiError, type[BaseException], dict[str, Any], tuple[str, ...]]] = [
+    (TechrevatiError("it broke"), Exception, {}, ("it broke",)),
+    (
+        BudgetExceededError(1.0, 1.25),
+        Exception,
+        {
+            "budget_usd": 1.0,
+            "current_cost_usd": 1.25,
+            "has_result": False,
+            "result": None,
+            "usage": None,
+            "limit": None,
+            "used": None,
+            "unit": None,
+            "result_dropped": False,
+        },
+        ("1.25", "1"),
+    ),
+    (
+        BudgetExceededError(1.0, 1.25, result={"answer": 42}, usage=UsageSnapshot(1, 2)),
+        Exception,
+        {"has_result": True, "result": {"answer": 42}, "usage": UsageSnapshot(1, 2), "result_dropped": False},
+        ("1.25", "result"),
+    ),
+    (
+        BudgetExceededError(1.0, 0.0, limit=100, used=120, unit="tokens"),
+        Exception,
+        {"limit": 100, "used": 120, "unit": "tokens"},
+        ("100", "120", "tokens"),
+    ),
+    (CircuitOpenError("api", 2.5), Exception, {"name": "api", "retry_after": 2.5}, ("api", "2.5")),
+    (CircuitOpenError("api"), Exception, {"name": "api", "retry_after": None}, ("api",)),
+    (
+        GuardrailViolatedError(BLOCKED, guardrail="size", role="writer", tool="bash", stage="post"),
+        Exception,
+        {"outcome": BLOCKED, "guardrail": "size", "role": "writer", "tool": "bash", "stage": "post"},
+        ("size", "bash", "post", "too long"),
+    ),
+    (
+        InvalidTransitionError(AgentStatus.IDLE, AgentStatus.RUNNING),
+        ValueError,
+        {"current": AgentStatus.IDLE, "target": AgentStatus.RUNNING},
+        ("idle", "running", "initializing"),
+    ),
+    (MaxIterationsExceededError(25), RuntimeError, {"max_iterations": 25}, ("25",)),
+    (PermissionDeniedError(REFUSED), PermissionError, {"outcome": REFUSED}, ("no bash for writers",)),
+    (UnknownWorkerError("w-1"), KeyError, {"worker_id": "w-1"}, ("w-1",)),
+    (InputStateError("nobody waits"), RuntimeError, {"problem": "nobody waits"}, ("nobody waits",)),
+    (SessionEndedError("completed"), RuntimeError, {"state": "completed"}, ("completed",)),
+    (TurnTimeoutError(1.5), TimeoutError, {"timeout_seconds": 1.5}, ("1.5",)),
+    (UsageNotFoundError("dict with a, b"), ValueError, {"seen": "dict with a, b"}, ("dict with a, b",)),
+    (EverythingWaitsError(), RuntimeError, {}, ("waits",)),
+]
+IDS = [type(example[0]).__name__ for example in EXAMPLES]
+
+
+def travelled(error: TechrevatiError) -> list[TechrevatiError]:
+    """*error* after every way an error travels."""
+    pickled = [pickle.loads(pickle.dumps(error, protocol)) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]  # noqa: S301
+    return [copy.copy(error), copy.deepcopy(error), *pickled]
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: f"{kind.__module__[19:]}.{kind.__name__}")
+def test_every_error_has_one_root(kind: type[BaseException]) -> None:
+    """Each class derives from TechrevatiError and is named for what it is."""
+    assert issubclass(kind, TechrevatiError)
+    assert kind.__name__.endswith("Error")
+    assert kind.__name__ not in vars(builtins)
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: f"{kind.__module__[19:]}.{kind.__name__}")
+def test_every_error_class_has_its_example_here(kind: type[BaseException]) -> None:
+    """A new error of the runtime is tried out below."""
+    room = kind.__module__.split(".")[2]
+    assert room in OTHER_ROOMS or kind in {type(example[0]) for example in EXAMPLES}
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: f"{kind.__module__[19:]}.{kind.__name__}")
+def test_any_error_travels_whatever_its_constructor(kind: type[TechrevatiError]) -> None:
+    """Arguments, attributes and notes arrive; the constructor is not asked."""
+    error = kind.__new__(kind)
+    error.args = ("a", 1)
+    error.__dict__["fact"] = {"deep": [1, 2]}
+    error.add_note("seen in test")
+    if kind is BudgetExceededError:
+        error.__dict__.update(result=None, usage=None)
+    for again in travelled(error):
+        assert type(again) is kind
+        assert again.args == ("a", 1)
+        assert again.__dict__ == error.__dict__
+
+
+@pytest.mark.parametrize(("error", "built_in", "facts", "words"), EXAMPLES, ids=IDS)
+def test_errors_carry_their_facts(
+    error: TechrevatiError, built_in: type[BaseException], facts: dict[str, Any], words: tuple[str, ...]
+) -> None:
+    """As attributes for code, in the text for people, and by the built-in they specialise."""
+    assert isinstance(error, built_in)
+    assert {name: getattr(error, name) for name in facts} == facts
+    for word in words:
+        assert word in str(error)
+    with pytest.raises(built_in):
+        raise error
+
+
+@pytest.mark.parametrize(("error", "built_in", "facts", "words"), EXAMPLES, ids=IDS)
+def test_errors_travel(
+    error: TechrevatiError, built_in: type[BaseException], facts: dict[str, Any], words: tuple[str, ...]
+) -> None:
+    """Copied, deep-copied and pickled with every protocol, they say and are the same."""
+    for again in travelled(error):
+        assert type(again) is type(error)
+        assert isinstance(again, built_in)
+        assert {name: getattr(again, name) for name in facts} == facts
+        assert (str(again), again.args) == (str(error), error.args)
+
+
+def test_subclasses_of_users_travel() -> None:
+    """Also with keyword-only constructors and attributes of their own."""
+    error = QuotaError(limit=3, owner="me")
+    for again in travelled(error):
+        assert isinstance(again, QuotaError)
+        assert (again.limit, again.owner, str(again)) == (3, "me", "quota of me")
+
+
+class QuotaError(TechrevatiError, RuntimeError):
+    def __init__(self, *, limit: int, owner: str) -> None:
+        super().__init__(f"quota of {owner}")
+        self.limit = limit
+        self.owner = owner
+
+
+def test_a_result_that_cannot_be_pickled_is_dropped_and_said_so() -> None:
+    """The error arrives without it; usage and figures arrive; the original keeps everything."""
+    lock = threading.Lock()
+    error = BudgetExceededError(1.0, 2.0, has_result=True, result=lock, usage=UsageSnapshot(1))
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301
+    assert (again.has_result, again.result, again.result_dropped) == (True, None, True)
+    assert (again.usage, again.current_cost_usd) == (UsageSnapshot(1), 2.0)
+    assert error.result is lock
+    assert error.result_dropped is False
+    assert copy.copy(error).result is lock
+
+
+def test_a_paid_none_is_a_result() -> None:
+    """``has_result`` tells a call that returned None from no call at all."""
+    assert BudgetExceededError(1.0, 2.0, has_result=True, result=None).has_result is True
+    assert BudgetExceededError(1.0, 2.0).has_result is False
+    assert BudgetExceededError(1.0, 2.0, result="").has_result is True
+
+
+def test_the_text_of_a_budget_error_does_not_show_the_result() -> None:
+    """An answer may hold anything; it is in ``.result``, not in logs."""
+    error = BudgetExceededError(1.0, 2.0, has_result=True, result="the secret plan")
+    assert "secret plan" not in str(error)
+    assert "secret plan" not in repr(error)
+
+
+def test_an_error_without_arguments_still_says_something() -> None:
+    """Its name."""
+    assert str(TechrevatiError()) == "TechrevatiError"
+    assert str(TechrevatiError("a", 1)) == "a, 1"
+
+
+@pytest.mark.parametrize("kind", [ValueError, RuntimeError, KeyError, TechrevatiError])
+def test_error_text_has_no_credentials(kind: type[Exception]) -> None:
+    """What events and logs say of an error names its type and hides keys."""
+    text = error_text(kind("401 for Bearer abcdefghij0123456789 with sk-proj-abcdefghijklmnop0123456789"))
+    assert text.startswith(f"{kind.__name__}: ")
+    assert "0123456789" not in text
+    assert "401" in text
+
+
+def test_error_text_of_hostile_errors() -> None:
+    """An error whose ``str`` raises is named by its type; an empty one too; a long one is cut."""
+
+    class HostileError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    assert error_text(HostileError()) == "HostileError"
+    assert error_text(ValueError()) == "ValueError"
+    assert len(error_text(ValueError("x" * 1_000_000))) <= 2_000

@@ -1,0 +1,101 @@
+"""The budget of retries that the layers of a run share."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from techrevati.runtime.retry_policy import Retry, RetryBudget
+
+
+def test_it_gives_what_it_has() -> None:
+    """So many retries, then none; what was refused is counted."""
+    budget = RetryBudget(2)
+    assert [budget.take() for _ in range(4)] == [True, True, False, False]
+    assert (budget.left, budget.taken, budget.denied) == (0, 2, 2)
+    assert "denied=2" in repr(budget)
+
+
+def test_no_retries_are_none() -> None:
+    """A budget of 0 never gives one, whatever succeeds."""
+    budget = RetryBudget(0, refill_per_success=5)
+    budget.succeeded()
+    assert not budget.take()
+
+
+@pytest.mark.parametrize(
+    ("share", "successes"), [(0.1, 10), (0.3, 4), (1 / 3, 4), (1e-6, 1_000_000 // 1_000), (0, 50)]
+)
+def test_successes_earn_exactly_their_share(share: float, successes: int) -> None:
+    """A tenth ten times is one whole retry, with no rounding in between; nine times it is none."""
+    budget = RetryBudget(1, refill_per_success=share)
+    budget.take()
+    for _ in range(successes - 1):
+        budget.succeeded()
+        assert budget.left == 0
+    budget.succeeded()
+    assert budget.left == int(round(share * 1e6) * successes >= 1e6)
+
+
+def test_it_never_holds_more_than_its_size() -> None:
+    """Neither successes nor retries given back fill it beyond the top."""
+    budget = RetryBudget(2)
+    for _ in range(100):
+        budget.succeeded()
+    budget.take()
+    budget.give_back()
+    assert (budget.left, budget.taken) == (2, 0)
+
+
+def test_a_success_of_a_retry_counts_once() -> None:
+    """Each call that succeeds earns its share, however many attempts it took."""
+    budget = RetryBudget(5, refill_per_success=0.5)
+    answers = iter([ConnectionResetError(), "answer", "answer", "answer"])
+
+    def ask() -> object:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    retry = Retry(budget=budget, sleep=lambda _: None)
+    retry.call(ask)
+    assert budget.left == 4
+    retry.call(ask)
+    assert budget.left == 5
+
+
+def test_threads_never_take_more_than_there_is() -> None:
+    """Eight threads leave one barrier and take until nothing is left: exactly the budget was given."""
+    budget = RetryBudget(1_000)
+    barrier = threading.Barrier(8)
+    taken: list[int] = []
+
+    def taking() -> None:
+        barrier.wait(10)
+        taken.append(sum(budget.take() for _ in range(500)))
+
+    threads = [threading.Thread(target=taking, daemon=True) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert sum(taken) == 1_000
+    assert (budget.taken, budget.denied, budget.left) == (1_000, 3_000, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"max_retries": -1}, "max_retries"),
+        ({"max_retries": 0.5}, "max_retries"),
+        ({"refill_per_success": -0.1}, "refill_per_success"),
+        ({"refill_per_success": float("inf")}, "refill_per_success"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments: dict[str, float], named: str) -> None:
+    """A budget that makes no sense is refused when it is made."""
+    with pytest.raises((ValueError, TypeError)) as refusal:
+        RetryBudget(**arguments)  # type: ignore[arg-type]
+    assert named in str(refusal.value)
