@@ -32,7 +32,7 @@ from techrevati.runtime import (
     UsageSnapshot,
 )
 from techrevati.runtime._core.scrub import error_text
-from techrevati.runtime.testing import EverythingWaitsError
+from techrevati.runtime.testing import EverythingWaitsError, ScriptExhaustedError
 
 OTHER_ROOMS = ("chaos",)  # its errors are shown at work in its own tests
 
@@ -109,6 +109,7 @@ EXAMPLES: list[tuple[TechrevatiError, type[BaseException], dict[str, Any], tuple
     (TurnTimeoutError(1.5), TimeoutError, {"timeout_seconds": 1.5}, ("1.5",)),
     (UsageNotFoundError("dict with a, b"), ValueError, {"seen": "dict with a, b"}, ("dict with a, b",)),
     (EverythingWaitsError(), RuntimeError, {}, ("waits",)),
+    (ScriptExhaustedError(3), AssertionError, {"entries": 3}, ("3 entries",)),
 ]
 IDS = [type(example[0]).__name__ for example in EXAMPLES]
 
