@@ -87,7 +87,7 @@ class AsyncOrchestrationSession(SessionTurns, SessionTools, SessionPhase):
         *timeout* seconds run the call in a task of its own, which is then cancelled.  An *fn* that is not
         async is called as it is, and blocks the loop while it runs.
         """
-        self._begin_turn(usage, timeout)
+        self._begin_turn(usage, estimate_usage, timeout)
 
         async def call() -> T:
             return await _awaited(fn())

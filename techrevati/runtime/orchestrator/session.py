@@ -69,7 +69,7 @@ class OrchestrationSession(SessionTurns, SessionTools, SessionPhase):
                 paid result in ``result``.
             Exception: Whatever *fn* raised, after a recovery event.
         """
-        self._begin_turn(usage, timeout)
+        self._begin_turn(usage, estimate_usage, timeout)
         call = fn
         if timeout is not None:
             late = self._late_outcome(model, usage, estimate_usage)

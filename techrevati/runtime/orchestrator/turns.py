@@ -46,12 +46,19 @@ class SessionTurns(SessionLife):
         self._turn_lock = Lock()
         self._iteration_count = 0
 
-    def _begin_turn(self, usage: UsageSnapshot | None, timeout: float | None) -> None:
+    def _begin_turn(
+        self,
+        usage: UsageSnapshot | None,
+        estimate_usage: Callable[[T], UsageSnapshot] | None,
+        timeout: float | None,
+    ) -> None:
         self._require_running()
         if timeout is not None:
             arguments.number("timeout", timeout, infinite=True)
         if usage is not None and not isinstance(usage, UsageSnapshot):
             raise TypeError(f"usage must be a UsageSnapshot, got {usage!r}")
+        if estimate_usage is not None:
+            arguments.function("estimate_usage", estimate_usage)
         config = self._config
         if self._budget_reported and config.enforce_budget:
             raise self._over_budget()
