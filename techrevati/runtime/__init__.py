@@ -41,6 +41,13 @@ if TYPE_CHECKING:
         TurnTimeoutError as TurnTimeoutError,
         current_deadline as current_deadline,
     )
+    from techrevati.runtime.failover import (
+        Failover as Failover,
+        NoTargetError as NoTargetError,
+        PassedTarget as PassedTarget,
+        Target as Target,
+        TargetSwitch as TargetSwitch,
+    )
     from techrevati.runtime.failures import (
         Failure as Failure,
         FailureKind as FailureKind,
@@ -60,6 +67,12 @@ if TYPE_CHECKING:
     )
     from techrevati.runtime.handoffs import (
         Handoff as Handoff,
+    )
+    from techrevati.runtime.hedging import (
+        Hedge as Hedge,
+        HedgedRequest as HedgedRequest,
+        HedgeSnapshot as HedgeSnapshot,
+        Loser as Loser,
     )
     from techrevati.runtime.orchestrator import (
         AgentSession as AgentSession,
@@ -88,8 +101,8 @@ if TYPE_CHECKING:
         PolicyRule as PolicyRule,
     )
     from techrevati.runtime.pricing import (
-        ModelPricing as ModelPricing,
         PRICING_TABLE as PRICING_TABLE,
+        ModelPricing as ModelPricing,
         has_pricing as has_pricing,
         load_pricing_from_file as load_pricing_from_file,
         register_pricing as register_pricing,
@@ -177,6 +190,7 @@ __all__ = [
     "DEFAULT_RING_CAPACITY",
     "EscalationPolicy",
     "EventSink",
+    "Failover",
     "Failure",
     "FailureKind",
     "FailureOrigin",
@@ -189,19 +203,25 @@ __all__ = [
     "GuardrailViolatedError",
     "Handoff",
     "has_pricing",
+    "Hedge",
+    "HedgedRequest",
+    "HedgeSnapshot",
     "InputStateError",
     "InvalidTransitionError",
     "JsonlEventSink",
     "JsonlUsageSink",
     "LateOutcome",
     "load_pricing_from_file",
+    "Loser",
     "MaxIterationsExceededError",
     "ModelPricing",
     "next_provider",
     "NoopEventSink",
     "NoopUsageSink",
+    "NoTargetError",
     "OrchestrationSession",
     "Orchestrator",
+    "PassedTarget",
     "PermissionDeniedError",
     "PermissionEnforcer",
     "PermissionMode",
@@ -234,6 +254,8 @@ __all__ = [
     "RolePermissionConfig",
     "SessionEndedError",
     "smaller_context_budget",
+    "Target",
+    "TargetSwitch",
     "TechrevatiError",
     "Timeout",
     "TurnTimeoutError",

@@ -8,16 +8,17 @@ somebody reads them.  ``to_dict`` and ``from_dict`` are the wire form.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from enum import Enum
 from itertools import count
 from time import time as now
 
+from techrevati.runtime._core.arguments import member
 from techrevati.runtime._core.clock import iso_utc
 from techrevati.runtime._core.failure_class import AgentFailureClass as AgentFailureClass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Self, TypeVar
 
     E = TypeVar("E", bound=Enum)
@@ -80,6 +81,7 @@ def _after_fork_in_child() -> None:
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
+_CONTAINERS = (dict, list, tuple, set)
 # Looking a member up on its enum class costs as much as making half an event.
 _STARTED = AgentEventName.AGENT_STARTED
 _RUNNING = AgentEventStatus.RUNNING
@@ -97,7 +99,8 @@ class AgentEvent:
         role, phase, project_id: Who, where and for whom; None when it concerns no single one.
         failure_class: Why it failed, for failures.
         detail: One line for people.
-        data: Further facts; copied (shallow), and JSON-serialisable if it is to be written.
+        data: Further facts; containers are copied, to the eighth level.  JSON-serialisable if it is to be
+            written.
         id: Unique across processes; made up when None.
         sequence: The event's place in its run, from 1; without a run, its place in this process.
         run_id: The run it belongs to.
@@ -137,6 +140,10 @@ class AgentEvent:
         run_id: str | None = None,
         parent_id: str | None = None,
     ) -> None:
+        if event.__class__ is not AgentEventName:
+            event = member("event", event, AgentEventName)
+        if status.__class__ is not AgentEventStatus:
+            status = member("status", status, AgentEventStatus)
         self._event = event
         self._status = status
         self._emitted_at: str | float = now() if emitted_at is None else emitted_at
@@ -145,7 +152,7 @@ class AgentEvent:
         self._project_id = project_id
         self._failure_class = failure_class
         self._detail = detail
-        self._data = None if data is None else dict(data)
+        self._data = None if data is None else _copied(data)
         self._number = next(_numbers)
         self._id = id
         self._sequence = sequence
@@ -195,8 +202,8 @@ class AgentEvent:
 
     @property
     def data(self) -> dict[str, object] | None:
-        """Further facts."""
-        return self._data
+        """Further facts; a copy, so that nobody changes the event through it."""
+        return None if self._data is None else _copied(self._data)
 
     @property
     def id(self) -> str:
@@ -243,7 +250,7 @@ class AgentEvent:
 
     def with_data(self, data: Mapping[str, object] | None) -> Self:
         """The same event with other data."""
-        return self._with(data=None if data is None else dict(data))
+        return self._with(data=None if data is None else _copied(data))
 
     def with_project(self, project_id: str | None) -> Self:
         """The same event for a project."""
@@ -321,7 +328,7 @@ class AgentEvent:
             ("project_id", self._project_id),
             ("failure_class", None if failure_class is None else failure_class.value),
             ("detail", self._detail),
-            ("data", None if self._data is None else dict(self._data)),
+            ("data", self.data),
         )
         wire.update((key, value) for key, value in optional if value is not None)
         if self._run_id is not None:
@@ -335,7 +342,12 @@ class AgentEvent:
         ``repr``, cut to a bounded length and without credentials."""
         import json
 
-        return json.dumps(self.to_dict(), ensure_ascii=False, default=_as_text)
+        wire = self.to_dict()
+        try:
+            return json.dumps(wire, ensure_ascii=False, default=_as_text, allow_nan=False)
+        except ValueError:  # NaN and infinity are no JSON
+            text = json.dumps(wire, default=_as_text)
+            return json.dumps(json.loads(text, parse_constant=str), ensure_ascii=False)
 
     @classmethod
     def from_dict(cls, wire: Mapping[str, object]) -> Self:
@@ -436,6 +448,28 @@ class AgentEvent:
             if value is not None:
                 facts.append(f"{name}={value.value if isinstance(value, Enum) else value!r}")
         return f"{type(self).__name__}({', '.join(facts)}, emitted_at={self.emitted_at!r})"
+
+
+def _copied(data: Mapping[str, object], depth: int = 8) -> dict[str, object]:
+    """Containers are copied, *depth* levels deep; what they hold is kept as it is."""
+    if not isinstance(data, Mapping):
+        raise TypeError(f"data must be a mapping, got {data!r}")
+    return {
+        key: _copy(value, depth - 1) if isinstance(value, _CONTAINERS) else value
+        for key, value in data.items()
+    }
+
+
+def _copy(value: object, depth: int) -> object:
+    if depth <= 0:
+        return value
+    if isinstance(value, Mapping):
+        return _copied(value, depth)
+    if type(value) is list:
+        return [_copy(item, depth - 1) for item in value]
+    if type(value) is tuple:
+        return tuple(_copy(item, depth - 1) for item in value)
+    return set(value) if type(value) is set else value
 
 
 def _as_text(value: object) -> str:

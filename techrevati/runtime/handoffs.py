@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from time import time
 
@@ -18,7 +19,7 @@ class Handoff:
         source_role, target_role: Who passes to whom; not empty.
         phase: Where.
         reason: Why, for people.
-        context: What the target needs to know; copied (shallow).
+        context: What the target needs to know; copied.
         project_id: For whom.
         target_worker_id: The worker that was created for the target, if any.
         created_at: ISO-8601 in UTC; the time of construction by default.
@@ -40,7 +41,7 @@ class Handoff:
         arguments.text("target_role", self.target_role)
         if not isinstance(self.context, Mapping):
             raise TypeError(f"context must be a mapping, got {self.context!r}")
-        object.__setattr__(self, "context", dict(self.context))
+        object.__setattr__(self, "context", deepcopy(dict(self.context)))
 
     def to_dict(self) -> dict[str, object]:
         """Every field as a plain value; ``source_run_id`` only if there is one."""
@@ -50,7 +51,7 @@ class Handoff:
             "target_role": self.target_role,
             "phase": self.phase,
             "reason": self.reason,
-            "context": dict(self.context),
+            "context": deepcopy(dict(self.context)),
             "project_id": self.project_id,
             "target_worker_id": self.target_worker_id,
             "created_at": self.created_at,

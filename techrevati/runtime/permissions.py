@@ -75,7 +75,7 @@ class RolePermissionConfig:
 
     def __post_init__(self) -> None:
         arguments.text("role", self.role)
-        object.__setattr__(self, "mode", PermissionMode(self.mode))
+        object.__setattr__(self, "mode", arguments.member("mode", self.mode, PermissionMode))
         for name in ("allowed_tools", "denied_tools"):
             tools = getattr(self, name)
             if tools is None and name == "allowed_tools":
@@ -116,7 +116,8 @@ class PermissionPolicy:
             role: {tool.lower() for tool in config.denied_tools} for role, config in self._roles.items()
         }
         self._required = {
-            tool.lower(): PermissionMode(mode) for tool, mode in (tool_requirements or {}).items()
+            tool.lower(): arguments.member("tool_requirements", mode, PermissionMode)
+            for tool, mode in (tool_requirements or {}).items()
         }
 
     def authorize(self, role: str, tool_name: str) -> PermissionOutcome:

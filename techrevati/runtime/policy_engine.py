@@ -15,7 +15,7 @@ from techrevati.runtime._core import arguments
 from techrevati.runtime._core.quality import QualityLevel
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PhaseContext:
     """How a phase stands.
 
@@ -34,11 +34,11 @@ class PhaseContext:
     quality_level: QualityLevel | None = None
     gate_score: float = 0.0
     gate_threshold: float = 0.0
-    completed_roles: Collection[str] = field(default_factory=frozenset)
-    failed_roles: Collection[str] = field(default_factory=frozenset)
-    all_roles: Collection[str] = field(default_factory=frozenset)
+    completed_roles: Collection[str] = field(default_factory=set[str])
+    failed_roles: Collection[str] = field(default_factory=set[str])
+    all_roles: Collection[str] = field(default_factory=set[str])
     elapsed_seconds: float = 0.0
-    retry_exhausted_scenarios: Collection[str] = field(default_factory=frozenset)
+    retry_exhausted_scenarios: Collection[str] = field(default_factory=set[str])
     phase_completed: bool = False
     total_cost_usd: float = 0.0
 
@@ -220,6 +220,8 @@ class PolicyRule:
 
     def __post_init__(self) -> None:
         arguments.text("name", self.name)
+        if not callable(getattr(self.condition, "matches", None)):
+            raise TypeError(f"condition must have the method matches, got {self.condition!r}")
 
 
 class PolicyEngine:

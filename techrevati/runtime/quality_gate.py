@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from techrevati.runtime._core import arguments
 from techrevati.runtime._core.quality import QualityLevel as QualityLevel
 
 __all__ = ["QualityGate", "QualityGateOutcome", "QualityLevel"]
@@ -50,7 +51,7 @@ class QualityGate:
     __slots__ = ("required_level",)
 
     def __init__(self, required_level: QualityLevel) -> None:
-        self.required_level: QualityLevel = QualityLevel(required_level)
+        self.required_level: QualityLevel = arguments.member("required_level", required_level, QualityLevel)
 
     def evaluate(self, observed: QualityLevel | None) -> QualityGateOutcome:
         """Compare *observed* with what is required; nothing observed never satisfies."""

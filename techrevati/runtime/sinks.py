@@ -178,7 +178,8 @@ class _JsonlFile:
 
     def _write(self, line: Callable[[], str]) -> None:
         try:
-            text = line().encode() + b"\n"
+            # Half a surrogate pair, as odd file names bring it, becomes the JSON escape of itself.
+            text = line().encode(errors="backslashreplace") + b"\n"
             with self._lock:
                 self._write_locked(text)
         except Exception as error:

@@ -21,7 +21,7 @@ from techrevati.runtime.pricing import (
     load_pricing_from_file as load_pricing_from_file,
     picodollars,
     register_pricing as register_pricing,
-    usd,
+    usd as in_usd,
 )
 from techrevati.runtime.usage import UsageSnapshot as UsageSnapshot
 
@@ -122,7 +122,7 @@ class UsageTracker:
     def cost_for_turn(self, model: str, usage: UsageSnapshot) -> float:
         """What one call would cost in US dollars; 0.0 for a model without a price.  Records nothing."""
         pricing = find_pricing(model)
-        return 0.0 if pricing is None else usd(pricing.cost_picodollars(usage))
+        return 0.0 if pricing is None else in_usd(pricing.cost_picodollars(usage))
 
     @property
     def total_picodollars(self) -> Picodollars:
@@ -131,20 +131,20 @@ class UsageTracker:
 
     def total_cost(self) -> float:
         """The cost of all turns in US dollars: the float nearest to the exact sum."""
-        return usd(self._cost)
+        return in_usd(self._cost)
 
     def format_cost(self) -> str:
         """The cost for people: four decimals below a cent, else two."""
-        cost = usd(self._cost)
+        cost = in_usd(self._cost)
         return f"${cost:.4f}" if cost < 0.01 else f"${cost:.2f}"
 
-    def budget_remaining(self, budget_usd: float | Decimal) -> float:
-        """US dollars left of *budget_usd*; negative when it is overspent."""
-        return usd(_limit(budget_usd) - self._cost)
+    def budget_remaining(self, usd: float | Decimal) -> float:
+        """US dollars left of *usd*; negative when it is overspent."""
+        return in_usd(_limit(usd) - self._cost)
 
-    def is_over_budget(self, budget_usd: float | Decimal) -> bool:
-        """True when strictly more than *budget_usd* US dollars were spent."""
-        return self._cost > _limit(budget_usd)
+    def is_over_budget(self, usd: float | Decimal) -> bool:
+        """True when strictly more than *usd* US dollars were spent."""
+        return self._cost > _limit(usd)
 
     def summary(self) -> dict[str, object]:
         """``turns``, ``total_input_tokens``, ``total_output_tokens``, ``total_cost_usd`` (rounded to four
@@ -153,22 +153,22 @@ class UsageTracker:
             "turns": self._turns,
             "total_input_tokens": self._input,
             "total_output_tokens": self._output,
-            "total_cost_usd": round(usd(self._cost), 4),
+            "total_cost_usd": round(in_usd(self._cost), 4),
             "formatted_cost": self.format_cost(),
         }
 
     def per_model_summary(self) -> dict[str, float]:
         """The cost in US dollars of each model, in order of first use."""
         with self._lock:
-            return {model: usd(cost) for model, cost in self._per_model.items()}
+            return {model: in_usd(cost) for model, cost in self._per_model.items()}
 
     def __repr__(self) -> str:
         return f"UsageTracker(turns={self._turns}, cost={self.format_cost()!r})"
 
 
-def _limit(budget_usd: float | Decimal) -> Picodollars | float:
-    limit = arguments.number("budget_usd", budget_usd, minimum=float("-inf"), infinite=True)
-    return limit if limit in (float("inf"), float("-inf")) else picodollars(budget_usd)
+def _limit(usd: float | Decimal) -> Picodollars | float:
+    limit = arguments.number("usd", usd, minimum=float("-inf"), infinite=True)
+    return limit if limit in (float("inf"), float("-inf")) else picodollars(usd)
 
 
 def _warn_unpriced(model: str) -> None:

@@ -87,6 +87,6 @@ def test_examples_run(name: str) -> None:
 def test_there_are_examples() -> None:
     """The finder finds the breaker's and the tracker's."""
     finder = doctest.DocTestFinder()
-    for name in ("circuit_breaker", "usage_tracking", "testing.clock"):
+    for name in ("circuit_breaker.breaker", "usage_tracking", "testing.clock"):
         module = importlib.import_module(f"{PACKAGE}.{name}")
         assert any(test.examples for test in finder.find(module)), name

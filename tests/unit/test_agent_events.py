@@ -329,3 +329,32 @@ def test_the_repr_says_what_happened() -> None:
     for part in ("agent.failed", "writer", "draft", "rate_limit", "slow down"):
         assert part in text
     assert "project_id" not in text
+
+
+def test_nobody_changes_an_event_through_its_data() -> None:
+    """Neither the caller's nested containers, nor what was read, nor the wire form open it."""
+    inner = {"list": [1], "dict": {"a": 1}}
+    made = AgentEvent.phase_started("p").with_data({"inner": inner})
+    inner["list"].append(2)  # type: ignore[attr-defined]
+    assert made.data is not None
+    made.data["new"] = 1
+    made.data["inner"]["dict"]["a"] = 2  # type: ignore[index]
+    made.to_dict()["data"]["inner"]["list"].append(3)  # type: ignore[index]
+    assert made.data == {"inner": {"list": [1], "dict": {"a": 1}}}
+
+
+def test_wire_values_become_members_and_others_are_named() -> None:
+    """At construction, not when the event is written."""
+    made = AgentEvent("agent.started", "running")  # type: ignore[arg-type]
+    assert made.to_dict()["event"] == "agent.started"
+    for arguments, name in ((("nonsense", "running"), "event"), (("agent.started", None), "status")):
+        with pytest.raises(ValueError, match=f"^{name} must be one of"):
+            AgentEvent(*arguments)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"data must be a mapping, got \[1\]"):
+        AgentEvent.phase_started("p").with_data([1])  # type: ignore[arg-type]
+
+
+def test_numbers_that_json_does_not_have_are_written_as_text() -> None:
+    """NaN and infinity leave valid JSON behind."""
+    line = AgentEvent.phase_started("p").with_data({"a": float("nan"), "b": float("inf")}).to_json()
+    assert json.loads(line, parse_constant=pytest.fail)["data"] == {"a": "NaN", "b": "Infinity"}

@@ -690,3 +690,16 @@ def test_a_verdict_can_be_raised() -> None:
     assert isinstance(caught.value, VerdictError)
     assert caught.value.findings == verdict.findings
     judged(desk.endpoint.books.records()).raise_for_findings()
+
+
+@pytest.mark.parametrize("content", [" " * 40_000, "Hi" + "\n" * 20_000 + "there?", "`" * 50_000, "\ud800?"])
+def test_prompts_of_nothing_but_space_or_marks_are_answered(content: str) -> None:
+    """The model's reading does not grow with the square of a run; these took minutes, or broke it."""
+    from techrevati.runtime.chaos.conversation import Conversation, Message
+    from techrevati.runtime.chaos.extractive import extractive_reply
+    from techrevati.runtime.chaos.tokens import count_tokens, pieces
+
+    talk = Conversation(model="m", messages=(Message(role="user", text=content),))
+    assert extractive_reply(talk).text
+    assert "".join(pieces(content)) == content
+    assert count_tokens(content) >= 1

@@ -17,11 +17,13 @@ from techrevati.runtime import (
     AgentStatus,
     BudgetExceededError,
     CircuitOpenError,
+    DeadlineExceededError,
     GuardrailOutcome,
     GuardrailViolatedError,
     InputStateError,
     InvalidTransitionError,
     MaxIterationsExceededError,
+    NoTargetError,
     PermissionDeniedError,
     PermissionOutcome,
     SessionEndedError,
@@ -32,7 +34,7 @@ from techrevati.runtime import (
     UsageSnapshot,
 )
 from techrevati.runtime._core.scrub import error_text
-from techrevati.runtime.testing import EverythingWaitsError
+from techrevati.runtime.testing import EverythingWaitsError, ScriptExhaustedError
 
 OTHER_ROOMS = ("chaos",)  # its errors are shown at work in its own tests
 
@@ -109,6 +111,9 @@ EXAMPLES: list[tuple[TechrevatiError, type[BaseException], dict[str, Any], tuple
     (TurnTimeoutError(1.5), TimeoutError, {"timeout_seconds": 1.5}, ("1.5",)),
     (UsageNotFoundError("dict with a, b"), ValueError, {"seen": "dict with a, b"}, ("dict with a, b",)),
     (EverythingWaitsError(), RuntimeError, {}, ("waits",)),
+    (DeadlineExceededError(2.5), TimeoutError, {"seconds": 2.5}, ("2.5 s",)),
+    (NoTargetError((), 2.0), RuntimeError, {"skipped": (), "retry_after": 2.0}, ("2 s",)),
+    (ScriptExhaustedError(3), AssertionError, {"entries": 3}, ("3 entries",)),
 ]
 IDS = [type(example[0]).__name__ for example in EXAMPLES]
 

@@ -46,7 +46,7 @@ from techrevati.runtime.orchestrator import (
     TurnTimeoutError,
     current_session,
 )
-from techrevati.runtime.orchestrator.session import EVENT_CAPACITY
+from techrevati.runtime.orchestrator.life import EVENT_CAPACITY
 from techrevati.runtime.permissions import (
     PermissionEnforcer,
     PermissionMode,

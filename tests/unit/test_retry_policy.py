@@ -623,9 +623,9 @@ def test_a_smaller_context_is_smaller(tokens: int, reduction: float) -> None:
 @pytest.mark.parametrize(
     ("argument", "value"),
     [
-        ("current_tokens", -1),
-        ("current_tokens", 1.5),
-        ("current_tokens", True),
+        ("n", -1),
+        ("n", 1.5),
+        ("n", True),
         ("reduction", 0),
         ("reduction", -0.5),
         ("reduction", 1.01),
@@ -635,7 +635,7 @@ def test_a_smaller_context_is_smaller(tokens: int, reduction: float) -> None:
 )
 def test_wrong_context_numbers_are_named(argument: str, value: object) -> None:
     """With the argument and the value."""
-    given: dict[str, object] = {"current_tokens": 100, argument: value}
+    given: dict[str, object] = {"n": 100, argument: value}
     with pytest.raises((ValueError, TypeError)) as refusal:
         smaller_context_budget(**given)  # type: ignore[arg-type]
     assert argument in str(refusal.value)

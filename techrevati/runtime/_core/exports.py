@@ -13,12 +13,14 @@ _NAMES = {
         "CircuitOpenError CircuitState"
     ),
     "deadlines": "Deadline DeadlineExceededError LateOutcome Timeout TurnTimeoutError current_deadline",
+    "failover": "Failover NoTargetError PassedTarget Target TargetSwitch",
     "failures": (
         "Failure FailureKind FailureOrigin FailureScenario classify classify_exception provider_failures "
         "register_rule"
     ),
     "guardrails": "AllowAllGuardrail Guardrail GuardrailOutcome GuardrailStage GuardrailViolatedError",
     "handoffs": "Handoff",
+    "hedging": "Hedge HedgeSnapshot HedgedRequest Loser",
     "orchestrator": (
         "AgentSession AsyncOrchestrationSession InputStateError MaxIterationsExceededError "
         "OrchestrationSession Orchestrator PermissionDeniedError SessionEndedError current_session"
@@ -51,9 +53,11 @@ MODULES = (
     "circuit_breaker",
     "cli",
     "deadlines",
+    "failover",
     "failures",
     "guardrails",
     "handoffs",
+    "hedging",
     "orchestrator",
     "otel",
     "permissions",

@@ -19,7 +19,8 @@ _SOURCES = (
     r"(?i)(?P<keep>\bbearer\s+)[\w.~+/=-]{8,}",
     r"(?i)(?P<keep>\b[\w-]{0,40}?(?:api[-_]?key|(?:access|secret|auth|subscription|private)[-_]?key(?:[-_]id)?"
     r"|(?:access|auth|refresh|session|security|id|bearer)[-_]?token|secret|passw(?:or)?d)['\"]?"
-    r"\s*(?:[:=]|,\s*(?=b?['\"]))\s*['\"]?(?:b['\"])?)[^\s'\",;&}]+",
+    # A plain word behind the name is no secret: "invalid_api_key: Incorrect ...".
+    r"\s*(?:[:=]|,\s*(?=b?['\"]))\s*['\"]?(?:b['\"])?)(?![A-Za-z]{1,15}(?:[\s.,;'\"]|$))[^\s'\",;&}]+",
     r"(?i)(?P<keep>[?&](?:key|token|sig|signature)=)[^\s'\"&]+",
     r"(?P<keep>://[^\s/:@]+:)[^\s/@]+(?=@)",
     # Keys by their own shape: OpenAI, Anthropic and kin; Google; AWS; GitHub, GitLab; Slack; xAI …; JWT.

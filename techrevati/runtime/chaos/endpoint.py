@@ -133,7 +133,10 @@ class Endpoint:
             return self._sequence, refusal_plan(refusal, framing, Outcome.INVALID)
 
     def _record(self, request: Request) -> InjectedRecord:
-        identity = request.tag.encode() or request.path.encode("utf-8", "replace") + b"\0" + request.body
+        identity = (
+            request.tag.encode(errors="replace")
+            or request.path.encode("utf-8", "replace") + b"\0" + request.body
+        )
         wire = _CHAT_PATHS.get(request.path)
         return InjectedRecord(
             sequence=self._sequence,
@@ -154,7 +157,7 @@ class Endpoint:
 
     def _id(self, prefix: str, kind: str, length: int) -> str:
         text = f"{self._seed}:{self._scenario.name}:{self._sequence}:{kind}"
-        return prefix + hashlib.sha256(text.encode()).hexdigest()[:length]
+        return prefix + hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()[:length]
 
     def _chat(self, request: Request, wire: Wire, record: InjectedRecord) -> Plan:
         talk = wire.conversation(_json_object(request.body))

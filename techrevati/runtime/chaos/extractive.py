@@ -32,8 +32,12 @@ if TYPE_CHECKING:
 MAX_CONSIDERED = 200_000  # characters of material that are looked at; the newest count
 
 
+_LONG_RUN = re.compile(r"([\s`*_\"~#=-])\1{40,}")
+
+
 def extractive_reply(talk: Conversation) -> Reply:
     """The model's answer to *talk*: tool calls while there is something to look up, then text."""
+    talk = _without_long_runs(talk)
     question, since = asked(talk)
     evidence = gathered(talk, since)
     wanted = _wanted(talk, question, evidence)
@@ -47,6 +51,14 @@ def extractive_reply(talk: Conversation) -> Reply:
     else:
         text = condensed(question, here, marked=any(marked for _, marked in brought))
     return cut(Reply(text=text), talk.max_tokens)
+
+
+def _without_long_runs(talk: Conversation) -> Conversation:
+    """Long runs of white space or of one mark say nothing, and reading them takes their length squared."""
+    messages = tuple(
+        replace(message, text=_LONG_RUN.sub(r"\1" * 3, message.text)) for message in talk.messages
+    )
+    return replace(talk, messages=messages)
 
 
 def cut(reply: Reply, max_tokens: int | None) -> Reply:
@@ -76,7 +88,9 @@ def _calls(talk: Conversation, wanted: Sequence[Errand]) -> tuple[ToolCall, ...]
     last = talk.messages[-1].text[-200:] if talk.messages else ""
     made: list[ToolCall] = []
     for index, (name, given) in enumerate(wanted):
-        digest = hashlib.sha256(f"{len(talk.messages)}:{last}:{index}:{name}:{given}".encode()).hexdigest()
+        digest = hashlib.sha256(
+            f"{len(talk.messages)}:{last}:{index}:{name}:{given}".encode(errors="backslashreplace")
+        ).hexdigest()
         made.append(ToolCall(f"call_{digest[:24]}", name, given))
     return tuple(made)
 

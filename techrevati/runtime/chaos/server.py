@@ -142,15 +142,16 @@ class ChaosServer:
 
     def stop(self) -> None:
         """Hang up on everybody and end the thread; running requests are billed as aborted. Safe to repeat."""
-        if self._thread is None:
+        thread = self._thread
+        if thread is None:
             return
         if self._loop and self._halt:
             try:
                 self._loop.call_soon_threadsafe(self._halt.set)
             except RuntimeError:  # the loop has ended by itself
                 pass
-        self._thread.join(_STOP_WAIT_S)
-        if self._thread.is_alive():
+        thread.join(_STOP_WAIT_S)
+        if thread.is_alive():
             raise ChaosServerError("the server did not stop: the given sleep does not return")
         self._thread = None
 

@@ -23,8 +23,10 @@ TOKENS_PER_REPLY = 3
 
 def pieces(text: str) -> list[str]:
     """*text* cut into its tokens; joined they are *text* again. White space alone is one token."""
-    found = _PIECE.findall(text)
-    rest = text[sum(map(len, found)) :]
+    # White space at the end has no token after it, and looking for one from every place in it is slow.
+    body = text.rstrip()
+    found = _PIECE.findall(body)
+    rest = text[len(body) :]
     if rest:
         found[-1:] = [found[-1] + rest] if found else [rest]
     return found

@@ -27,7 +27,7 @@ from techrevati.runtime.cli.stop_reason import stop_reason
 from techrevati.runtime.cli.summary import show_circuits, show_table
 from techrevati.runtime.cli.tally import Tally
 from techrevati.runtime.cli.team import Team
-from techrevati.runtime.cli.terminal import OutputClosedError, Terminal
+from techrevati.runtime.cli.terminal import OutputClosedError, Terminal, visible as _visible
 from techrevati.runtime.cli.toolbox import Toolbox
 from techrevati.runtime.cli.topics import pointed_question
 from techrevati.runtime.sinks import FanOutEventSink, JsonlEventSink
@@ -92,7 +92,7 @@ def run(
     try:
         return _Demo(options, sleep, clock).run()
     except (_CannotBeginError, FolderError, UnusableEndpointError) as error:
-        sys.stderr.write(f"techrevati demo: {error}\n")
+        sys.stderr.write(f"techrevati demo: {_visible(str(error))}\n")
         return CANNOT_BEGIN
 
 
@@ -114,7 +114,9 @@ class _Demo:
         self._terminal = Terminal(sys.stdout)
         self._tally = Tally()
         self._events_path = Path(options.events)
-        self._folder = Folder(options.folder or SAMPLE, leave_out=[self._events_path])
+        self._folder = Folder(
+            SAMPLE if options.folder is None else options.folder, leave_out=[self._events_path]
+        )
         self._toolbox = Toolbox(self._folder)
         self._question = self._asked()
 
@@ -181,7 +183,7 @@ class _Demo:
             if not reason.begun:
                 raise _CannotBeginError(reason.line) from None
             self._conclude(route, jsonl, lines.count, server)
-            sys.stderr.write(f"techrevati demo: {reason.line}\n")
+            sys.stderr.write(f"techrevati demo: {_visible(reason.line)}\n")
             return NOT_ANSWERED
         if server is not None:
             self._second_edition(team, answer)

@@ -57,7 +57,7 @@ class Folder:
     def __init__(self, path: str | os.PathLike[str], *, leave_out: Iterable[Path] = ()) -> None:
         given = os.fspath(path)
         self._root = Path(given).resolve()
-        if not self._root.exists():
+        if not given or not self._root.exists():
             raise FolderError(f"there is no folder {given!r}")
         if not self._root.is_dir():
             raise FolderError(f"{given!r} is not a folder")

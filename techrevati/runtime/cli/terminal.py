@@ -65,7 +65,7 @@ class Terminal:
 
         A *word* may be styled, so its width on the screen is given beside it; without one there is no gap.
         """
-        text = _visible(text)
+        text = visible(text)
         gap = "  " if word_width else ""
         column = len(head) + word_width + len(gap)
         parts = [text]
@@ -84,7 +84,7 @@ class Terminal:
     def paragraph(self, text: str, indent: str = "") -> None:
         """Running text within the width, also in a pipe; line breaks of *text* are kept."""
         for part in text.splitlines() or [""]:
-            part = _visible(part)
+            part = visible(part)
             held = textwrap.wrap(
                 part, self.width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
             )
@@ -104,6 +104,6 @@ class Terminal:
             raise OutputClosedError("nobody reads the output any more") from None
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """*text* without control characters: files and models must not steer the terminal."""
     return "".join(one if one.isprintable() else " " for one in text)

@@ -120,8 +120,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         _K.OVERLOADED,
         _RUNTIME,
-        types="techrevati.CircuitOpenError techrevati.*FullError techrevati.*BusyError"
-        " techrevati.*ShedError",
+        types="techrevati.CircuitOpenError techrevati.NoTargetError techrevati.*FullError"
+        " techrevati.*BusyError techrevati.*ShedError",
     ),
     Rule(_K.RATE_LIMIT, _RUNTIME, types="techrevati.RateLimitExceededError techrevati.RateLimitedError"),
     Rule(_K.TIMEOUT, _RUNTIME, types="techrevati.DeadlineExceededError techrevati.DeadlineError"),
@@ -164,6 +164,7 @@ RULES: tuple[Rule, ...] = (
         " subprocess.CalledProcessError subprocess.SubprocessError *Tool*",
         broad="tool_error tool_execution_error tool_use_failed",
         text=(
+            "failed to call tool",
             "tool execution failed", "tool execution error", "tool call failed", "tool failed", "tool error",
             "error executing tool", "error in tool", "failed to execute tool", "tool invocation failed",
             "tool raised", "tool crashed", "toolerror", "toolexecutionerror", "toolexception",
@@ -213,7 +214,9 @@ RULES: tuple[Rule, ...] = (
         codes="context_length_exceeded context_window_exceeded string_above_max_length request_too_large"
         " tokens_limit_reached model_max_prompt_tokens_exceeded exceeded_max_tokens context_overflow",
         complains=(
-            "maximum context length", "context length exceeded", "context_length_exceeded", "context limit",
+            "maximum context length",
+            "context window too small", "max tokens exceeded", "context length exceeded",
+            "context_length_exceeded", "context limit",
             "exceeds the context*", "exceed the context*", "exceeds context*", "exceeded the context*",
             "context window exceeded", "context window is exceeded", "context overflow", "prompt is too long",
             "prompt too long", "input is too long", "input too long", "input tokens exceed*",

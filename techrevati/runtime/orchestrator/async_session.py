@@ -12,7 +12,9 @@ from techrevati.runtime.agent_lifecycle import AgentStatus
 from techrevati.runtime.deadlines import Timeout
 from techrevati.runtime.failures import classify
 from techrevati.runtime.orchestrator.errors import InputStateError, SessionEndedError
-from techrevati.runtime.orchestrator.session import _Session
+from techrevati.runtime.orchestrator.phase import SessionPhase
+from techrevati.runtime.orchestrator.tools import SessionTools
+from techrevati.runtime.orchestrator.turns import SessionTurns
 from techrevati.runtime.retry_policy import aattempt_recovery
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 
-class AsyncOrchestrationSession(_Session):
+class AsyncOrchestrationSession(SessionTurns, SessionTools, SessionPhase):
     """One run of an agent, for ``async with``; see :class:`OrchestrationSession`.
 
     A cancelled task moves the worker to CANCELLED.
@@ -85,7 +87,7 @@ class AsyncOrchestrationSession(_Session):
         *timeout* seconds run the call in a task of its own, which is then cancelled.  An *fn* that is not
         async is called as it is, and blocks the loop while it runs.
         """
-        self._begin_turn(usage, timeout)
+        self._begin_turn(usage, estimate_usage, timeout)
 
         async def call() -> T:
             return await _awaited(fn())

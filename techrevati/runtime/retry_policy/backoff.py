@@ -68,10 +68,10 @@ def next_provider(providers: Iterable[str], current: str | None) -> str | None:
     return next((provider for provider in providers if provider != current), None)
 
 
-def smaller_context_budget(current_tokens: int, reduction: float = 0.75) -> int:
-    """*current_tokens* times *reduction* (between 0 and 1), rounded down, but at least 1 of what was
+def smaller_context_budget(n: int, reduction: float = 0.75) -> int:
+    """*n* tokens times *reduction* (between 0 and 1), rounded down, but at least 1 of what was
     not 0: the context to retry with after an overflow."""
-    arguments.count("current_tokens", current_tokens)
+    arguments.count("n", n)
     if not 0 < arguments.number("reduction", reduction) <= 1:
         raise ValueError(f"reduction must be a number > 0 and <= 1, got {reduction!r}")
-    return max(min(1, current_tokens), int(current_tokens * reduction))
+    return max(min(1, n), int(n * reduction))

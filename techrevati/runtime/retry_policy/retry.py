@@ -75,14 +75,14 @@ class RetryRules:
         idempotent: bool,
         retry_on: Callable[[Failure], bool | None] | None,
     ) -> None:
-        self.max_attempts = max_attempts
-        self.max_elapsed_s = max_elapsed_s
-        self.base_s = base_s
-        self.cap_s = cap_s
+        self.max_attempts: int = max_attempts
+        self.max_elapsed_s: float = max_elapsed_s
+        self.base_s: float = base_s
+        self.cap_s: float = cap_s
         self.jitter: Jitter = jitter
-        self.retry_after_cap_s = retry_after_cap_s
-        self.idempotent = idempotent
-        self.retry_on = retry_on
+        self.retry_after_cap_s: float = retry_after_cap_s
+        self.idempotent: bool = idempotent
+        self.retry_on: Callable[[Failure], bool | None] | None = retry_on
 
 
 class RetryAttempt:
@@ -108,11 +108,11 @@ class RetryAttempt:
         wait_seconds: float | None,
         reason: str | None,
     ) -> None:
-        self.number = number
-        self.failure = failure
-        self.elapsed_seconds = elapsed_seconds
-        self.wait_seconds = wait_seconds
-        self.reason = reason
+        self.number: int = number
+        self.failure: Failure | None = failure
+        self.elapsed_seconds: float = elapsed_seconds
+        self.wait_seconds: float | None = wait_seconds
+        self.reason: str | None = reason
 
     def __repr__(self) -> str:
         kind = "result" if self.failure is None else self.failure.kind.value

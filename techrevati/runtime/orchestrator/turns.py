@@ -1,0 +1,174 @@
+"""What stands around a model call: may it start, what did it use, what did that cost, what if it failed."""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import TYPE_CHECKING, cast
+
+from techrevati.runtime._core import arguments
+from techrevati.runtime._core.errors import BudgetExceededError
+from techrevati.runtime._core.log import logger
+from techrevati.runtime._core.scrub import error_text
+from techrevati.runtime.agent_events import (
+    AgentEventName as Name,
+    AgentEventStatus as Status,
+    AgentFailureClass,
+)
+from techrevati.runtime.failures import classify
+from techrevati.runtime.orchestrator.errors import MaxIterationsExceededError
+from techrevati.runtime.orchestrator.life import SessionLife
+from techrevati.runtime.pricing import picodollars, usd
+from techrevati.runtime.usage import UsageNotFoundError, UsageSnapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from techrevati.runtime.deadlines import LateOutcome
+    from techrevati.runtime.failures import Failure
+    from techrevati.runtime.handoffs import Handoff
+    from techrevati.runtime.orchestrator.configuration import Orchestrator
+    from techrevati.runtime.pricing import Picodollars
+    from techrevati.runtime.retry_policy import RecoveryResult
+
+    T = TypeVar("T")
+
+_ZERO = UsageSnapshot()
+
+
+class SessionTurns(SessionLife):
+    """Turns are counted, booked and held to the budget; they may run side by side."""
+
+    def __init__(self, config: Orchestrator, handoff: Handoff | None) -> None:
+        super().__init__(config, handoff)
+        self._budget = _exact_budget(config)
+        self._budget_reported = False
+        self._turn_lock = Lock()
+        self._iteration_count = 0
+
+    def _begin_turn(
+        self,
+        usage: UsageSnapshot | None,
+        estimate_usage: Callable[[T], UsageSnapshot] | None,
+        timeout: float | None,
+    ) -> None:
+        self._require_running()
+        if timeout is not None:
+            arguments.number("timeout", timeout, infinite=True)
+        if usage is not None and not isinstance(usage, UsageSnapshot):
+            raise TypeError(f"usage must be a UsageSnapshot, got {usage!r}")
+        if estimate_usage is not None:
+            arguments.function("estimate_usage", estimate_usage)
+        config = self._config
+        if self._budget_reported and config.enforce_budget:
+            raise self._over_budget()
+        self._turn_lock.acquire()  # not ``with``: that costs twice as much, and this runs every turn
+        try:
+            if self._iteration_count >= config.max_iterations:
+                raise MaxIterationsExceededError(config.max_iterations)
+            self._iteration_count += 1
+        finally:
+            self._turn_lock.release()
+
+    def _end_turn(
+        self,
+        result: T,
+        model: str,
+        usage: UsageSnapshot | None,
+        estimate_usage: Callable[[T], UsageSnapshot] | None,
+    ) -> tuple[T, UsageSnapshot]:
+        """Book a turn that was paid for."""
+        if usage is None:
+            usage = _usage_of(result, estimate_usage)
+        over = self._book(model, usage)
+        if over and self._config.enforce_budget:
+            raise self._over_budget(has_result=True, result=result, usage=usage)
+        return result, usage
+
+    def _book(self, model: str, usage: UsageSnapshot) -> bool:
+        """Record what was used; True when that is more than the budget."""
+        tracker = self.tracker
+        cost = tracker.add(model, usage)
+        try:
+            self._config.usage_sink.record(model, usage, usd(cost))
+        except Exception as error:
+            logger("orchestrator").warning("usage_sink.record raised %s", error_text(error))
+        if self._budget is None or tracker.total_picodollars <= self._budget:
+            return False
+        if not self._budget_reported:
+            self._budget_reported = True
+            detail = str(self._over_budget())
+            data = {"budget_usd": self._config.budget_usd}
+            self.emit(Name.AGENT_FAILED, Status.FAILED, AgentFailureClass.UNKNOWN, detail, data)
+        return True
+
+    def _over_budget(
+        self, *, has_result: bool = False, result: object = None, usage: object = None
+    ) -> BudgetExceededError:
+        spent = self.tracker.total_cost()
+        error = BudgetExceededError(
+            float(self._config.budget_usd or 0), spent, has_result=has_result, result=result, usage=usage
+        )
+        self._reported_error = error
+        return error
+
+    def _late_outcome(
+        self,
+        model: str,
+        usage: UsageSnapshot | None,
+        estimate_usage: Callable[[T], UsageSnapshot] | None,
+    ) -> Callable[[LateOutcome], None]:
+        """What is told about a turn that nobody waited for: an event, and what it used is booked."""
+
+        def tell(late: LateOutcome) -> None:
+            if late.error is not None:
+                why = classify(late.error).failure_class
+                self.emit(Name.AGENT_LATE_RESULT, Status.FAILED, why, error_text(late.error))
+                return
+            used = _usage_of(cast("T", late.result), estimate_usage) if usage is None else usage
+            self.emit(
+                Name.AGENT_LATE_RESULT,
+                Status.COMPLETED,
+                None,
+                "a turn that had timed out returned after all",
+                {"model": model, "usage": used.to_dict(), "result": late.result},
+            )
+            self._book(model, used)
+
+        return tell
+
+    def _failed_turn(self, error: Exception, failure: Failure, result: RecoveryResult) -> None:
+        """Say which recovery a failed turn was met with."""
+        self.worker.retry_count += 1
+        escalated = result.outcome == "escalation_required"
+        self.emit(
+            Name.RECOVERY_ESCALATED if escalated else Name.RECOVERY_ATTEMPTED,
+            Status.BLOCKED if escalated else Status.RUNNING,
+            failure.failure_class,
+            error_text(error),
+            {"scenario": failure.scenario.value, **result.to_dict()},
+        )
+
+
+def _exact_budget(config: Orchestrator) -> Picodollars | None:
+    if config.budget_usd is None or config.budget_usd == float("inf"):
+        return None
+    return picodollars(config.budget_usd)
+
+
+def _usage_of(result: T, estimate_usage: Callable[[T], UsageSnapshot] | None) -> UsageSnapshot:
+    """What a paid result used; a broken estimate must not cost the caller the result."""
+    if estimate_usage is not None:
+        try:
+            estimated = estimate_usage(result)
+            if isinstance(estimated, UsageSnapshot):
+                return estimated
+            raise TypeError(f"estimate_usage must return a UsageSnapshot, got {estimated!r}")
+        except Exception as error:
+            logger("orchestrator").warning("estimate_usage raised %s", error_text(error))
+    if result is None or isinstance(result, (str, bytes, int, float)):
+        return _ZERO  # an answer, not a response
+    try:
+        return UsageSnapshot.from_response(result)
+    except UsageNotFoundError:
+        return _ZERO
