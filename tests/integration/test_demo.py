@@ -156,6 +156,29 @@ def test_any_folder_is_answered_about(
     assert "What is this folder about: " in run.out
 
 
+@pytest.mark.parametrize(
+    ("text", "question"),
+    [
+        (
+            "The invoice service runs on port 8443.\nBackups are taken every night.\n",
+            "When are backups taken?",
+        ),
+        ("The invoice service runs on port 8443.\nBackups are taken every night.\n", None),
+        ("The director is Zoë.\r\nShe lives in Łódź.", None),
+        ("name,age\nAnna,34\nBob,27", None),
+    ],
+)
+def test_tiny_folders_are_answered_about(
+    capsys: pytest.CaptureFixture[str], events: Path, tmp_path: Path, text: str, question: str | None
+) -> None:
+    """The file that was read survives the overflow, and the demo's own question can be answered."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    (folder / "ops.txt").write_text(text, encoding="utf-8", newline="")
+    (folder / "other.txt").write_text("Lunch is at noon.\n", encoding="utf-8")
+    assert Run(capsys, events, [folder, *(["--question", question] if question else [])]).status == 0
+
+
 @pytest.mark.parametrize("count", [1, 60])
 def test_small_and_large_folders_survive_the_script(
     count: int, capsys: pytest.CaptureFixture[str], events: Path, tmp_path: Path

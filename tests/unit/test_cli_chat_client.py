@@ -17,6 +17,7 @@ from techrevati.runtime.cli.chat_client import (
     UnusableEndpointError,
 )
 from techrevati.runtime.cli.stop_reason import stop_reason
+from techrevati.runtime.cli.toolbox import OFFERS
 
 KEY = "sk-test-0123456789abcdef"
 MESSAGES = [{"role": "user", "content": "Question: Why?\n\nNotes:\nThe tide turns at noon. [tides.md]"}]
@@ -78,11 +79,26 @@ def test_the_key_is_in_no_error() -> None:
     assert "[redacted]" in str(caught.value)
 
 
-def test_the_key_is_in_no_answer() -> None:
-    """A model that says the key is not heard; a dummy key may be said."""
-    for key, heard in ((KEY, "[redacted]"), ("none", "none")):
-        with ChaosServer([Fault(FaultKind.SAYS, text=f"The key is {key}.")]) as server:
-            assert ChatClient(server.base_url, key).complete("m", MESSAGES).text == f"The key is {heard}."
+@pytest.mark.parametrize("key", ["test", "server", "key", KEY])
+def test_an_answer_is_left_as_it_is(key: str) -> None:
+    """No tool call and no dummy key is blanked; only a final text hides a key that is a secret."""
+    said = f"The key of the test server is {key}."
+    with ChaosServer([Fault(FaultKind.SAYS, text=said)]) as server:
+        assert ChatClient(server.base_url, key).complete("m", MESSAGES).text == said.replace(
+            KEY, "[redacted]"
+        )
+    fault = Fault(FaultKind.TOOL_CALL, tool="read_file", arguments={"path": f"{key}.md"})
+    with ChaosServer([fault]) as server:
+        reply = ChatClient(server.base_url, key).complete("m", MESSAGES, OFFERS)
+    assert reply.tool_calls[0].arguments == {"path": f"{key}.md"}
+
+
+def test_a_short_key_is_only_redacted_as_a_word() -> None:
+    """A dummy key does not make an error unreadable."""
+    fault = Fault(FaultKind.INVALID_KEY, message="The latest key is wrong: test.")
+    with ChaosServer([fault]) as server, pytest.raises(ChatError) as caught:
+        ChatClient(server.base_url, "test").complete("m", MESSAGES)
+    assert caught.value.message == "The latest key is wrong: [redacted]."
 
 
 @pytest.mark.parametrize("key", ["two words", "line\nbreak", "schlüssel", "tab\t"])

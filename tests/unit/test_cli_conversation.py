@@ -7,7 +7,7 @@ import pytest
 from techrevati.runtime.cli.conversation import LEFT_OUT, Conversation
 from techrevati.runtime.cli.grounding import grounding
 from techrevati.runtime.cli.toolbox import OFFERS
-from techrevati.runtime.cli.topics import main_topics, pointed_question, telling_words
+from techrevati.runtime.cli.topics import pointed_question, telling_words
 
 QUESTION = "When does the tide turn?"
 
@@ -23,7 +23,8 @@ def talk_with(*results: tuple[str, str]) -> Conversation:
 
 def test_what_does_not_speak_of_the_question_goes_first() -> None:
     """Paragraphs about other things are left out, a heading with its text; what answers stays."""
-    text = "# Harbour\n\nOpening hours.\n\n## Seals\n\nSeals sleep all day long.\n\nThe tide turns at noon."
+    seals = "Seals sleep all day long. " * 20
+    text = f"# Harbour\n\nOpening hours.\n\n## Seals\n\n{seals}\n\nThe tide turns at noon."
     talk = talk_with(("read_file", text))
     before = talk.about_tokens()
     assert talk.shrink(before - 8)
@@ -32,11 +33,27 @@ def test_what_does_not_speak_of_the_question_goes_first() -> None:
 
 
 def test_shrinking_ends_when_nothing_is_left_to_leave_out() -> None:
-    """An impossible target leaves the first part of each text, and the second time says that it failed."""
-    talk = talk_with(("read_file", "a\n\nb\n\n\n\nc\n\n"), ("search_files", "x:1: tide\nx:2: turn\n"))
+    """An impossible target leaves a little of each text, and the second time says that it failed."""
+    talk = talk_with(
+        ("read_file", f"a\n\nb\n\n\n\n{'c' * 400}\n\n"), ("search_files", "x:1: tide\nx:2: turn\n")
+    )
     assert talk.shrink(1)
     assert not talk.shrink(1)
-    assert [one["content"] for one in talk.messages if one["role"] == "tool"] == ["a", "x:1: tide"]
+    assert [one["content"] for one in talk.messages if one["role"] == "tool"] == ["a\n\nb", "x:1: tide"]
+
+
+def test_what_a_file_says_to_the_question_is_kept() -> None:
+    """What a search found goes first; a short file stays whole, only a very long one loses what matters."""
+    short = "Opening hours.\nNo dogs.\nTides turn at noon."
+    longer = f"Opening hours.\n{'Seals sleep. ' * 40}\nTides turn at noon."
+    talk = talk_with(("search_files", "x:1: tide\nx:2: turn"), ("read_file", short), ("read_file", longer))
+    assert talk.shrink(talk.about_tokens() - 1)
+    results = [one["content"] for one in talk.messages if one["role"] == "tool"]
+    assert results == ["x:1: tide", short, longer]
+    assert talk.shrink(1)
+    assert talk.messages[-1]["content"] == "Opening hours.\nTides turn at noon."
+    long = talk_with(("read_file", "Opening hours.\n" + "Tides turn at noon.\n" * 300))
+    assert long.shrink(long.about_tokens() - 400)
 
 
 def test_without_tools_the_request_itself_shrinks() -> None:
@@ -57,11 +74,16 @@ def test_a_dropped_tool_takes_its_results_along() -> None:
     assert len(talk.tools) == len(OFFERS) - 1
 
 
-def test_topics_are_what_the_texts_share() -> None:
-    """Words in most texts come first; one topic in two forms is one."""
-    texts = ["Harbour seals sleep in the harbour.", "A seal, a harbour.", "The harbour opens; tides turn."]
-    assert main_topics(texts, 2) == ["harbour", "seals"]
-    assert main_topics([]) == []
+def test_topics_come_from_one_sentence() -> None:
+    """One place of one file holds all of them, so that it answers the question; a table's line will do."""
+    texts = [
+        "Harbour opens at noon.\r\nSeals sleep in the harbour.",
+        "```\nharbour seals sleep\n```\nA quay.",
+    ]
+    asked = pointed_question("What is this folder about?", texts)
+    assert asked == "What is this folder about: Seals, sleep, harbour?"
+    assert pointed_question("What is this?", ["name,age\nAnna,34"]) == "What is this: name, age?"
+    assert pointed_question("What is this?", ["42"]) == "What is this: 42?"
 
 
 def test_only_a_question_about_nothing_is_given_topics() -> None:
@@ -69,7 +91,7 @@ def test_only_a_question_about_nothing_is_given_topics() -> None:
     texts = ["Harbour, harbour, seal."] * 2
     assert pointed_question(QUESTION, texts) == QUESTION
     assert (
-        pointed_question("What is this folder about?", texts) == "What is this folder about: harbour, seal?"
+        pointed_question("What is this folder about?", texts) == "What is this folder about: Harbour, seal?"
     )
     assert pointed_question("What is this?", ["1 2 3"]) == "What is this?"
     assert telling_words("What happened on 14 March?") == {"happened", "14", "march"}

@@ -2,7 +2,8 @@
 
 Errors carry the facts that ``classify`` looks at: status, body, headers, request id; trouble on the network
 is raised as Python raises it.  Redirects are not followed, so the key goes to the endpoint that was named and
-nowhere else, and it is taken out of everything that comes back.
+nowhere else, and it is taken out of every error that comes back, and out of final texts, which are
+shown and recorded.  A reply with tool calls is left as it is.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 MAX_REPLY_BYTES = 10_000_000
-SHORTEST_SECRET = 8  # shorter keys are dummies such as "none", and would be found in honest answers
+SHORTEST_SECRET = 8  # shorter keys are dummies such as "none", and are only redacted as whole words
 MAX_SHOWN = 90  # characters of an endpoint's words in one line
 REDACTED = "[redacted]"
 
@@ -169,9 +170,10 @@ class ChatClient:
         body = _parsed(raw)
         if status != 200:
             raise ChatError(status, self._redacted(body), self._redacted_headers(headers))
-        if self._key is not None and len(self._key) >= SHORTEST_SECRET:
-            body = self._redacted(body)
-        return _reply(body)
+        reply = _reply(body)
+        if reply.tool_calls or self._key is None or len(self._key) < SHORTEST_SECRET:
+            return reply
+        return _reply(self._redacted(body))
 
     def _connection(self) -> HTTPConnection:
         kind = HTTPSConnection if self._secure else HTTPConnection
@@ -203,7 +205,9 @@ class ChatClient:
         if self._key is None:
             return value
         if isinstance(value, str):
-            return value.replace(self._key, REDACTED)
+            if len(self._key) >= SHORTEST_SECRET:
+                return value.replace(self._key, REDACTED)
+            return re.sub(rf"(?<!\w){re.escape(self._key)}(?!\w)", REDACTED, value)
         if isinstance(value, list):
             return [self._redacted(inner) for inner in value]
         if isinstance(value, dict):

@@ -1,7 +1,8 @@
 """What is sent to a model, and how it becomes smaller when it was too much.
 
-Paragraphs that do not speak of the question go first; the first one of every text stays, since it says what
-the text is, and a heading goes with what stands below it.
+What a search found goes first, then paragraphs of files that do not speak of the question; those that do stay
+as long as their file is not a long one.  The first paragraph of every text stays, since it says what the text
+is, and a heading goes with what stands below it.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from techrevati.runtime.cli.topics import telling_words
+from techrevati.runtime.cli.topics import telling_stems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 CHARACTERS_A_TOKEN = 4  # a rule of thumb for English; only used to say "about"
+SHORT_TEXT = 400  # characters; a file that short is not cut, for there is hardly anything to gain
+LONG_TEXT = 4_000  # characters; only a file that long may lose what speaks of the question
 LEFT_OUT = "No longer shown, to save room."
 
 
@@ -36,7 +39,7 @@ class Conversation:
             {"role": "user", "content": request},
         ]
         self.tools: list[dict[str, object]] = list(tools)
-        self._wanted = telling_words(question)
+        self._wanted = telling_stems(question)
 
     def about_tokens(self) -> int:
         """How many tokens it has, roughly."""
@@ -79,18 +82,25 @@ class Conversation:
         texts = self._material()
         # Of a request, the question and the first of the material stay.
         kept = 1 if texts[0]["role"] == "tool" else 2
-        least: tuple[int, int, int] | None = None
+        files = {call for message in self.messages for call, tool in _calls(message) if tool == "read_file"}
+        least: tuple[bool, int, int, int] | None = None
         for index, message in enumerate(texts):
-            for place, part in enumerate(_parts(str(message["content"]))):
+            text = str(message["content"])
+            is_file = message.get("tool_call_id") in files
+            if is_file and len(text) <= SHORT_TEXT:
+                continue
+            for place, part in enumerate(_parts(text)):
+                shared = len(self._wanted & telling_stems(part))
                 # Of several that tell as little, the last one.
-                rank = (len(self._wanted & telling_words(part)), -index, -place)
-                if place >= kept and (least is None or rank < least):
+                rank = (is_file, shared, -index, -place)
+                needed = place < kept or (is_file and shared > 0 and len(text) <= LONG_TEXT)
+                if not needed and (least is None or rank < least):
                     least = rank
         if least is None:
             return False
-        message = texts[-least[1]]
+        message = texts[-least[2]]
         parts = _parts(str(message["content"]))
-        del parts[-least[2]]
+        del parts[-least[3]]
         message["content"] = "".join(parts).rstrip("\n")
         return True
 

@@ -11,8 +11,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n")
 _WORD = re.compile(r"[^\W\d_]{3,}|\d{2,}")
 _EMPTY_WORDS = frozenset(
     re.findall(
@@ -31,24 +32,22 @@ _EMPTY_WORDS = frozenset(
     )
 )
 
+_VAGUE_WORDS = frozenset(
+    re.findall(
+        r"\w+", "answer document documents happen happens list long mean means note notes often question"
+    )
+)
+_NOT_PROSE = re.compile(r"<!--.*?-->|^\s*(```|~~~).*?(?:^\s*\1|\Z)", re.DOTALL | re.MULTILINE)
+
 
 def telling_words(text: str) -> set[str]:
     """The words of *text*, in lower case, that say what it is about; numbers included."""
     return {word.lower() for word in _WORD.findall(text)} - _EMPTY_WORDS
 
 
-def main_topics(texts: Iterable[str], count: int = 3) -> list[str]:
-    """The *count* words that most texts have in common, as they are mostly written."""
-    texts_with: Counter[str] = Counter()
-    written: dict[str, Counter[str]] = {}
-    for text in texts:
-        words = [word for word in _WORD.findall(text) if len(word) > 3 and not word.isdigit()]
-        words = [word for word in words if word.lower() not in _EMPTY_WORDS]
-        for word in words:
-            written.setdefault(_topic(word), Counter())[word] += 1
-        texts_with.update({_topic(word) for word in words})
-    best = sorted(texts_with, key=lambda topic: (-texts_with[topic], -written[topic].total(), topic))
-    return [max(written[topic], key=lambda word: (written[topic][word], word)) for topic in best[:count]]
+def telling_stems(text: str) -> set[str]:
+    """What forms of the telling words have in common: "locker" and "Lockers" are one."""
+    return {_topic(word) for word in telling_words(text)}
 
 
 def _topic(word: str) -> str:
@@ -60,5 +59,28 @@ def pointed_question(question: str, texts: Iterable[str]) -> str:
     """*question*, and what it may be about where it does not say so itself."""
     if telling_words(question):
         return question
-    topics = main_topics(texts)
+    topics = _topics_of_one_sentence(list(texts))
     return f"{question.rstrip(' ?')}: {', '.join(topics)}?" if topics else question
+
+
+def _topics_of_one_sentence(texts: Sequence[str], count: int = 3) -> list[str]:
+    """Words of the one sentence that says most of what *texts* share, so that one place answers for all."""
+    texts_with = Counter(topic for text in texts for topic in telling_stems(text))
+    best: list[str] = []
+    best_score = (0, 0, 0, 0)
+    for text in texts:
+        for sentence in _SENTENCE_END.split(_NOT_PROSE.sub("\n", text.replace("\r", "\n"))):
+            found: dict[str, str] = {}
+            for word in _WORD.findall(sentence):
+                if word.lower() not in _EMPTY_WORDS | _VAGUE_WORDS:
+                    found.setdefault(_topic(word), word)
+            # Long words say more than short ones, words more than numbers, common ones more than rare ones.
+            ranked = sorted(
+                found, key=lambda one: (len(found[one]) < 4 or one.isdigit(), -texts_with[one], -len(one))
+            )[:count]
+            long = sum(len(found[one]) > 3 and not one.isdigit() for one in ranked)
+            is_prose = sentence.rstrip().endswith((".", "!", "?")) and not sentence.startswith("#")
+            score = (int(is_prose and long > 0), long, sum(texts_with[one] for one in ranked), len(ranked))
+            if score > best_score:
+                best_score, best = score, [found[one] for one in found if one in ranked]
+    return best
