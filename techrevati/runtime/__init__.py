@@ -142,6 +142,15 @@ if TYPE_CHECKING:
         RingBufferUsageSink as RingBufferUsageSink,
         UsageSink as UsageSink,
     )
+    from techrevati.runtime.stores import (
+        MemoryStore as MemoryStore,
+        NewerSchemaError as NewerSchemaError,
+        SqliteStore as SqliteStore,
+        Store as Store,
+        StoreCorruptError as StoreCorruptError,
+        StoreError as StoreError,
+        StoreUnavailableError as StoreUnavailableError,
+    )
     from techrevati.runtime.usage import (
         UsageNotFoundError as UsageNotFoundError,
         UsageSnapshot as UsageSnapshot,
@@ -214,7 +223,9 @@ __all__ = [
     "load_pricing_from_file",
     "Loser",
     "MaxIterationsExceededError",
+    "MemoryStore",
     "ModelPricing",
+    "NewerSchemaError",
     "next_provider",
     "NoopEventSink",
     "NoopUsageSink",
@@ -254,6 +265,11 @@ __all__ = [
     "RolePermissionConfig",
     "SessionEndedError",
     "smaller_context_budget",
+    "SqliteStore",
+    "Store",
+    "StoreCorruptError",
+    "StoreError",
+    "StoreUnavailableError",
     "Target",
     "TargetSwitch",
     "TechrevatiError",

@@ -40,6 +40,9 @@ _NAMES = {
         "DEFAULT_RING_CAPACITY EventSink FanOutEventSink FanOutUsageSink JsonlEventSink JsonlUsageSink "
         "NoopEventSink NoopUsageSink RingBufferEventSink RingBufferUsageSink UsageSink"
     ),
+    "stores": (
+        "MemoryStore NewerSchemaError SqliteStore Store StoreCorruptError StoreError StoreUnavailableError"
+    ),
     "usage": "UsageNotFoundError UsageSnapshot",
     "usage_tracking": "BudgetExceededError UsageTracker _warned_unpriced_models",
 }
@@ -66,6 +69,7 @@ MODULES = (
     "quality_gate",
     "retry_policy",
     "sinks",
+    "stores",
     "testing",
     "usage",
     "usage_tracking",
