@@ -24,6 +24,11 @@ if TYPE_CHECKING:
         InvalidTransitionError as InvalidTransitionError,
         UnknownWorkerError as UnknownWorkerError,
     )
+    from techrevati.runtime.bulkhead import (
+        Bulkhead as Bulkhead,
+        BulkheadFullError as BulkheadFullError,
+        BulkheadSnapshot as BulkheadSnapshot,
+    )
     from techrevati.runtime.circuit_breaker import (
         AsyncCircuitBreaker as AsyncCircuitBreaker,
         BreakerRegistry as BreakerRegistry,
@@ -112,6 +117,13 @@ if TYPE_CHECKING:
         QualityGateOutcome as QualityGateOutcome,
         QualityLevel as QualityLevel,
     )
+    from techrevati.runtime.rate_limit import (
+        RateLimit as RateLimit,
+        RateLimitedCall as RateLimitedCall,
+        RateLimitExceededError as RateLimitExceededError,
+        RateLimitSnapshot as RateLimitSnapshot,
+        Reservation as Reservation,
+    )
     from techrevati.runtime.retry_policy import (
         EscalationPolicy as EscalationPolicy,
         RecoveryContext as RecoveryContext,
@@ -177,6 +189,9 @@ __all__ = [
     "BreakerRegistry",
     "BreakerSnapshot",
     "BudgetExceededError",
+    "Bulkhead",
+    "BulkheadFullError",
+    "BulkheadSnapshot",
     "CircuitBreaker",
     "CircuitGuard",
     "CircuitOpenError",
@@ -239,6 +254,10 @@ __all__ = [
     "QualityGateOutcome",
     "QualityLevel",
     "recipe_for",
+    "RateLimit",
+    "RateLimitedCall",
+    "RateLimitExceededError",
+    "RateLimitSnapshot",
     "RecoveryContext",
     "RecoveryEvent",
     "RecoveryRecipe",
@@ -246,6 +265,7 @@ __all__ = [
     "RecoveryStep",
     "register_pricing",
     "register_rule",
+    "Reservation",
     "Retry",
     "RetryAttempt",
     "RetryBudget",

@@ -8,6 +8,7 @@ _NAMES = {
     "agent_lifecycle": (
         "AgentRegistry AgentStatus AgentWorker AgentWorkerEvent InvalidTransitionError UnknownWorkerError"
     ),
+    "bulkhead": "Bulkhead BulkheadFullError BulkheadSnapshot",
     "circuit_breaker": (
         "AsyncCircuitBreaker BreakerRegistry BreakerSnapshot CircuitBreaker CircuitGuard "
         "CircuitOpenError CircuitState"
@@ -31,6 +32,7 @@ _NAMES = {
     "policy_engine": "PhaseContext PolicyAction PolicyActionData PolicyCondition PolicyEngine PolicyRule",
     "pricing": "ModelPricing PRICING_TABLE has_pricing load_pricing_from_file register_pricing",
     "quality_gate": "QualityGate QualityGateOutcome QualityLevel",
+    "rate_limit": ("RateLimit RateLimitExceededError RateLimitSnapshot RateLimitedCall Reservation"),
     "retry_policy": (
         "EscalationPolicy RecoveryContext RecoveryEvent RecoveryRecipe RecoveryResult RecoveryStep Retry "
         "RetryAttempt RetryBudget aattempt_recovery attempt_recovery backoff_delay next_provider "
@@ -49,6 +51,7 @@ HOME = {name: module for module, names in _NAMES.items() for name in names.split
 MODULES = (
     "agent_events",
     "agent_lifecycle",
+    "bulkhead",
     "chaos",
     "circuit_breaker",
     "cli",
@@ -64,6 +67,7 @@ MODULES = (
     "policy_engine",
     "pricing",
     "quality_gate",
+    "rate_limit",
     "retry_policy",
     "sinks",
     "testing",
