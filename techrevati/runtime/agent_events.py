@@ -38,6 +38,8 @@ class AgentEventName(str, Enum):
     AGENT_FAILED = "agent.failed"
     AGENT_CANCELLED = "agent.cancelled"
     AGENT_LATE_RESULT = "agent.late_result"
+    AGENT_LOOP_DETECTED = "agent.loop_detected"
+    AGENT_STREAM_ENDED = "agent.stream_ended"
     PHASE_STARTED = "phase.started"
     PHASE_COMPLETED = "phase.completed"
     PHASE_GATE_EVALUATED = "phase.gate_evaluated"
@@ -446,7 +448,8 @@ class AgentEvent:
         for name in ("role", "phase", "project_id", "failure_class", "detail", "data", "run_id"):
             value = getattr(self, name)
             if value is not None:
-                facts.append(f"{name}={value.value if isinstance(value, Enum) else value!r}")
+                shown = value.value if isinstance(value, Enum) else _as_text(value)
+                facts.append(f"{name}={shown}")
         return f"{type(self).__name__}({', '.join(facts)}, emitted_at={self.emitted_at!r})"
 
 

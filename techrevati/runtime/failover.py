@@ -17,6 +17,7 @@ from techrevati.runtime._core import arguments
 from techrevati.runtime._core.deadline import remaining_s
 from techrevati.runtime._core.errors import TechrevatiError
 from techrevati.runtime._core.log import announce, logger
+from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime.failures import Failure, FailureKind, FailureOrigin, classify
 
 if TYPE_CHECKING:
@@ -447,7 +448,7 @@ class Failover(Generic[P, T_co]):
         try:
             self._on_switch(switch)
         except Exception as trouble:
-            logger("failover").warning("on_switch raised %r", trouble)
+            logger("failover").warning("on_switch raised %s", error_text(trouble))
 
 
 def _different(targets: Iterable[Target[P, T_co]]) -> tuple[Target[P, T_co], ...]:

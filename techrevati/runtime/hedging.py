@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.deadline import remaining_s
 from techrevati.runtime._core.log import announce, logger
+from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime.failures import Failure, FailureKind, classify
 
 if TYPE_CHECKING:
@@ -541,7 +542,7 @@ class Hedge:
         try:
             listener(news)
         except Exception as trouble:
-            logger("hedging").warning("%s raised %r", name, trouble)
+            logger("hedging").warning("%s raised %s", name, error_text(trouble))
 
 
 class _Call:

@@ -21,6 +21,7 @@ _NAMES = {
     "guardrails": "AllowAllGuardrail Guardrail GuardrailOutcome GuardrailStage GuardrailViolatedError",
     "handoffs": "Handoff",
     "hedging": "Hedge HedgeSnapshot HedgedRequest Loser",
+    "loop_detection": "LoopDetectedError LoopDetection LoopFinding LoopState",
     "orchestrator": (
         "AgentSession AsyncOrchestrationSession InputStateError MaxIterationsExceededError "
         "OrchestrationSession Orchestrator PermissionDeniedError SessionEndedError current_session"
@@ -31,6 +32,7 @@ _NAMES = {
     "policy_engine": "PhaseContext PolicyAction PolicyActionData PolicyCondition PolicyEngine PolicyRule",
     "pricing": "ModelPricing PRICING_TABLE has_pricing load_pricing_from_file register_pricing",
     "quality_gate": "QualityGate QualityGateOutcome QualityLevel",
+    "redaction": "Redactor",
     "retry_policy": (
         "EscalationPolicy RecoveryContext RecoveryEvent RecoveryRecipe RecoveryResult RecoveryStep Retry "
         "RetryAttempt RetryBudget aattempt_recovery attempt_recovery backoff_delay next_provider "
@@ -58,12 +60,14 @@ MODULES = (
     "guardrails",
     "handoffs",
     "hedging",
+    "loop_detection",
     "orchestrator",
     "otel",
     "permissions",
     "policy_engine",
     "pricing",
     "quality_gate",
+    "redaction",
     "retry_policy",
     "sinks",
     "testing",

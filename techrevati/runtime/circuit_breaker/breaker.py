@@ -7,6 +7,7 @@ from _thread import allocate_lock
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.log import announce, logger
+from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime.circuit_breaker.core import (
     DISABLED,
     FORCED_OPEN,
@@ -456,7 +457,7 @@ class CircuitBreaker:
         try:
             return bool(judge(what))
         except Exception as trouble:
-            logger("circuit_breaker").warning("a judge of %r raised %r", self._name, trouble)
+            logger("circuit_breaker").warning("a judge of %r raised %s", self._name, error_text(trouble))
             return True
         except BaseException:
             self._give_back(ticket)
@@ -548,7 +549,9 @@ class CircuitBreaker:
         try:
             self._listener(self._name, before, after)
         except Exception as error:
-            logger("circuit_breaker").warning("on_state_change of %r raised %r", self._name, error)
+            logger("circuit_breaker").warning(
+                "on_state_change of %r raised %s", self._name, error_text(error)
+            )
 
 
 Ticket = tuple[int, int, float]  # epoch, number of the probe or 0, when it started

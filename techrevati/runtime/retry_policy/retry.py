@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.deadline import remaining_s
 from techrevati.runtime._core.log import logger
+from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime.failures import Failure, FailureKind, classify
 from techrevati.runtime.retry_policy.backoff import Jitter, backoff_delay
 
@@ -185,7 +186,7 @@ def _asked(name: str, judge: Callable[[Any], bool | None], what: object) -> bool
         answer = judge(what)
         return None if answer is None else bool(answer)
     except Exception as trouble:
-        logger("retry_policy").warning("%s raised %r", name, trouble)
+        logger("retry_policy").warning("%s raised %s", name, error_text(trouble))
         return False
 
 
@@ -245,7 +246,7 @@ class _Attempts:
             try:
                 self._retry._on_attempt(RetryAttempt(self.number, failure, elapsed_s, wait_s, reason))
             except Exception as trouble:
-                logger("retry_policy").warning("on_attempt raised %r", trouble)
+                logger("retry_policy").warning("on_attempt raised %s", error_text(trouble))
             except BaseException:
                 if again:
                     self._retry._not_made()
