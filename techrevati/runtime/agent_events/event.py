@@ -1,85 +1,21 @@
-"""Say what happened, in words that every sink, trace and log shares.
-
-An event is an immutable record: a name from a fixed vocabulary, a status, a time, and who and where.  It
-is made on hot paths, so making one only stores what it was given; ids and timestamps become text when
-somebody reads them.  ``to_dict`` and ``from_dict`` are the wire form.
-"""
+"""One thing that happened to an agent, as an immutable record."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from enum import Enum
-from itertools import count
 from time import time as now
 
 from techrevati.runtime._core.arguments import member
 from techrevati.runtime._core.clock import iso_utc
-from techrevati.runtime._core.failure_class import AgentFailureClass as AgentFailureClass
+from techrevati.runtime._core.failure_class import AgentFailureClass
+from techrevati.runtime.agent_events.identity import id_of, numbers
+from techrevati.runtime.agent_events.vocabulary import AgentEventName, AgentEventStatus
+from techrevati.runtime.agent_events.wire import json_line, otel_attributes, read, written
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Self, TypeVar
-
-    E = TypeVar("E", bound=Enum)
-
-__all__ = ["AgentEvent", "AgentEventName", "AgentEventStatus", "AgentFailureClass"]
-
-
-class AgentEventName(str, Enum):
-    """What happened; the value is the wire name."""
-
-    AGENT_STARTED = "agent.started"
-    AGENT_READY = "agent.ready"
-    AGENT_BLOCKED = "agent.blocked"
-    AGENT_TOOL_CALLED = "agent.tool_called"
-    AGENT_TOOL_COMPLETED = "agent.tool_completed"
-    AGENT_COMPLETED = "agent.completed"
-    AGENT_FAILED = "agent.failed"
-    AGENT_CANCELLED = "agent.cancelled"
-    AGENT_LATE_RESULT = "agent.late_result"
-    PHASE_STARTED = "phase.started"
-    PHASE_COMPLETED = "phase.completed"
-    PHASE_GATE_EVALUATED = "phase.gate_evaluated"
-    PHASE_GATE_PASSED = "phase.gate_passed"
-    PHASE_GATE_FAILED = "phase.gate_failed"
-    RECOVERY_ATTEMPTED = "agent.recovery.attempted"
-    RECOVERY_SUCCEEDED = "agent.recovery.succeeded"
-    RECOVERY_FAILED = "agent.recovery.failed"
-    RECOVERY_ESCALATED = "agent.recovery.escalated"
-    RECOVERY_PROVIDER_SWITCHED = "agent.recovery.provider_switched"
-    CIRCUIT_OPENED = "circuit.opened"
-    CIRCUIT_HALF_OPENED = "circuit.half_opened"
-    CIRCUIT_CLOSED = "circuit.closed"
-    HOOK_PRE_TOOL = "hook.pre_tool"
-    HOOK_POST_TOOL = "hook.post_tool"
-
-
-class AgentEventStatus(str, Enum):
-    """How things stand after the event."""
-
-    RUNNING = "running"
-    READY = "ready"
-    BLOCKED = "blocked"
-    GREEN = "green"
-    RED = "red"
-    COMPLETED = "completed"
-    FAILED = "failed"
-
-
-# Each event takes the next number; number and process make its id.  A forked child goes on counting under
-# an id of its own, and events it inherited keep theirs: hence the first number of each id.
-_numbers = count(1)
-_process_ids = [(1, os.urandom(8).hex())]
-
-
-def _after_fork_in_child() -> None:
-    _process_ids.append((next(_numbers), os.urandom(8).hex()))
-    del _process_ids[:-64]
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    from typing import Self
 
 _CONTAINERS = (dict, list, tuple, set)
 # Looking a member up on its enum class costs as much as making half an event.
@@ -153,7 +89,7 @@ class AgentEvent:
         self._failure_class = failure_class
         self._detail = detail
         self._data = None if data is None else _copied(data)
-        self._number = next(_numbers)
+        self._number = next(numbers)
         self._id = id
         self._sequence = sequence
         self._run_id = run_id
@@ -210,10 +146,7 @@ class AgentEvent:
         """Unique across processes."""
         if self._id is not None:
             return self._id
-        process = next(
-            (id for first, id in reversed(_process_ids) if first <= self._number), _process_ids[0][1]
-        )
-        return f"{process}-{self._number:x}"
+        return id_of(self._number)
 
     @property
     def sequence(self) -> int:
@@ -314,40 +247,12 @@ class AgentEvent:
         """The wire form: ``event``, ``type`` (the part after the last dot), ``status``, ``emitted_at``,
         then what is not None.  Events of a run also carry ``id``, ``sequence``, ``run_id`` and, if there is
         one, ``parent_id``; an event outside any run looks as it always did."""
-        name = self._event.value
-        wire: dict[str, object] = {
-            "event": name,
-            "type": name.rpartition(".")[2],
-            "status": self._status.value,
-            "emitted_at": self.emitted_at,
-        }
-        failure_class = self._failure_class
-        optional = (
-            ("role", self._role),
-            ("phase", self._phase),
-            ("project_id", self._project_id),
-            ("failure_class", None if failure_class is None else failure_class.value),
-            ("detail", self._detail),
-            ("data", self.data),
-        )
-        wire.update((key, value) for key, value in optional if value is not None)
-        if self._run_id is not None:
-            wire.update(id=self.id, sequence=self.sequence, run_id=self._run_id)
-            if self._parent_id is not None:
-                wire["parent_id"] = self._parent_id
-        return wire
+        return written(self)
 
     def to_json(self) -> str:
         """:meth:`to_dict` as one line of JSON; values that JSON does not know are written as their
         ``repr``, cut to a bounded length and without credentials."""
-        import json
-
-        wire = self.to_dict()
-        try:
-            return json.dumps(wire, ensure_ascii=False, default=_as_text, allow_nan=False)
-        except ValueError:  # NaN and infinity are no JSON
-            text = json.dumps(wire, default=_as_text)
-            return json.dumps(json.loads(text, parse_constant=str), ensure_ascii=False)
+        return json_line(self.to_dict())
 
     @classmethod
     def from_dict(cls, wire: Mapping[str, object]) -> Self:
@@ -356,31 +261,7 @@ class AgentEvent:
         Raises:
             ValueError: A field is missing or has a wrong value; the text names the field.
         """
-        status = _member(AgentEventStatus, wire, "status")
-        failure_class = None
-        if wire.get("failure_class") is not None:
-            failure_class = _member(AgentFailureClass, wire, "failure_class")
-        data = wire.get("data")
-        if data is not None and not isinstance(data, dict):
-            raise ValueError(f"data must be an object, got {data!r}")
-        sequence = wire.get("sequence")
-        if sequence is not None and (not isinstance(sequence, int) or isinstance(sequence, bool)):
-            raise ValueError(f"sequence must be an integer, got {sequence!r}")
-        return cls(
-            _member(AgentEventName, wire, "event"),
-            status,
-            _text(wire, "emitted_at"),
-            _text(wire, "role"),
-            _text(wire, "phase"),
-            _text(wire, "project_id"),
-            failure_class,
-            _text(wire, "detail"),
-            data,
-            id=_text(wire, "id"),
-            sequence=sequence,
-            run_id=_text(wire, "run_id"),
-            parent_id=_text(wire, "parent_id"),
-        )
+        return read(cls, wire)
 
     @classmethod
     def from_json(cls, line: str | bytes) -> Self:
@@ -398,17 +279,7 @@ class AgentEvent:
 
     def to_otel_attributes(self) -> dict[str, str]:
         """OpenTelemetry attributes; those of absent fields are absent."""
-        attributes = {
-            "agent.event": self._event.value,
-            "agent.event.status": self._status.value,
-            "agent.event.timestamp": self.emitted_at,
-            "agent.role": self._role,
-            "agent.phase": self._phase,
-            "agent.project_id": self._project_id,
-            "agent.failure_class": None if self._failure_class is None else self._failure_class.value,
-            "agent.detail": self._detail,
-        }
-        return {name: value for name, value in attributes.items() if value is not None}
+        return otel_attributes(self)
 
     # --- what a value does ---------------------------------------------------------------------------------
 
@@ -470,26 +341,3 @@ def _copy(value: object, depth: int) -> object:
     if type(value) is tuple:
         return tuple(_copy(item, depth - 1) for item in value)
     return set(value) if type(value) is set else value
-
-
-def _as_text(value: object) -> str:
-    from techrevati.runtime._core.scrub import scrubbed
-
-    return scrubbed(repr(value))
-
-
-def _text(wire: Mapping[str, object], field: str) -> str | None:
-    value = wire.get(field)
-    if value is not None and not isinstance(value, str):
-        raise ValueError(f"{field} must be a string, got {value!r}")
-    return value
-
-
-def _member(kind: type[E], wire: Mapping[str, object], field: str) -> E:
-    if field not in wire:
-        raise ValueError(f"{field} is missing")
-    try:
-        return kind(wire[field])
-    except ValueError:
-        allowed = ", ".join(str(member.value) for member in kind)
-        raise ValueError(f"{field} must be one of {allowed}; got {wire[field]!r}") from None
