@@ -2,7 +2,8 @@
 
 ``vocabulary``: the fixed names and statuses.  ``event``: an immutable record of a name, a status, a time, and
 who and where; it is made on hot paths, so making one only stores what it was given, and ids and timestamps
-become text when somebody reads them.  ``wire``: what is written of it, and read again.
+become text when somebody reads them.  ``parsing``: the event that a wire form describes, loaded by whoever
+reads one.
 """
 
 from __future__ import annotations

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from enum import Enum
+from itertools import count
 from time import time as now
 
 from techrevati.runtime._core.arguments import member
 from techrevati.runtime._core.clock import iso_utc
 from techrevati.runtime._core.failure_class import AgentFailureClass
-from techrevati.runtime.agent_events.identity import id_of, numbers
 from techrevati.runtime.agent_events.vocabulary import AgentEventName, AgentEventStatus
-from techrevati.runtime.agent_events.wire import json_line, otel_attributes, read, written
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Self
+
+# Each event takes the next number; number and process make its id.  A forked child goes on counting under
+# an id of its own, and events it inherited keep theirs: hence the first number of each id.
+_numbers = count(1)
+_process_ids = [(1, os.urandom(8).hex())]
+
+
+def _after_fork_in_child() -> None:
+    _process_ids.append((next(_numbers), os.urandom(8).hex()))
+    del _process_ids[:-64]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 _CONTAINERS = (dict, list, tuple, set)
 # Looking a member up on its enum class costs as much as making half an event.
@@ -89,7 +103,7 @@ class AgentEvent:
         self._failure_class = failure_class
         self._detail = detail
         self._data = None if data is None else _copied(data)
-        self._number = next(numbers)
+        self._number = next(_numbers)
         self._id = id
         self._sequence = sequence
         self._run_id = run_id
@@ -146,7 +160,10 @@ class AgentEvent:
         """Unique across processes."""
         if self._id is not None:
             return self._id
-        return id_of(self._number)
+        process = next(
+            (id for first, id in reversed(_process_ids) if first <= self._number), _process_ids[0][1]
+        )
+        return f"{process}-{self._number:x}"
 
     @property
     def sequence(self) -> int:
@@ -247,12 +264,40 @@ class AgentEvent:
         """The wire form: ``event``, ``type`` (the part after the last dot), ``status``, ``emitted_at``,
         then what is not None.  Events of a run also carry ``id``, ``sequence``, ``run_id`` and, if there is
         one, ``parent_id``; an event outside any run looks as it always did."""
-        return written(self)
+        name = self._event.value
+        wire: dict[str, object] = {
+            "event": name,
+            "type": name.rpartition(".")[2],
+            "status": self._status.value,
+            "emitted_at": self.emitted_at,
+        }
+        failure_class = self._failure_class
+        optional = (
+            ("role", self._role),
+            ("phase", self._phase),
+            ("project_id", self._project_id),
+            ("failure_class", None if failure_class is None else failure_class.value),
+            ("detail", self._detail),
+            ("data", self.data),
+        )
+        wire.update((key, value) for key, value in optional if value is not None)
+        if self._run_id is not None:
+            wire.update(id=self.id, sequence=self.sequence, run_id=self._run_id)
+            if self._parent_id is not None:
+                wire["parent_id"] = self._parent_id
+        return wire
 
     def to_json(self) -> str:
         """:meth:`to_dict` as one line of JSON; values that JSON does not know are written as their
         ``repr``, cut to a bounded length and without credentials."""
-        return json_line(self.to_dict())
+        import json
+
+        wire = self.to_dict()
+        try:
+            return json.dumps(wire, ensure_ascii=False, default=_as_text, allow_nan=False)
+        except ValueError:  # NaN and infinity are no JSON
+            text = json.dumps(wire, default=_as_text)
+            return json.dumps(json.loads(text, parse_constant=str), ensure_ascii=False)
 
     @classmethod
     def from_dict(cls, wire: Mapping[str, object]) -> Self:
@@ -261,7 +306,9 @@ class AgentEvent:
         Raises:
             ValueError: A field is missing or has a wrong value; the text names the field.
         """
-        return read(cls, wire)
+        from techrevati.runtime.agent_events.parsing import parsed
+
+        return parsed(cls, wire)
 
     @classmethod
     def from_json(cls, line: str | bytes) -> Self:
@@ -279,7 +326,17 @@ class AgentEvent:
 
     def to_otel_attributes(self) -> dict[str, str]:
         """OpenTelemetry attributes; those of absent fields are absent."""
-        return otel_attributes(self)
+        attributes = {
+            "agent.event": self._event.value,
+            "agent.event.status": self._status.value,
+            "agent.event.timestamp": self.emitted_at,
+            "agent.role": self._role,
+            "agent.phase": self._phase,
+            "agent.project_id": self._project_id,
+            "agent.failure_class": None if self._failure_class is None else self._failure_class.value,
+            "agent.detail": self._detail,
+        }
+        return {name: value for name, value in attributes.items() if value is not None}
 
     # --- what a value does ---------------------------------------------------------------------------------
 
@@ -341,3 +398,9 @@ def _copy(value: object, depth: int) -> object:
     if type(value) is tuple:
         return tuple(_copy(item, depth - 1) for item in value)
     return set(value) if type(value) is set else value
+
+
+def _as_text(value: object) -> str:
+    from techrevati.runtime._core.scrub import scrubbed
+
+    return scrubbed(repr(value))

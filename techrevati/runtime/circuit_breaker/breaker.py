@@ -18,7 +18,6 @@ from techrevati.runtime.circuit_breaker.core import (
     state_at,
 )
 from techrevati.runtime.circuit_breaker.guard import CircuitGuard, circuits_entered
-from techrevati.runtime.circuit_breaker.rules import rates
 from techrevati.runtime.circuit_breaker.vocabulary import CircuitOpenError, CircuitState
 
 TYPE_CHECKING = False
@@ -143,9 +142,12 @@ class CircuitBreaker(BreakerBooks):
         ):
             if given is not None:
                 arguments.function(argument, given)
-        self._window, failure_rate, self._slow_s, slow_call_rate, minimum = rates(
-            window_calls, window_seconds, failure_rate, slow_call_seconds, slow_call_rate, minimum_calls
-        )
+        self._window, self._slow_s, minimum = None, None, 1
+        by_rate = window_calls, window_seconds, failure_rate, slow_call_seconds, slow_call_rate, minimum_calls
+        if any(value is not None for value in by_rate):
+            from techrevati.runtime.circuit_breaker.rules import rates
+
+            self._window, failure_rate, self._slow_s, slow_call_rate, minimum = rates(*by_rate)
         self._rules = Rules(
             threshold,
             recovery_s,
