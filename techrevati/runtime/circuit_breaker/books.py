@@ -37,7 +37,7 @@ announce("circuit_breaker")
 Ticket = tuple[int, int, float]  # epoch, number of the probe or 0, when it started
 
 _UNCOUNTED = -1  # the epoch of a call that is only let through because the breaker merely observes
-refusal = CircuitOpenError.__new__
+refusal: Callable[[type[CircuitOpenError], str, float | None], CircuitOpenError] = CircuitOpenError.__new__
 
 
 class BreakerBooks:

@@ -174,8 +174,8 @@ class Attempts:
         self._retry = retry
         self._started_s = retry._clock() if started_s is None else started_s
         self._given_up_before = given_up_before
-        self.number = 1
-        self.wait_s = 0.0
+        self.number: int = 1
+        self.wait_s: float = 0.0
 
     def after_error(self, error: Exception) -> float | None:
         """Seconds to wait before trying again; None to raise *error*."""

@@ -48,7 +48,7 @@ class _Mark(int):
         return int, ()
 
 
-given_up = 0  # a call that began at this number was not inside any layer that gave up before
+given_up: int = 0  # a call that began at this number was not inside any layer that gave up before
 _given_up_lock = allocate_lock()
 
 
