@@ -11,8 +11,22 @@ _MAX_DEPTH = 16
 _MAX_ITEMS = 10_000
 # Fields of a response that say nothing about the answer.
 _VOLATILE = frozenset(
-    "id created created_at completed_at usage system_fingerprint request_id _request_id service_tier call_id "
-    "tool_call_id response_id item_id timestamp".split()
+    [
+        "id",
+        "created",
+        "created_at",
+        "completed_at",
+        "usage",
+        "system_fingerprint",
+        "request_id",
+        "_request_id",
+        "service_tier",
+        "call_id",
+        "tool_call_id",
+        "response_id",
+        "item_id",
+        "timestamp",
+    ]
 )
 
 
