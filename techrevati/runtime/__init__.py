@@ -79,6 +79,12 @@ if TYPE_CHECKING:
         HedgeSnapshot as HedgeSnapshot,
         Loser as Loser,
     )
+    from techrevati.runtime.loop_detection import (
+        LoopDetectedError as LoopDetectedError,
+        LoopDetection as LoopDetection,
+        LoopFinding as LoopFinding,
+        LoopState as LoopState,
+    )
     from techrevati.runtime.orchestrator import (
         AgentSession as AgentSession,
         AsyncOrchestrationSession as AsyncOrchestrationSession,
@@ -123,6 +129,9 @@ if TYPE_CHECKING:
         RateLimitExceededError as RateLimitExceededError,
         RateLimitSnapshot as RateLimitSnapshot,
         Reservation as Reservation,
+    )
+    from techrevati.runtime.redaction import (
+        Redactor as Redactor,
     )
     from techrevati.runtime.retry_policy import (
         EscalationPolicy as EscalationPolicy,
@@ -227,6 +236,10 @@ __all__ = [
     "JsonlUsageSink",
     "LateOutcome",
     "load_pricing_from_file",
+    "LoopDetectedError",
+    "LoopDetection",
+    "LoopFinding",
+    "LoopState",
     "Loser",
     "MaxIterationsExceededError",
     "ModelPricing",
@@ -263,6 +276,7 @@ __all__ = [
     "RecoveryRecipe",
     "RecoveryResult",
     "RecoveryStep",
+    "Redactor",
     "register_pricing",
     "register_rule",
     "Reservation",

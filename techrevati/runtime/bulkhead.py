@@ -17,6 +17,7 @@ from techrevati.runtime._core import arguments
 from techrevati.runtime._core.deadline import shortened
 from techrevati.runtime._core.errors import TechrevatiError
 from techrevati.runtime._core.log import announce, logger
+from techrevati.runtime._core.scrub import error_text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -447,7 +448,7 @@ class Bulkhead:
         try:
             self._on_refused(refusal)
         except Exception as trouble:
-            logger("bulkhead").warning("on_refused raised %r", trouble)
+            logger("bulkhead").warning("on_refused raised %s", error_text(trouble))
 
 
 _LONGEST_S = 1e6  # what every platform's locks can wait; longer than any call

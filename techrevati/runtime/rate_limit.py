@@ -18,6 +18,7 @@ from techrevati.runtime._core import arguments
 from techrevati.runtime._core.deadline import remaining_s
 from techrevati.runtime._core.errors import TechrevatiError
 from techrevati.runtime._core.log import announce, logger
+from techrevati.runtime._core.scrub import error_text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -327,7 +328,7 @@ class RateLimit:
         try:
             return arguments.count("estimate_tokens", self._estimate(*args, **kwargs))
         except Exception as trouble:
-            logger("rate_limit").warning("estimate_tokens of %r failed: %r", self.name, trouble)
+            logger("rate_limit").warning("estimate_tokens of %r failed: %s", self.name, error_text(trouble))
             return 0
 
     def _take(self, tokens: int) -> float:
@@ -378,7 +379,7 @@ class RateLimit:
                 used = self._tokens_used(result)
                 return None if used is None else arguments.count("tokens_used", used)
             except Exception as trouble:
-                logger("rate_limit").warning("tokens_used of %r failed: %r", self.name, trouble)
+                logger("rate_limit").warning("tokens_used of %r failed: %s", self.name, error_text(trouble))
                 return None
         from techrevati.runtime.usage import UsageNotFoundError, UsageSnapshot
 
@@ -415,7 +416,7 @@ class RateLimit:
         try:
             self._on_limited(news)
         except Exception as trouble:
-            logger("rate_limit").warning("on_limited raised %r", trouble)
+            logger("rate_limit").warning("on_limited raised %s", error_text(trouble))
 
 
 _LONGEST_PAUSE_S = 86_400.0

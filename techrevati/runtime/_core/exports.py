@@ -22,6 +22,7 @@ _NAMES = {
     "guardrails": "AllowAllGuardrail Guardrail GuardrailOutcome GuardrailStage GuardrailViolatedError",
     "handoffs": "Handoff",
     "hedging": "Hedge HedgeSnapshot HedgedRequest Loser",
+    "loop_detection": "LoopDetectedError LoopDetection LoopFinding LoopState",
     "orchestrator": (
         "AgentSession AsyncOrchestrationSession InputStateError MaxIterationsExceededError "
         "OrchestrationSession Orchestrator PermissionDeniedError SessionEndedError current_session"
@@ -33,6 +34,7 @@ _NAMES = {
     "pricing": "ModelPricing PRICING_TABLE has_pricing load_pricing_from_file register_pricing",
     "quality_gate": "QualityGate QualityGateOutcome QualityLevel",
     "rate_limit": ("RateLimit RateLimitExceededError RateLimitSnapshot RateLimitedCall Reservation"),
+    "redaction": "Redactor",
     "retry_policy": (
         "EscalationPolicy RecoveryContext RecoveryEvent RecoveryRecipe RecoveryResult RecoveryStep Retry "
         "RetryAttempt RetryBudget aattempt_recovery attempt_recovery backoff_delay next_provider "
@@ -61,6 +63,7 @@ MODULES = (
     "guardrails",
     "handoffs",
     "hedging",
+    "loop_detection",
     "orchestrator",
     "otel",
     "permissions",
@@ -68,6 +71,7 @@ MODULES = (
     "pricing",
     "quality_gate",
     "rate_limit",
+    "redaction",
     "retry_policy",
     "sinks",
     "testing",

@@ -10,6 +10,7 @@ from techrevati.runtime._core import arguments
 from techrevati.runtime._core.deadline import shortened
 from techrevati.runtime._core.errors import TechrevatiError
 from techrevati.runtime._core.log import logger
+from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime.deadlines.deadline import DeadlineExceededError
 
 if TYPE_CHECKING:
@@ -291,7 +292,7 @@ class Timeout:
         try:
             self._on_late(late)
         except Exception as trouble:
-            logger("deadlines").warning("on_late raised %r", trouble)
+            logger("deadlines").warning("on_late raised %s", error_text(trouble))
 
 
 def answered(result: T) -> T:
