@@ -39,8 +39,8 @@ class Place:
     __slots__ = ("is_in", "wake")
 
     def __init__(self, wake: Callable[[], object] | None = None) -> None:
-        self.wake = wake
-        self.is_in = False
+        self.wake: Callable[[], object] | None = wake
+        self.is_in: bool = False
 
 
 class Line:
@@ -49,9 +49,9 @@ class Line:
     __slots__ = ("limit", "max_queue", "queue", "running")
 
     def __init__(self, limit: int, max_queue: int) -> None:
-        self.limit = limit
-        self.max_queue = max_queue
-        self.running = 0
+        self.limit: int = limit
+        self.max_queue: int = max_queue
+        self.running: int = 0
         self.queue: deque[Place] = deque()
 
     def enter(self, *, anyway: bool = False) -> bool:

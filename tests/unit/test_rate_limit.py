@@ -141,11 +141,14 @@ def test_who_is_stopped_while_waiting_gives_back(clock: FakeClock, colour: str) 
     async def astream() -> AsyncGenerator[int, None]:
         yield 1
 
+    async def first() -> int:
+        return await limit(astream)().__anext__()
+
     calls: dict[str, Any] = {
         "def": lambda: limit.call(int),
         "async def": lambda: run(limit(coroutine)()),
         "generator": lambda: next(limit(stream)()),
-        "async generator": lambda: run(limit(astream)().__anext__()),  # type: ignore[arg-type]
+        "async generator": lambda: run(first()),
     }
     limit.call(int)
     with pytest.raises((KeyboardInterrupt, asyncio.CancelledError)):

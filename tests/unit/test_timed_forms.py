@@ -342,7 +342,7 @@ def test_no_time_at_all_starts_no_stream() -> None:
     with pytest.raises(TurnTimeoutError):
         next(Timeout(0)(stream)())
     with pytest.raises(TurnTimeoutError):
-        run(Timeout(0)(astream)().__anext__())  # type: ignore[arg-type]
+        run(listed(Timeout(0)(astream)()))
 
 
 # --- observing and switching off ----------------------------------------------------------------------------
