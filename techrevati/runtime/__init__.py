@@ -74,6 +74,12 @@ if TYPE_CHECKING:
         HedgeSnapshot as HedgeSnapshot,
         Loser as Loser,
     )
+    from techrevati.runtime.loop_detection import (
+        LoopDetectedError as LoopDetectedError,
+        LoopDetection as LoopDetection,
+        LoopFinding as LoopFinding,
+        LoopState as LoopState,
+    )
     from techrevati.runtime.orchestrator import (
         AgentSession as AgentSession,
         AsyncOrchestrationSession as AsyncOrchestrationSession,
@@ -120,6 +126,9 @@ if TYPE_CHECKING:
         QualityGate as QualityGate,
         QualityGateOutcome as QualityGateOutcome,
         QualityLevel as QualityLevel,
+    )
+    from techrevati.runtime.redaction import (
+        Redactor as Redactor,
     )
     from techrevati.runtime.retry_policy import (
         EscalationPolicy as EscalationPolicy,
@@ -222,6 +231,10 @@ __all__ = [
     "JsonlUsageSink",
     "LateOutcome",
     "load_pricing_from_file",
+    "LoopDetectedError",
+    "LoopDetection",
+    "LoopFinding",
+    "LoopState",
     "Loser",
     "MaxIterationsExceededError",
     "ModelPricing",
@@ -258,6 +271,7 @@ __all__ = [
     "RecoveryRecipe",
     "RecoveryResult",
     "RecoveryStep",
+    "Redactor",
     "register_pricing",
     "register_rule",
     "Retry",

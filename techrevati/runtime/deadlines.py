@@ -14,6 +14,7 @@ from techrevati.runtime._core import arguments
 from techrevati.runtime._core.deadline import current, shortened
 from techrevati.runtime._core.errors import TechrevatiError
 from techrevati.runtime._core.log import announce, logger
+from techrevati.runtime._core.scrub import error_text
 
 if TYPE_CHECKING:
     from asyncio import Task
@@ -180,7 +181,7 @@ class Timeout:
         try:
             self._on_late(late)
         except Exception as trouble:
-            logger("deadlines").warning("on_late raised %r", trouble)
+            logger("deadlines").warning("on_late raised %s", error_text(trouble))
 
 
 def _coroutine(fn: Callable[[], Awaitable[T]]) -> Coroutine[object, object, T]:

@@ -21,6 +21,7 @@ _NAMES = {
     "guardrails": "AllowAllGuardrail Guardrail GuardrailOutcome GuardrailStage GuardrailViolatedError",
     "handoffs": "Handoff",
     "hedging": "Hedge HedgeSnapshot HedgedRequest Loser",
+    "loop_detection": "LoopDetectedError LoopDetection LoopFinding LoopState",
     "orchestrator": (
         "AgentSession AsyncOrchestrationSession InputStateError MaxIterationsExceededError "
         "OrchestrationSession Orchestrator PermissionDeniedError SessionEndedError current_session"
@@ -34,6 +35,7 @@ _NAMES = {
         "load_pricing_from_file output_limit quote register_pricing use_price_book worst_case_picodollars"
     ),
     "quality_gate": "QualityGate QualityGateOutcome QualityLevel",
+    "redaction": "Redactor",
     "retry_policy": (
         "EscalationPolicy RecoveryContext RecoveryEvent RecoveryRecipe RecoveryResult RecoveryStep Retry "
         "RetryAttempt RetryBudget aattempt_recovery attempt_recovery backoff_delay next_provider "
@@ -61,12 +63,14 @@ MODULES = (
     "guardrails",
     "handoffs",
     "hedging",
+    "loop_detection",
     "orchestrator",
     "otel",
     "permissions",
     "policy_engine",
     "pricing",
     "quality_gate",
+    "redaction",
     "retry_policy",
     "sinks",
     "testing",
