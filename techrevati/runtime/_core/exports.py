@@ -31,7 +31,10 @@ _NAMES = {
         "PermissionEnforcer PermissionMode PermissionOutcome PermissionPolicy RolePermissionConfig"
     ),
     "policy_engine": "PhaseContext PolicyAction PolicyActionData PolicyCondition PolicyEngine PolicyRule",
-    "pricing": "ModelPricing PRICING_TABLE has_pricing load_pricing_from_file register_pricing",
+    "pricing": (
+        "ModelPricing PRICING_TABLE PriceBook Quote UnknownModelError UnknownPriceError cost_usd has_pricing "
+        "load_pricing_from_file output_limit quote register_pricing use_price_book worst_case_picodollars"
+    ),
     "quality_gate": "QualityGate QualityGateOutcome QualityLevel",
     "rate_limit": ("RateLimit RateLimitExceededError RateLimitSnapshot RateLimitedCall Reservation"),
     "redaction": "Redactor",
