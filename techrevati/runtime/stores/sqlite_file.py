@@ -196,7 +196,7 @@ class SqliteFile:
         return connection
 
     def _open_to_read(self, connect: Callable[..., sqlite3.Connection]) -> sqlite3.Connection:
-        """On a disk that cannot be written even the index of the log is missing: then take the file as it is."""
+        """On a read-only disk even the index of the log may be missing: then take the file as it is."""
         from pathlib import Path
         from urllib.parse import quote
 
@@ -239,7 +239,8 @@ class SqliteFile:
         self._begin(connection)
         try:
             connection.execute(
-                "CREATE TABLE IF NOT EXISTS techrevati_schema (part TEXT PRIMARY KEY, version INTEGER NOT NULL)"
+                "CREATE TABLE IF NOT EXISTS techrevati_schema"
+                " (part TEXT PRIMARY KEY, version INTEGER NOT NULL)"
             )
             versions = self._versions(connection)
             for part in missing():
