@@ -87,7 +87,8 @@ def reserved(tally: Tally, asked: Amounts) -> Tally:
 def settled(tally: Tally, asked: Amounts, actual: Amounts) -> Tally:
     """The tally after a reservation of *asked* turned out to be *actual*."""
     return tally._replace(
-        settled=_plus(tally.settled, actual), reserved=_plus(tally.reserved, {u: -a for u, a in asked.items()})
+        settled=_plus(tally.settled, actual),
+        reserved=_plus(tally.reserved, {u: -a for u, a in asked.items()}),
     )
 
 
@@ -182,7 +183,8 @@ def lease_bytes(lease: Lease) -> bytes:
     """A lease as a record of a store."""
     import json
 
-    return json.dumps(lease._replace(asked=amounts_text(lease.asked))._asdict(), separators=(",", ":")).encode()
+    written = lease._asdict() | {"asked": amounts_text(lease.asked)}
+    return json.dumps(written, separators=(",", ":")).encode()
 
 
 def lease_from(value: bytes) -> Lease:

@@ -48,7 +48,9 @@ def watch(one: Watched) -> None:
 
 def _before() -> None:
     _lock.acquire()
-    _held[:] = [(one, one.before_fork()) for one in sorted(_watched, key=lambda one: (one.fork_rank, id(one)))]
+    _held[:] = [
+        (one, one.before_fork()) for one in sorted(_watched, key=lambda one: (one.fork_rank, id(one)))
+    ]
 
 
 def _after(child: bool) -> None:
