@@ -29,7 +29,7 @@ def report_text(records: Sequence[InjectedRecord], bill: Bill, verdict: Verdict,
         for name, line in sorted(bill.models.items())
     ]
     rows.append(["total", str(bill.requests), str(bill.billed_requests), *_counts(bill.usage, bill.cost_usd)])
-    lines += ["", "Bill (tokens and US dollars)", *_table(["model", "requests", "billed", *_COUNTS], rows)]
+    lines += ["", "Bill (tokens)", *_table(["model", "requests", "billed", *_COUNTS], rows)]
     return "\n".join([*lines, "", "Verdict on the client", str(verdict)])
 
 

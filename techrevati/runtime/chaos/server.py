@@ -23,7 +23,7 @@ from techrevati.runtime.chaos.credentials import Credentials
 from techrevati.runtime.chaos.endpoint import Endpoint
 from techrevati.runtime.chaos.faults import Fault
 from techrevati.runtime.chaos.prices import Prices
-from techrevati.runtime.chaos.scenario import Scenario
+from techrevati.runtime.chaos.scenario import Scenario, checked_seed
 from techrevati.runtime.chaos.verdict import Verdict, judged
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class ChaosServer:
     ) -> None:
         self.scenario: Scenario = _scenario(scenario)
         self.host: str = arguments.text("host", host)
-        self.seed: int = self.scenario.seed if seed is None else seed
+        self.seed: int = self.scenario.seed if seed is None else checked_seed(seed)
         self.speed: float = arguments.number("speed", speed)
         if self.speed == 0:
             raise ValueError(f"speed must be greater than 0, got {speed!r}")
