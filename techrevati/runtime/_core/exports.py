@@ -23,7 +23,10 @@ _NAMES = {
     "handoffs": "Handoff",
     "hedging": "Hedge HedgeSnapshot HedgedRequest Loser",
     "loop_detection": "LoopDetectedError LoopDetection LoopFinding LoopState",
-    "ledger": "Doubt IdempotencyConflictError SpendGroup SpendLedger SpendRecord SpendReport UnknownReservationError",
+    "ledger": (
+        "Doubt IdempotencyConflictError SpendGroup SpendLedger SpendRecord SpendReport "
+        "UnknownReservationError"
+    ),
     "orchestrator": (
         "AgentSession AsyncOrchestrationSession InputStateError MaxIterationsExceededError "
         "OrchestrationSession Orchestrator PermissionDeniedError SessionEndedError current_session"
