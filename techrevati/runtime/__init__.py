@@ -103,6 +103,10 @@ if TYPE_CHECKING:
         PermissionPolicy as PermissionPolicy,
         RolePermissionConfig as RolePermissionConfig,
     )
+    from techrevati.runtime.pipeline import (
+        Pipeline as Pipeline,
+        PipelineOrderError as PipelineOrderError,
+    )
     from techrevati.runtime.policy_engine import (
         PhaseContext as PhaseContext,
         PolicyAction as PolicyAction,
@@ -267,6 +271,8 @@ __all__ = [
     "PermissionOutcome",
     "PermissionPolicy",
     "PhaseContext",
+    "Pipeline",
+    "PipelineOrderError",
     "PolicyAction",
     "PolicyActionData",
     "PolicyCondition",

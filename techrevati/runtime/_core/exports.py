@@ -30,6 +30,7 @@ _NAMES = {
     "permissions": (
         "PermissionEnforcer PermissionMode PermissionOutcome PermissionPolicy RolePermissionConfig"
     ),
+    "pipeline": "Pipeline PipelineOrderError",
     "policy_engine": "PhaseContext PolicyAction PolicyActionData PolicyCondition PolicyEngine PolicyRule",
     "pricing": (
         "ModelPricing PRICING_TABLE PriceBook Quote UnknownModelError UnknownPriceError cost_usd has_pricing "
@@ -70,6 +71,7 @@ MODULES = (
     "orchestrator",
     "otel",
     "permissions",
+    "pipeline",
     "policy_engine",
     "pricing",
     "quality_gate",
