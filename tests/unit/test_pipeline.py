@@ -569,8 +569,8 @@ def test_switched_off_it_is_not_there(clock: FakeClock) -> None:
         next(stream())
     assert (endpoint.requests, guard.state()) == (3, CircuitState.CLOSED)
     pipeline.enabled = True
-    with pytest.raises(ConnectionError):
-        decorated()
+    with pytest.raises(CircuitOpenError):
+        decorated()  # its second attempt is refused
     assert (endpoint.requests, guard.state()) == (4, CircuitState.OPEN)
 
 

@@ -99,7 +99,8 @@ def _retry(part: Retry) -> str:
     return (
         f"Retry: up to {rules.max_attempts} attempts{elapsed}, where the same call may succeed later"
         f"{unsafe}; waits from {_s(rules.base_s)}, {rules.jitter} jitter, together at most "
-        f"{_s(longest_waits_s(part))}, or as long as the provider asks, up to {_s(rules.retry_after_cap_s)} each time."
+        f"{_s(longest_waits_s(part))}, or as long as the provider asks, up to "
+        f"{_s(rules.retry_after_cap_s)} each time."
     )
 
 

@@ -182,8 +182,8 @@ def _check_retry(parts: Sequence[Part]) -> None:
         of = "" if attempt_s is None else f" of up to {attempt_s:g} s"
         raise PipelineOrderError(
             f"Retry cannot finish inside {type(limit).__name__} of {limit.seconds:g} s: {attempts} attempts"
-            f"{of} and waits of up to {waits_s:g} s need {worst_s:g} s{'' if attempt_s else ' and more'}. Give "
-            f"the {type(limit).__name__} outside more time, or Retry fewer attempts, shorter waits or "
+            f"{of} and waits of up to {waits_s:g} s need {worst_s:g} s{'' if attempt_s else ' and more'}. "
+            f"Give the {type(limit).__name__} outside more time, or Retry fewer attempts, shorter waits or "
             "max_elapsed_seconds, or put a shorter Timeout inside Retry."
         )
 
