@@ -487,9 +487,10 @@ def _decorated(limit: RateLimit, fn: F) -> F:
     if kind in STREAMS:
         return inside(lambda args, kwargs: _Entrance(limit, args, kwargs), fn)
     call: Callable[..., Any] = fn
+    awaited: Callable[..., Awaitable[object]] = call
 
     async def acalled(*args: object, **kwargs: object) -> object:
-        return await limit.acall(call, *args, **kwargs)
+        return await limit.acall(awaited, *args, **kwargs)
 
     def called(*args: object, **kwargs: object) -> object:
         return limit.call(call, *args, **kwargs)
