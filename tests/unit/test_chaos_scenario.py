@@ -6,10 +6,10 @@ import pickle
 from pathlib import Path
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from techrevati.runtime._core.errors import TechrevatiError
-from techrevati.runtime.chaos import Fault, FaultKind, Rule, Scenario, ScenarioError
+from techrevati.runtime.chaos import ChaosServer, Fault, FaultKind, Rule, Scenario, ScenarioError
 from techrevati.runtime.chaos.scenario import Asked, Tally, decided
 
 RATE = Fault(FaultKind.RATE_LIMIT)
@@ -188,7 +188,7 @@ HEAD = 'name = "x"\n\n[[rule]]\nfault = "unavailable"\n\n[[rule]]\n'
         ('name = "x"\ncolour = 1\n', 2, "colour", "unknown key 'colour'; allowed are name,"),
         (HEAD + 'fault = "unavailable"\nuntli = "3s"\n', 8, "untli", "rule 2: unknown key 'untli'"),
         (HEAD + 'fault = "unavailble"\n', 7, "fault", "unknown fault 'unavailble'; allowed are rate_limit,"),
-        (HEAD + 'until = "3s"\n', 6, "rule", "fault is missing"),
+        (HEAD + 'until = "3s"\n', 6, "fault", "fault is missing"),
         (HEAD + 'fault = "reset"\nfrom = 3\n', 8, "from", 'write "3s" for seconds'),
         (HEAD + 'fault = "reset"\nfrom = "3 weeks"\n', 8, "from", "unknown unit 'weeks'"),
         (HEAD + 'fault = "reset"\nfrom = "3"\n', 8, "from", "has no unit"),
@@ -203,7 +203,46 @@ HEAD = 'name = "x"\n\n[[rule]]\nfault = "unavailable"\n\n[[rule]]\n'
         (HEAD + 'fault = "reset"\nstream = "yes"\n', 8, "stream", "true or false"),
         (HEAD + 'fault = "reset"\napi = "mistral"\n', 8, "api", "openai or anthropic"),
         (HEAD + 'fault = "reset"\nmodel = ""\n', 8, "model", "non-empty text"),
-        (HEAD + 'fault = "reset"\nrequests_over = 3\n', 8, "requests_over", "together"),
+        (
+            HEAD + 'fault = "reset"\nrequests_over = 3\n',
+            8,
+            "requests_over",
+            "requests_over needs per beside it",
+        ),
+        (HEAD + 'fault = "reset"\nper = "9s"\n', 8, "per", "per needs requests_over beside it"),
+        (
+            HEAD + 'fault = "reset"\nper = "0s"\nrequests_over = 1\n',
+            8,
+            "per",
+            "per must be greater than 0, got '0s'",
+        ),
+        (
+            HEAD + 'fault = "reset"\nfrom = "1m"\nuntil = "30s"\n',
+            9,
+            "until",
+            "until must be later than from (1m), got '30s'",
+        ),
+        # Inline tables, keys that stand in strings before them, elements of arrays, dotted and quoted keys.
+        (
+            'rule = [\n  { fault = "reset" },\n  { fault = "reset", from = 3 },\n]\n',
+            3,
+            "from",
+            "rule 2: from",
+        ),
+        (
+            '[[rule]]\nfault = "says"\ntext = """\nfrom = 1\n[[rule]]\n"""\nfrom = 3\n',
+            7,
+            "from",
+            "bare number",
+        ),
+        ("description = '''\ncolour = 1'''\n\ncolour = 1\n", 4, "colour", "unknown key"),
+        (HEAD + 'fault = "reset"\ncalls = [\n  1, # one\n  "x",\n]\n', 10, "calls", "got 'x'"),
+        (HEAD + 'fault = "reset"\n"fr\\u006fm" = 3\n', 8, "from", "bare number"),
+        (HEAD + 'fault = "reset"\nfrom.x = 3\n', 8, "from", "time with a unit"),
+        (HEAD + 'fault = ["reset"]\n', 7, "fault", "unknown fault ['reset']"),
+        ("[rule]\nfault = 'reset'\n", 1, "rule", "got one table"),
+        ("rule = [\n  {fault='reset'},\n  3 ]\n", 3, "rule", "got 3"),
+        ("seed = true\n", 1, "seed", "seed must be an integer, got True"),
         (
             HEAD + 'fault = "reset"\nretry_after = "3s"\n',
             8,
@@ -283,3 +322,106 @@ def test_rules_refuse_what_makes_no_sense(options: dict[str, object], words: str
     """The message names the argument and the value."""
     with pytest.raises(ValueError, match=words):
         Rule(DOWN, **options)  # type: ignore[arg-type]
+
+
+_BREAKS = {
+    "from": ["3", '"3"', '"3 weeks"', '"soon"', "true", '"-3s"', "[1]"],
+    "until": ["9.5", '"9"', '"1d"', "{}"],
+    "probability": ["30", '"130%"', '"much"', "true", "-0.1", "nan"],
+    "every": ["0", '"3"', "1.5", "-2"],
+    "times": ['"3"', "-1", "true"],
+    "model": ["3", '""'],
+    "api": ['"mistral"', "1"],
+    "stream": ['"yes"', "1"],
+    "calls": ["0", '"5-2"', '"x"', "1.5", "[1, 0]"],
+    "input_tokens_over": ['"9"', "-1"],
+    "after_tokens": ['"9"', "-1", "2.5"],
+    "delay": ["5", '"5"', '"5 sec"'],
+    "fault": ['"resett"', "3", '""'],
+}
+_GOOD = {
+    "from": ['"1s"', "'10ms'", '"0 s"'],
+    "until": ['"2h"', '"61.5m"'],
+    "probability": ["0.5", '"30%"', "1"],
+    "every": ["3", "1_0"],
+    "times": ["0", "0x1F"],
+    "model": ['"gpt-*"', '"""\ngpt = [\n"""', "'''a]b'''", "'''}\n''''"],
+    "api": ['"openai"'],
+    "stream": ["true"],
+    "calls": ["3", '"2-5"', '[\n1, # ]\n"4-",\n]', "[ ]"],
+    "input_tokens_over": ["9"],
+    "after_tokens": ["5"],
+    "delay": ['"5s"'],
+}
+_NOISE = st.lists(
+    st.sampled_from(["", "# from = 3", "  # [[rule]] = {", '\t# """', "# fault = 'x'"]), max_size=3
+)
+
+
+@st.composite
+def broken_scenarios(draw: st.DrawFn) -> tuple[str, int, str]:
+    """A scenario with exactly one wrong key or value; its text, the line of it, and its key."""
+    lines: list[str] = []
+    for each in draw(
+        st.permutations(['name = "n"', "seed = -3", 'description = """\n[[rule]]\nfrom = 3\\"\n"""'])
+    ):
+        lines += [*draw(_NOISE), *each.split("\n")]
+    inline = draw(st.booleans())
+    count = draw(st.integers(1, 4))
+    bad_rule = draw(st.integers(0, count - 1))
+    wrong = (0, "")
+    lines += ["rule = ["] if inline else []
+    for number in range(count):
+        lines += draw(_NOISE)
+        values = {key: draw(st.sampled_from(good)) for key, good in _GOOD.items() if draw(st.booleans())}
+        values["fault"] = '"stalled_stream"'
+        bad = ""
+        if number == bad_rule:
+            bad = draw(st.sampled_from([*_BREAKS, "untli", "retry_after", "text"]))
+            values[bad] = draw(st.sampled_from(_BREAKS[bad])) if bad in _BREAKS else '"3s"'
+        text = "  {" if inline else draw(st.sampled_from(["[[rule]]", "  [[ rule ]] # one", '[["rule"]]']))
+        for key in draw(st.permutations(sorted(values))):
+            written = draw(st.sampled_from([key, f'"{key}"', f"'{key}' "]))
+            if inline:  # one line, but for what strings and arrays break
+                text += " " if text.endswith("{") else ", "
+            else:
+                text += "\n" + "".join(f"{one}\n" for one in draw(_NOISE))
+            if key == bad:
+                wrong = (len(lines) + text.count("\n") + 1, key)
+            text += f"{written} = {values[key]}"
+        lines += (f"{text} }}," if inline else text).split("\n")
+    lines += ["]"] if inline else []
+    return draw(st.sampled_from(["\n", "\r\n"])).join(lines) + "\n", *wrong
+
+
+@settings(max_examples=150, deadline=None)
+@given(broken_scenarios())
+def test_any_broken_scenario_names_its_line(made: tuple[str, int, str]) -> None:
+    """However a scenario is written, one wrong key or value is reported with its own line and key."""
+    text, line, key = made
+    with pytest.raises(ScenarioError) as caught:
+        Scenario.from_toml(text)
+    assert (caught.value.key, caught.value.line) == (key, line)
+    assert key in caught.value.problem
+
+
+def test_absurd_files_are_errors_too() -> None:
+    """Arrays in arrays without end, and numbers of thousands of digits."""
+    many = "9" * 5_000
+    for text in (
+        "a = " + "[" * 100_000,
+        f"seed = {many}",
+        f'[[rule]]\nfault = "reset"\ncalls = "{many}"',
+        f'[[rule]]\nfault = "reset"\nfrom = "{many}s"',
+    ):
+        with pytest.raises(ScenarioError):
+            Scenario.from_toml(text)
+
+
+@pytest.mark.parametrize("seed", ["a", 1.5, True])
+def test_a_seed_is_an_integer(seed: int) -> None:
+    """A scenario and a server both say so."""
+    with pytest.raises(TypeError, match=f"seed must be an integer, got {seed!r}"):
+        Scenario(seed=seed)
+    with pytest.raises(TypeError, match=f"seed must be an integer, got {seed!r}"):
+        ChaosServer(seed=seed)

@@ -6,6 +6,8 @@ import asyncio
 import copy
 import pickle
 import threading
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -233,3 +235,168 @@ def test_the_error_is_ours() -> None:
     for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error)):  # noqa: S301
         assert type(twin) is EverythingWaitsError
         assert str(twin) == str(error)
+
+
+# --- the loop and threads -----------------------------------------------------------------------------------
+
+
+def test_worker_threads_are_waited_for_and_no_timer_fires_meanwhile() -> None:
+    """``to_thread`` returns its result in real time; virtual time stands still, a timeout around it too."""
+    go = threading.Event()
+
+    async def main() -> tuple[str, float]:
+        loop = asyncio.get_running_loop()
+        loop.call_soon(lambda: threading.Timer(0.01, go.set).start())
+        async with asyncio.timeout(60):
+            result = await asyncio.to_thread(lambda: "done" if go.wait(30) else "late")
+        await asyncio.sleep(3_600)
+        return result, loop.time()
+
+    assert run(main()) == ("done", 3_600.0)
+
+
+def test_a_worker_may_wait_for_the_loop() -> None:
+    """A thread that needs a timer of the loop gets it."""
+
+    async def main() -> str:
+        loop = asyncio.get_running_loop()
+
+        def work() -> str:
+            return asyncio.run_coroutine_threadsafe(asyncio.sleep(0.01, "slept"), loop).result(30)
+
+        return await loop.run_in_executor(None, work)
+
+    assert run(main()) == "slept"
+
+
+def test_a_deadlock_after_thread_work_is_seen_and_everything_is_closed() -> None:
+    """An idle worker is nobody to wait for; its thread ends and the loop is closed."""
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def main() -> None:
+        loops.append(asyncio.get_running_loop())
+        await asyncio.to_thread(threading.current_thread)
+        await asyncio.Queue[int]().get()
+
+    before = threading.active_count()
+    with pytest.raises(
+        EverythingWaitsError, match=r"\(test_a_deadlock.*main\) in test_testing\.py:\d+: Queue\.get"
+    ):
+        run(main())
+    assert loops[0].is_closed()
+    assert threading.active_count() == before
+
+
+def test_an_executor_of_the_users_own_counts_too() -> None:
+    """Its threads are waited for while they work and not when they idle."""
+
+    async def main(pool: ThreadPoolExecutor) -> int:
+        value = await asyncio.get_running_loop().run_in_executor(pool, lambda: 7)
+        await asyncio.sleep(5)
+        await asyncio.Event().wait()
+        return value
+
+    with ThreadPoolExecutor(1) as pool, pytest.raises(EverythingWaitsError):
+        run(main(pool), thread_patience_s=3_600)
+
+
+def test_a_thread_may_wake_the_loop() -> None:
+    """``call_soon_threadsafe`` from a plain thread arrives although every task waits."""
+
+    async def main() -> str:
+        loop = asyncio.get_running_loop()
+        woken = asyncio.Event()
+        threading.Timer(0.01, lambda: loop.call_soon_threadsafe(woken.set)).start()
+        await woken.wait()
+        return "woken"
+
+    assert run(main(), thread_patience_s=30) == "woken"
+
+
+def test_errors_in_threads_and_process_pools_come_out() -> None:
+    """An exception of a worker is raised where it is awaited."""
+
+    async def main() -> None:
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.to_thread(lambda: 1 // 0)
+        with pytest.raises(ValueError, match="invalid literal"):
+            await asyncio.to_thread(int, "x")
+
+    run(main())
+
+
+def test_a_timeout_over_a_worker_lets_it_go_and_the_run_waits_for_its_thread() -> None:
+    """The timeout fires in real time; at the end no thread is left."""
+    go = threading.Event()
+    ended: list[bool] = []
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await asyncio.to_thread(lambda: ended.append(go.wait(30)))
+        go.set()
+
+    run(main())
+    assert ended == [True]
+
+
+def test_async_generators_are_closed_at_the_end() -> None:
+    """One that was left half-way gets its ``finally``."""
+    seen: list[str] = []
+
+    async def numbers() -> AsyncIterator[int]:
+        try:
+            yield 1
+            yield 2
+        finally:
+            seen.append("closed")
+
+    left: list[AsyncIterator[int]] = []
+
+    async def main() -> None:
+        left.append(numbers())
+        await anext(left[0])
+
+    run(main())
+    assert seen == ["closed"]
+
+
+def test_a_run_inside_a_run_is_refused_and_works_in_a_thread(recwarn: pytest.WarningsRecorder) -> None:
+    """A second loop in the same thread is an error that leaves no coroutine behind."""
+
+    async def inner() -> float:
+        await asyncio.sleep(9)
+        return asyncio.get_running_loop().time()
+
+    async def main() -> float:
+        with pytest.raises(RuntimeError, match="while a loop runs"):
+            run(inner())
+        return await asyncio.to_thread(lambda: run(inner()))
+
+    assert run(main()) == 9.0
+    assert [str(one.message) for one in recwarn] == []
+    with pytest.raises(TypeError, match="must be a coroutine"):
+        run(inner)  # type: ignore[arg-type]
+
+
+def test_the_primitives_of_asyncio_work() -> None:
+    """Lock, semaphore, condition, barrier, queue and task groups; cancelling frees what was held."""
+
+    async def main() -> list[float]:
+        loop = asyncio.get_running_loop()
+        gate, barrier = asyncio.Semaphore(2), asyncio.Barrier(3)
+        ended: list[float] = []
+
+        async def worker() -> None:
+            await barrier.wait()
+            async with gate:
+                await asyncio.sleep(10)
+                ended.append(loop.time())
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(worker()) for _ in range(3)]
+            await asyncio.sleep(5)
+            tasks[0].cancel()
+        return ended
+
+    assert run(main()) == [10.0, 15.0]

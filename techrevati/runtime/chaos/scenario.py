@@ -103,6 +103,13 @@ class RuleTally:
 Tally = tuple[RuleTally, ...]
 
 
+def checked_seed(seed: int) -> int:
+    """*seed*, which may be any integer; anything else is a TypeError."""
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        raise TypeError(f"seed must be an integer, got {seed!r}")
+    return seed
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """Named rules; an empty scenario lets everything pass.
@@ -114,6 +121,13 @@ class Scenario:
     rules: tuple[Rule, ...] = ()
     description: str = ""
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        arguments.text("name", self.name)
+        checked_seed(self.seed)
+        for one in self.rules:
+            if not isinstance(one, Rule):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise TypeError(f"rules must be Rule objects, got {one!r}")
 
     @classmethod
     def script(cls, faults: Sequence[Fault | None], name: str = "script") -> Scenario:

@@ -24,23 +24,24 @@ seconds, ms, both, date, none), ``delay`` (a time), ``after_tokens``, ``message`
 
 from __future__ import annotations
 
+import pathlib
 import re
 import tomllib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core.errors import TechrevatiError
 from techrevati.runtime.chaos.faults import FAULTS, Fault, FaultKind
 from techrevati.runtime.chaos.scenario import Rule, Scenario
 from techrevati.runtime.chaos.shape import items, mapping
+from techrevati.runtime.chaos.toml_lines import Path, lines_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 MAX_FILE_BYTES = 1_048_576
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-zµ]*)")
-_CALLS = re.compile(r"(\d+)(?:\s*(-)\s*(\d+)?)?")
+_SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-zµ]*)")
+_CALLS = re.compile(r"([0-9]{1,18})(?:\s*(-)\s*([0-9]{1,18})?)?")
 _TOP_KEYS = ("name", "description", "seed", "rule")
 
 
@@ -66,11 +67,11 @@ class ScenarioError(TechrevatiError, ValueError):
         return f"{self.source}{place}: {self.problem}"
 
 
-def load(source: str | Path) -> Scenario:
+def load(source: str | pathlib.Path) -> Scenario:
     """The bundled scenario of that name, or the file at that path."""
-    path = Path(source)
+    path = pathlib.Path(source)
     if isinstance(source, str) and re.fullmatch(r"[\w-]+", source) and not path.is_file():
-        path = Path(__file__).parent / "scenarios" / f"{source}.toml"
+        path = pathlib.Path(__file__).parent / "scenarios" / f"{source}.toml"
         if not path.is_file():
             known = ", ".join(Scenario.bundled())
             raise ScenarioError(
@@ -100,13 +101,20 @@ def read(text: str, source: str, *, name: str = "scenario") -> Scenario:
         line = int(place[1]) if place and place[1] else len(text.splitlines()) or 1
         words = str(error)[: place.start()] if place else str(error)
         raise ScenarioError(source, f"not valid TOML: {words}", line=line) from error
+    except (ValueError, RecursionError) as error:  # an integer of thousands of digits; arrays in arrays in …
+        raise ScenarioError(source, f"not valid TOML: {error or 'nested too deeply'}") from error
     page = _Page(source, text)
     for key in held:
         if key not in _TOP_KEYS:
             raise page.error(None, key, f"unknown key {key!r}; allowed are {', '.join(_TOP_KEYS)}")
     rules = held.get("rule", [])
-    if not isinstance(rules, list) or not all(isinstance(one, dict) for one in items(rules)):
-        raise page.error(None, "rule", "rules are written as [[rule]] tables")
+    if not isinstance(rules, list):
+        kind = "one table" if isinstance(rules, dict) else repr(rules)
+        raise page.error(None, "rule", f"rules are written as [[rule]] tables, got {kind}")
+    for index, one in enumerate(items(rules)):
+        if not isinstance(one, dict):
+            problem = f"rules are written as [[rule]] tables, got {one!r}"
+            raise page.error(None, "rule", problem, element=index)
     seed = held.get("seed", 0)
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise page.error(None, "seed", f"seed must be an integer, got {seed!r}")
@@ -123,28 +131,23 @@ class _Page:
 
     def __init__(self, source: str, text: str) -> None:
         self._source = source
-        self._lines = text.splitlines()
-        self._starts = [
-            number
-            for number, line in enumerate(self._lines)
-            if re.match(r"\s*\[\[\s*\"?rule\"?\s*\]\]", line)
-        ]
+        self._text = text
+        self._lines: dict[Path, int] | None = None
 
-    def error(self, rule: int | None, key: str, problem: str) -> ScenarioError:
-        """The error for *key* of rule number *rule*, or of the top of the file."""
+    def error(self, rule: int | None, key: str, problem: str, *, element: int | None = None) -> ScenarioError:
+        """The error for *key* of rule number *rule*, or of the top of the file; *element* is a place in an
+        array."""
         prefix = "" if rule is None else f"rule {rule + 1}: "
-        return ScenarioError(self._source, prefix + problem, line=self._line(rule, key), key=key)
+        return ScenarioError(self._source, prefix + problem, line=self._line(rule, key, element), key=key)
 
-    def _line(self, rule: int | None, key: str) -> int | None:
-        first, last = 0, len(self._lines)
-        if rule is not None and rule < len(self._starts):
-            first = self._starts[rule]
-            last = self._starts[rule + 1] if rule + 1 < len(self._starts) else last
-        wanted = re.compile(rf"[\s{{,]*[\"']?{re.escape(key)}[\"']?\s*[=.]|\s*\[+\s*[\"']?{re.escape(key)}\b")
-        for number in range(first, last):
-            if wanted.match(self._lines[number]):
-                return number + 1
-        return first + 1 if rule is not None and self._starts else None
+    def _line(self, rule: int | None, key: str, element: int | None) -> int | None:
+        if self._lines is None:
+            self._lines = lines_of(self._text)
+        table: Path = () if rule is None else ("rule", rule)
+        places: list[Path] = [(*table, key), table]
+        if element is not None:
+            places.insert(0, (*table, key, element))
+        return next((self._lines[each] for each in places if each in self._lines), None)
 
 
 def _rule(page: _Page, index: int, raw: Mapping[str, object]) -> Rule:
@@ -157,19 +160,40 @@ def _rule(page: _Page, index: int, raw: Mapping[str, object]) -> Rule:
         if key in raw:
             given[name] = reader(page, index, key, raw[key])
     fault = _fault(page, index, raw)
+    for key, other in (("requests_over", "per"), ("per", "requests_over")):
+        if key in raw and other not in raw:
+            raise page.error(
+                index,
+                key,
+                f"{key} needs {other} beside it (so many requests in so long), got {raw[key]!r} alone",
+            )
     try:
         return Rule(fault, **given)  # type: ignore[arg-type]  # each reader returns what its field takes
     except (ValueError, TypeError) as error:
         key = _key_of(str(error), _RULE_KEYS)
-        raise page.error(index, key, str(error).replace(_RULE_KEYS[key][0], key)) from error
+        raise page.error(index, key, _in_words_of_the_file(str(error), key, raw)) from error
+
+
+def _in_words_of_the_file(problem: str, key: str, raw: Mapping[str, object]) -> str:
+    """*problem* with the file's names for fields, and the value as it is written there."""
+    for table in (_RULE_KEYS, _FAULT_KEYS):
+        for name, (field, _) in table.items():
+            problem = re.sub(rf"\b{field}\b(?: \([\d.e+-]+\))?", name, problem) if field != name else problem
+    if key == "until":
+        return f"until must be later than from ({raw.get('from', '0s')}), got {raw[key]!r}"
+    return (
+        re.sub(r", got .*", lambda _: f", got {raw[key]!r}", problem, flags=re.DOTALL)
+        if key in raw
+        else problem
+    )
 
 
 def _fault(page: _Page, index: int, raw: Mapping[str, object]) -> Fault:
     known = ", ".join(one.value for one in FaultKind)
     if "fault" not in raw:
-        raise page.error(index, "rule", f"fault is missing; allowed are {known}")
+        raise page.error(index, "fault", f"fault is missing; allowed are {known}")
     try:
-        kind = FaultKind(raw["fault"])
+        kind = FaultKind(str(raw["fault"]))
     except ValueError:
         raise page.error(index, "fault", f"unknown fault {raw['fault']!r}; allowed are {known}") from None
     given: dict[str, object] = {}
@@ -184,7 +208,7 @@ def _fault(page: _Page, index: int, raw: Mapping[str, object]) -> Fault:
         return Fault(kind, **given)  # type: ignore[arg-type]
     except (ValueError, TypeError) as error:
         key = _key_of(str(error), _FAULT_KEYS)
-        raise page.error(index, key, str(error)) from error
+        raise page.error(index, key, _in_words_of_the_file(str(error), key, raw)) from error
 
 
 def _key_of(problem: str, keys: Mapping[str, tuple[str, object]]) -> str:
@@ -245,14 +269,14 @@ def _table(page: _Page, rule: int | None, key: str, value: object) -> dict[str, 
 def _calls(page: _Page, rule: int | None, key: str, value: object) -> tuple[tuple[int, int | None], ...]:
     hint = f'{key} must be a number, a text such as "3", "2-5" or "4-", or a list of them'
     found: list[tuple[int, int | None]] = []
-    for one in items(value) if isinstance(value, list) else [value]:
-        hit = _CALLS.fullmatch(str(one).strip()) if not isinstance(one, bool) else None
-        if hit is None or not isinstance(one, (str, int)) or int(hit[1]) < 1:
-            raise page.error(rule, key, f"{hint}; numbers start at 1; got {one!r}")
+    for place, one in enumerate(items(value) if isinstance(value, list) else [value]):
+        hit = _CALLS.fullmatch(str(one).strip()) if isinstance(one, (str, int)) else None
+        if hit is None or isinstance(one, bool) or int(hit[1]) < 1:
+            raise page.error(rule, key, f"{hint}; numbers start at 1; got {one!r}", element=place)
         first = int(hit[1])
         last = first if not hit[2] else int(hit[3]) if hit[3] else None
         if last is not None and last < first:
-            raise page.error(rule, key, f"{hint}; {one!r} ends before it starts")
+            raise page.error(rule, key, f"{hint}; {one!r} ends before it starts", element=place)
         found.append((first, last))
     return tuple(found)
 

@@ -160,7 +160,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         _K.RESOURCE_EXHAUSTED,
         _RUNTIME,
-        types="techrevati.BudgetExceededError techrevati.MaxIterationsExceededError",
+        types="techrevati.BudgetExceededError techrevati.MaxIterationsExceededError"
+        " techrevati.LoopDetectedError",
     ),
     Rule(_K.PERMISSION, _RUNTIME, _TOOL_FAILURE, types="techrevati.*DeniedError"),
     Rule(_K.CONTENT_POLICY, _RUNTIME, types="techrevati.GuardrailViolatedError"),
@@ -170,7 +171,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(_K.INVALID_REQUEST, _CALLER, types="techrevati.InvalidTransitionError"),
     Rule(_K.SERVER_ERROR, types="techrevati.UnreadableReplyError"),
-    Rule(_K.OUTPUT_VALIDATION, types="techrevati.ToolCallError"),
+    Rule(_K.OUTPUT_VALIDATION, types="techrevati.ToolCallError techrevati.OutputInvalidError"),
     Rule(_K.INVALID_REQUEST, _RUNTIME, kin="techrevati.TechrevatiError"),
     # --- stopping ---------------------------------------------------------------------------------
     Rule(
