@@ -23,6 +23,10 @@ _NAMES = {
     "handoffs": "Handoff",
     "hedging": "Hedge HedgeSnapshot HedgedRequest Loser",
     "loop_detection": "LoopDetectedError LoopDetection LoopFinding LoopState",
+    "ledger": (
+        "Doubt IdempotencyConflictError SpendGroup SpendLedger SpendRecord SpendReport "
+        "UnknownReservationError"
+    ),
     "orchestrator": (
         "AgentSession AsyncOrchestrationSession InputStateError MaxIterationsExceededError "
         "OrchestrationSession Orchestrator PermissionDeniedError SessionEndedError current_session"
@@ -70,6 +74,7 @@ MODULES = (
     "handoffs",
     "hedging",
     "loop_detection",
+    "ledger",
     "orchestrator",
     "otel",
     "permissions",

@@ -11,7 +11,13 @@ PATIENCE_S = 10.0
 
 
 class Watched(Protocol):
-    """Something that must be at rest while the process forks."""
+    """Something that must be at rest while the process forks.
+
+    Attributes:
+        fork_rank: Who uses another one has the lower rank, and comes to rest first.
+    """
+
+    fork_rank: int
 
     def before_fork(self) -> bool:
         """Come to rest; whether that succeeded."""
@@ -42,7 +48,9 @@ def watch(one: Watched) -> None:
 
 def _before() -> None:
     _lock.acquire()
-    _held[:] = [(one, one.before_fork()) for one in sorted(_watched, key=id)]
+    _held[:] = [
+        (one, one.before_fork()) for one in sorted(_watched, key=lambda one: (one.fork_rank, id(one)))
+    ]
 
 
 def _after(child: bool) -> None:

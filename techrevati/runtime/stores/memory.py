@@ -50,6 +50,7 @@ class MemoryStore:
         self._logs: dict[str, _Log] = {}
         self._versions = ABSENT
         self._expiries: list[tuple[float, str, int]] = []
+        self.fork_rank: int = 1
         watch(self)
 
     def load(self, key: str) -> Versioned | None:
@@ -77,7 +78,7 @@ class MemoryStore:
             check_change(change, keys)
             for key, value in change.values.items():
                 record = records[key]
-                self._write_locked(key, value, record and record.expires_at, now_s)
+                self._write_locked(key, value, change.expires.get(key, record and record.expires_at), now_s)
             for log, key, value in change.appends:
                 self._append_locked(log, key, value)
         return change.result

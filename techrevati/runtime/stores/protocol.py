@@ -51,19 +51,22 @@ class Change(Generic[T]):
         result: What ``update`` returns.
         values: Records to write; None deletes one, a key left out stays as it is.
         appends: (log, key, value) to append once each, in the same transaction.
+        expires: When records of *values* expire, in seconds since 1970; one left out keeps what it had.
     """
 
-    __slots__ = ("appends", "result", "values")
+    __slots__ = ("appends", "expires", "result", "values")
 
     def __init__(
         self,
         result: T,
         values: Mapping[str, bytes | None] | None = None,
         appends: Sequence[tuple[str, str, bytes]] = (),
+        expires: Mapping[str, float] | None = None,
     ) -> None:
         self.result: T = result
         self.values: Mapping[str, bytes | None] = values or {}
         self.appends: Sequence[tuple[str, str, bytes]] = appends
+        self.expires: Mapping[str, float] = expires or {}
 
 
 class Store(Protocol):
@@ -97,7 +100,7 @@ class Store(Protocol):
 
         *decide* must be pure: it may run more than once, while the store is locked, and must not use the
         store.  What it raises goes to the caller, and nothing is written.  A record it writes keeps the
-        expiry it had.
+        expiry it had, unless the change says another.
         """
         ...
 

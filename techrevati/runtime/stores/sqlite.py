@@ -193,7 +193,8 @@ def updated(
     check_change(change, keys)
     for key, value in change.values.items():
         row = rows[key]
-        write_row(connection, key, value, row, None if row is None else row[2], now_s)
+        expires_at = change.expires.get(key, None if row is None else row[2])
+        write_row(connection, key, value, row, expires_at, now_s)
     for log, key, value in change.appends:
         appended(connection, log, key, value)
     return change

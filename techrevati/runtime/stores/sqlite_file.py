@@ -98,6 +98,7 @@ class SqliteFile:
         self._connection: sqlite3.Connection | None = None
         self._pid = os.getpid()
         self._closed = False
+        self.fork_rank: int = 1
         watch(self)
         if not self.is_memory and not read_only:
             self.path = os.path.abspath(self.path)
