@@ -21,7 +21,7 @@ from hypothesis import given, settings, strategies as st
 from techrevati.runtime.circuit_breaker import CircuitOpenError
 from techrevati.runtime.deadlines import Deadline
 from techrevati.runtime.failures import Failure, FailureKind
-from techrevati.runtime.retry_policy import Retry, RetryAttempt, RetryBudget, retry as retry_module
+from techrevati.runtime.retry_policy import Retry, RetryAttempt, RetryBudget, attempts, own_retries
 from techrevati.runtime.testing import FakeClock, run
 
 
@@ -61,9 +61,9 @@ def clock() -> FakeClock:
 
 @pytest.fixture(autouse=True)
 def nobody_was_warned() -> Iterator[None]:
-    retry_module._warned_clients.clear()
+    own_retries._warned_clients.clear()
     yield
-    retry_module._warned_clients.clear()
+    own_retries._warned_clients.clear()
 
 
 @pytest.fixture(params=["call", "acall", "decorated", "async decorated"])
@@ -338,7 +338,7 @@ def test_waiting_without_a_limit_is_still_a_number() -> None:
     """Thousands of attempts with no longest wait end in a finite wait."""
     rules = Retry(9_999, max_delay_seconds=float("inf"), base_delay_seconds=1e10)._rules
     for number in (1, 50, 2_000, 5_000):
-        wait, reason = retry_module.next_step(number, 0, 0, None, True, rules, lambda: 0.0, None)
+        wait, reason = attempts.next_step(number, 0, 0, None, True, rules, lambda: 0.0, None)
         assert (wait, reason) == (0.0, None)
 
 

@@ -25,16 +25,30 @@ class TechrevatiError(Exception):
         return ", ".join(map(str, self.args)) or type(self).__name__
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuilt, (type(self), self.args, self.__dict__)
+        return rebuilt, (type(self), self.args, self.__dict__)
 
 
-def _rebuilt(
+def rebuilt(
     kind: type[TechrevatiError], args: tuple[object, ...], facts: dict[str, object]
 ) -> TechrevatiError:
+    """An error of *kind* with these *facts*, made without its constructor."""
     error = kind.__new__(kind)
     error.args = args
     error.__dict__.update(facts)
     return error
+
+
+def picklable(facts: dict[str, object], *names: str) -> dict[str, object]:
+    """*facts*, with None for those of *names* that do not pickle."""
+    import pickle
+
+    kept = dict(facts)
+    for name in names:
+        try:
+            pickle.dumps(kept.get(name))
+        except Exception:
+            kept[name] = None
+    return kept
 
 
 class BudgetExceededError(TechrevatiError):
@@ -94,9 +108,9 @@ class BudgetExceededError(TechrevatiError):
             except Exception:
                 facts[name] = None
                 facts["result_dropped"] = facts["result_dropped"] or name == "result"
-        return _rebuilt, (type(self), self.args, facts)
+        return rebuilt, (type(self), self.args, facts)
 
     def __copy__(self) -> Self:
-        copied = _rebuilt(type(self), self.args, self.__dict__)
+        copied = rebuilt(type(self), self.args, self.__dict__)
         assert isinstance(copied, type(self))
         return copied

@@ -8,6 +8,7 @@ _NAMES = {
     "agent_lifecycle": (
         "AgentRegistry AgentStatus AgentWorker AgentWorkerEvent InvalidTransitionError UnknownWorkerError"
     ),
+    "bulkhead": "Bulkhead BulkheadFullError BulkheadSnapshot",
     "circuit_breaker": (
         "AsyncCircuitBreaker BreakerRegistry BreakerSnapshot CircuitBreaker CircuitGuard "
         "CircuitOpenError CircuitState"
@@ -21,6 +22,11 @@ _NAMES = {
     "guardrails": "AllowAllGuardrail Guardrail GuardrailOutcome GuardrailStage GuardrailViolatedError",
     "handoffs": "Handoff",
     "hedging": "Hedge HedgeSnapshot HedgedRequest Loser",
+    "loop_detection": "LoopDetectedError LoopDetection LoopFinding LoopState",
+    "ledger": (
+        "Doubt IdempotencyConflictError SpendGroup SpendLedger SpendRecord SpendReport "
+        "UnknownReservationError"
+    ),
     "orchestrator": (
         "AgentSession AsyncOrchestrationSession InputStateError MaxIterationsExceededError "
         "OrchestrationSession Orchestrator PermissionDeniedError SessionEndedError current_session"
@@ -29,8 +35,13 @@ _NAMES = {
         "PermissionEnforcer PermissionMode PermissionOutcome PermissionPolicy RolePermissionConfig"
     ),
     "policy_engine": "PhaseContext PolicyAction PolicyActionData PolicyCondition PolicyEngine PolicyRule",
-    "pricing": "ModelPricing PRICING_TABLE has_pricing load_pricing_from_file register_pricing",
+    "pricing": (
+        "ModelPricing PRICING_TABLE PriceBook Quote UnknownModelError UnknownPriceError cost_usd has_pricing "
+        "load_pricing_from_file output_limit quote register_pricing use_price_book worst_case_picodollars"
+    ),
     "quality_gate": "QualityGate QualityGateOutcome QualityLevel",
+    "rate_limit": ("RateLimit RateLimitExceededError RateLimitSnapshot RateLimitedCall Reservation"),
+    "redaction": "Redactor",
     "retry_policy": (
         "EscalationPolicy RecoveryContext RecoveryEvent RecoveryRecipe RecoveryResult RecoveryStep Retry "
         "RetryAttempt RetryBudget aattempt_recovery attempt_recovery backoff_delay next_provider "
@@ -39,6 +50,9 @@ _NAMES = {
     "sinks": (
         "DEFAULT_RING_CAPACITY EventSink FanOutEventSink FanOutUsageSink JsonlEventSink JsonlUsageSink "
         "NoopEventSink NoopUsageSink RingBufferEventSink RingBufferUsageSink UsageSink"
+    ),
+    "stores": (
+        "MemoryStore NewerSchemaError SqliteStore Store StoreCorruptError StoreError StoreUnavailableError"
     ),
     "usage": "UsageNotFoundError UsageSnapshot",
     "usage_tracking": "BudgetExceededError UsageTracker _warned_unpriced_models",
@@ -49,6 +63,7 @@ HOME = {name: module for module, names in _NAMES.items() for name in names.split
 MODULES = (
     "agent_events",
     "agent_lifecycle",
+    "bulkhead",
     "chaos",
     "circuit_breaker",
     "cli",
@@ -58,14 +73,19 @@ MODULES = (
     "guardrails",
     "handoffs",
     "hedging",
+    "loop_detection",
+    "ledger",
     "orchestrator",
     "otel",
     "permissions",
     "policy_engine",
     "pricing",
     "quality_gate",
+    "rate_limit",
+    "redaction",
     "retry_policy",
     "sinks",
+    "stores",
     "testing",
     "usage",
     "usage_tracking",

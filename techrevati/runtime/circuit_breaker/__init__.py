@@ -15,7 +15,8 @@ nothing.  A cancelled call gives its permit back and proves nothing.
 from __future__ import annotations
 
 from techrevati.runtime.circuit_breaker.async_breaker import AsyncCircuitBreaker
-from techrevati.runtime.circuit_breaker.breaker import CircuitBreaker, CircuitGuard
+from techrevati.runtime.circuit_breaker.breaker import CircuitBreaker
+from techrevati.runtime.circuit_breaker.guard import CircuitGuard
 from techrevati.runtime.circuit_breaker.registry import BreakerRegistry
 from techrevati.runtime.circuit_breaker.snapshot import BreakerSnapshot
 from techrevati.runtime.circuit_breaker.vocabulary import CircuitOpenError, CircuitState

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import ParamSpec, Self, TypeVar, Unpack
 
-    from techrevati.runtime.circuit_breaker.breaker import CircuitGuard
+    from techrevati.runtime.circuit_breaker.guard import CircuitGuard
     from techrevati.runtime.circuit_breaker.options import BreakerOptions
     from techrevati.runtime.circuit_breaker.snapshot import BreakerSnapshot
     from techrevati.runtime.circuit_breaker.vocabulary import CircuitState

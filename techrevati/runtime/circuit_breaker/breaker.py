@@ -6,47 +6,38 @@ import time
 from _thread import allocate_lock
 
 from techrevati.runtime._core import arguments
-from techrevati.runtime._core.log import announce, logger
+from techrevati.runtime.circuit_breaker.books import BreakerBooks, refusal
 from techrevati.runtime.circuit_breaker.core import (
     DISABLED,
     FORCED_OPEN,
     Gate,
     Rules,
     Tally,
-    admits,
-    given_back,
     retry_after_s,
     seconds_until,
-    settled,
-    started,
     state_at,
-    tripped,
 )
+from techrevati.runtime.circuit_breaker.guard import CircuitGuard, circuits_entered
 from techrevati.runtime.circuit_breaker.vocabulary import CircuitOpenError, CircuitState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextvars import ContextVar
-    from typing import Any, ParamSpec, Self, TypeAlias, TypeVar
+    from typing import ParamSpec, Self, TypeVar
 
     from techrevati.runtime.circuit_breaker.async_breaker import AsyncCircuitBreaker
+    from techrevati.runtime.circuit_breaker.books import StateListener
     from techrevati.runtime.circuit_breaker.snapshot import BreakerSnapshot
     from techrevati.runtime.circuit_breaker.window import CountWindow, TimeWindow
 
     P = ParamSpec("P")
     T = TypeVar("T")
     F = TypeVar("F", bound=Callable[..., object])
-    StateListener: TypeAlias = Callable[[str, CircuitState, CircuitState], object]
-
-announce("circuit_breaker")
 
 MINIMUM_LEASE_SECONDS = 60.0
-_UNCOUNTED = -1  # the epoch of a call that is only let through because the breaker merely observes
-_refusal = CircuitOpenError.__new__
 
 
-class CircuitBreaker:
+class CircuitBreaker(BreakerBooks):
     """Refuse calls to a dependency that keeps failing, until it had time to recover.
 
     One object may be used from any number of threads, and its :meth:`as_async` face from any number of
@@ -106,25 +97,7 @@ class CircuitBreaker:
     techrevati.runtime.circuit_breaker.vocabulary.CircuitOpenError: circuit 'model-api' is open; retry in 30 s
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_clock",
-        "_counts_as_failure",
-        "_gate",
-        "_listener",
-        "_lock",
-        "_name",
-        "_observe_only",
-        "_quiet",
-        "_respect_retry_after",
-        "_result_is_failure",
-        "_rng",
-        "_rules",
-        "_slow_s",
-        "_steady",
-        "_timeless",
-        "_window",
-    )
+    __slots__ = ("__weakref__",)
 
     def __init__(
         self,
@@ -169,27 +142,12 @@ class CircuitBreaker:
         ):
             if given is not None:
                 arguments.function(argument, given)
-        self._window = _window(window_calls, window_seconds)
-        by_rate = self._window is not None
-        for argument, value in (
-            ("failure_rate", failure_rate),
-            ("slow_call_seconds", slow_call_seconds),
-            ("slow_call_rate", slow_call_rate),
-            ("minimum_calls", minimum_calls),
-        ):
-            if value is not None and not by_rate:
-                raise ValueError(f"{argument} needs window_calls or window_seconds, got {value!r} without")
-        if slow_call_rate is not None and slow_call_seconds is None:
-            raise ValueError(f"slow_call_rate needs slow_call_seconds, got {slow_call_rate!r} without")
-        self._slow_s = (
-            None if slow_call_seconds is None else arguments.number("slow_call_seconds", slow_call_seconds)
-        )
-        if by_rate:
-            failure_rate = arguments.share("failure_rate", 0.5 if failure_rate is None else failure_rate)
-            if self._slow_s is not None:
-                slow_call_rate = arguments.share(
-                    "slow_call_rate", 1.0 if slow_call_rate is None else slow_call_rate
-                )
+        self._window, self._slow_s, minimum = None, None, 1
+        by_rate = window_calls, window_seconds, failure_rate, slow_call_seconds, slow_call_rate, minimum_calls
+        if any(value is not None for value in by_rate):
+            from techrevati.runtime.circuit_breaker.rules import rates
+
+            self._window, failure_rate, self._slow_s, slow_call_rate, minimum = rates(*by_rate)
         self._rules = Rules(
             threshold,
             recovery_s,
@@ -197,7 +155,7 @@ class CircuitBreaker:
             lease_s,
             failure_rate=failure_rate,
             slow_rate=slow_call_rate,
-            minimum_calls=_minimum_calls(minimum_calls, window_calls),
+            minimum_calls=minimum,
             growth=arguments.number("open_growth", open_growth, minimum=1.0),
             longest_s=arguments.number("max_open_seconds", max_open_seconds, infinite=True),
             jitter=arguments.number("open_jitter", open_jitter),
@@ -239,7 +197,7 @@ class CircuitBreaker:
                 wait_s = probe_at_s - now_s  # seconds_until, without the cost of a call
                 if now_s + wait_s < probe_at_s:
                     wait_s = seconds_until(probe_at_s, now_s)
-                raise _refusal(CircuitOpenError, self._name, wait_s)
+                raise refusal(CircuitOpenError, self._name, wait_s)
             return self._call_watched(fn, *args, **kwargs)
         try:
             # Unpacking nothing would cost as much as all the rest here.
@@ -306,12 +264,12 @@ class CircuitBreaker:
         return CircuitGuard(self)
 
     def __enter__(self) -> Self:
-        entered = _entered()
+        entered = circuits_entered()
         entered.set((*entered.get(), (self, self._begin())))
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        entered = _entered()
+        entered = circuits_entered()
         inside = entered.get()
         for at in range(len(inside) - 1, -1, -1):
             breaker, ticket = inside[at]
@@ -404,232 +362,3 @@ class CircuitBreaker:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._name!r}, {self.state().value})"
-
-    # --- what every way to call does -----------------------------------------------------------------------
-
-    def _begin(self) -> Ticket:
-        """Admit one call or raise CircuitOpenError."""
-        gate = self._gate
-        if gate.probe_at_s is None and gate.manual is None:
-            return gate.epoch, 0, 0.0 if self._slow_s is None else self._clock()
-        now_s = self._clock()
-        with self._lock:
-            before = after = self._gate
-            admitted = admits(before, now_s, self._rules)
-            if admitted:
-                self._gate = after = started(before, now_s, self._rules)
-        if not admitted:
-            if self._observe_only:
-                return _UNCOUNTED, 0, now_s
-            raise _refusal(CircuitOpenError, self._name, retry_after_s(before, now_s, self._rules))
-        if after.last_probe == 1 and before.last_probe == 0:
-            try:
-                self._tell(CircuitState.OPEN, CircuitState.HALF_OPEN)
-            except BaseException:
-                self._give_back((after.epoch, after.last_probe, now_s))
-                raise
-        return after.epoch, after.last_probe, now_s
-
-    def _end(self, ticket: Ticket, error: BaseException | None) -> None:
-        if error is None:
-            self._settle(ticket, True)
-        elif isinstance(error, Exception):
-            self._failed(ticket, error)
-        else:
-            self._give_back(ticket)
-
-    def _returned(self, ticket: Ticket, result: object) -> None:
-        self._settle(ticket, not self._bad_result(ticket, result))
-
-    def _bad_result(self, ticket: Ticket, result: object) -> bool:
-        judge = self._result_is_failure
-        return judge is not None and self._speaks_against(ticket, judge, result)
-
-    def _failed(self, ticket: Ticket, error: Exception) -> None:
-        judge = self._counts_as_failure
-        if judge is None or self._speaks_against(ticket, judge, error):
-            self._settle(ticket, False, error)
-        else:
-            self._give_back(ticket)  # it speaks about the call, not about the dependency
-
-    def _speaks_against(self, ticket: Ticket, judge: Callable[[Any], bool], what: object) -> bool:
-        try:
-            return bool(judge(what))
-        except Exception as trouble:
-            logger("circuit_breaker").warning("a judge of %r raised %r", self._name, trouble)
-            return True
-        except BaseException:
-            self._give_back(ticket)
-            raise
-
-    def _settle(self, ticket: Ticket | None, ok: bool, error: Exception | None = None) -> None:
-        """Count one outcome; *ticket* None means one of the current epoch."""
-        now_s = self._clock()
-        floor_s = self._asked_for_s(error)
-        spread = 0.0 if ok or not self._rules.jitter else self._random()
-        epoch, number, started_s = ticket or (None, 0, 0.0)
-        slow = self._slow_s is not None and ticket is not None and now_s - started_s > self._slow_s
-        with self._lock:
-            before = self._gate
-            if epoch is None:
-                epoch = before.epoch
-            tally: Tally | None = None
-            if self._window is not None and epoch == before.epoch and _resting(before):
-                tally = self._window.add(ok, slow, now_s)
-                self._judge_good_locked(tally)
-            after = settled(
-                before,
-                epoch,
-                number,
-                ok,
-                slow,
-                now_s,
-                self._rules,
-                window=tally,
-                floor_s=floor_s,
-                spread=spread,
-            )
-            if after is before:
-                return
-            self._set_locked(after)
-        if after.epoch != before.epoch:
-            self._tell_change(before, after, now_s)
-
-    def _give_back(self, ticket: Ticket) -> None:
-        epoch, number, _ = ticket
-        with self._lock:
-            self._gate = given_back(self._gate, epoch, number)
-
-    def _override(self, manual: str | None) -> None:
-        now_s = self._clock()
-        with self._lock:
-            before = self._gate
-            after = Gate(before.epoch + 1, manual=manual)
-            self._set_locked(after)
-        self._tell_change(before, after, now_s)
-
-    def _set_locked(self, gate: Gate) -> None:
-        if gate.epoch != self._gate.epoch and self._window is not None:
-            self._window = self._window.empty(gate.epoch)
-            self._steady = None
-        self._gate = gate
-        counts = self._window is not None or self._result_is_failure is not None
-        rests = _resting(gate) and not gate.failures and not counts
-        self._quiet = gate if rests or gate.manual is DISABLED else None
-
-    def _judge_good_locked(self, tally: Tally) -> None:
-        enough = tally.calls >= self._rules.minimum_calls and self._result_is_failure is None
-        self._steady = self._window if enough and not tripped(tally, self._rules) else None
-
-    def _asked_for_s(self, error: Exception | None) -> float:
-        if error is None or not self._respect_retry_after:
-            return 0.0
-        from techrevati.runtime.failures import classify
-
-        return classify(error).retry_after or 0.0
-
-    def _random(self) -> float:
-        if self._rng is None:
-            import random
-
-            self._rng = random.random
-        return self._rng()
-
-    def _tell_change(self, before: Gate, after: Gate, now_s: float) -> None:
-        was, now = state_at(before, now_s), _resting_state(after)
-        if was is CircuitState.HALF_OPEN and not before.last_probe:
-            self._tell(CircuitState.OPEN, was)  # no probe has told it yet
-        if was is not now:
-            self._tell(was, now)
-
-    def _tell(self, before: CircuitState, after: CircuitState) -> None:
-        if self._listener is None:
-            return
-        try:
-            self._listener(self._name, before, after)
-        except Exception as error:
-            logger("circuit_breaker").warning("on_state_change of %r raised %r", self._name, error)
-
-
-Ticket = tuple[int, int, float]  # epoch, number of the probe or 0, when it started
-
-
-class CircuitGuard:
-    """One call of a breaker as a context manager; enter it once."""
-
-    __slots__ = ("_breaker", "_failed", "_ticket")
-
-    def __init__(self, breaker: CircuitBreaker) -> None:
-        self._breaker = breaker
-        self._ticket: Ticket | None = None
-        self._failed = False
-
-    def __enter__(self) -> Self:
-        if self._ticket is not None:
-            raise RuntimeError(
-                f"a guard of circuit {self._breaker.name!r} is for one call; it was entered before"
-            )
-        self._ticket = self._breaker._begin()
-        return self
-
-    def returned(self, value: object) -> None:
-        """Let the breaker judge what the call returned, if it judges results."""
-        assert self._ticket is not None
-        self._failed = self._breaker._bad_result(self._ticket, value)
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        assert self._ticket is not None
-        if error is None and self._failed:
-            self._breaker._settle(self._ticket, False)
-        else:
-            self._breaker._end(self._ticket, error)
-
-
-_inside: ContextVar[tuple[tuple[CircuitBreaker, Ticket], ...]] | None = None
-
-
-def _entered() -> ContextVar[tuple[tuple[CircuitBreaker, Ticket], ...]]:
-    """The ``with breaker:`` blocks of this context; one variable for all, as contexts never forget one."""
-    global _inside
-    if _inside is None:
-        from contextvars import ContextVar
-
-        with _inside_lock:
-            if _inside is None:
-                _inside = ContextVar("techrevati_circuits", default=())
-    return _inside
-
-
-_inside_lock = allocate_lock()
-
-
-def _resting(gate: Gate) -> bool:
-    return gate.probe_at_s is None and gate.manual is None
-
-
-def _resting_state(gate: Gate) -> CircuitState:
-    if gate.manual is not None:
-        return CircuitState.OPEN if gate.manual is FORCED_OPEN else CircuitState.CLOSED
-    return CircuitState.CLOSED if gate.probe_at_s is None else CircuitState.OPEN
-
-
-def _window(calls: int | None, seconds: float | None) -> CountWindow | TimeWindow | None:
-    if calls is None and seconds is None:
-        return None
-    if calls is not None and seconds is not None:
-        raise ValueError(f"give window_calls or window_seconds, not both; got {calls!r} and {seconds!r}")
-    from techrevati.runtime.circuit_breaker.window import CountWindow, TimeWindow
-
-    if calls is not None:
-        return CountWindow(arguments.count("window_calls", calls, minimum=1))
-    assert seconds is not None
-    return TimeWindow(arguments.number("window_seconds", seconds, minimum=0.001))
-
-
-def _minimum_calls(minimum_calls: int | None, window_calls: int | None) -> int:
-    if minimum_calls is None:
-        return min(10, window_calls or 10)
-    arguments.count("minimum_calls", minimum_calls, minimum=1)
-    if window_calls is not None and minimum_calls > window_calls:
-        raise ValueError(f"minimum_calls must be <= window_calls ({window_calls}), got {minimum_calls!r}")
-    return minimum_calls

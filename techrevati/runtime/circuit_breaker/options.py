@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypedDict
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from techrevati.runtime.circuit_breaker.breaker import StateListener
+    from techrevati.runtime.circuit_breaker.books import StateListener
 
 
 class BreakerOptions(TypedDict, total=False):

@@ -6,7 +6,6 @@ from collections.abc import Awaitable
 from threading import Lock
 from typing import TYPE_CHECKING, cast, overload
 
-from techrevati.runtime._core.scrub import scrubbed
 from techrevati.runtime.agent_events import AgentEventName as Name, AgentEventStatus as Status
 from techrevati.runtime.agent_lifecycle import AgentStatus
 from techrevati.runtime.deadlines import Timeout
@@ -139,8 +138,9 @@ class AsyncOrchestrationSession(SessionTurns, SessionTools, SessionPhase):
         answer: Future[str] = asyncio.get_running_loop().create_future()
         self._pause, self._answered = answer, False
         try:
-            self.worker.transition(AgentStatus.WAITING_FOR_INPUT, prompt)
-            self.emit(Name.AGENT_BLOCKED, Status.BLOCKED, None, scrubbed(prompt))
+            shown = self._redactor.text(prompt)
+            self.worker.transition(AgentStatus.WAITING_FOR_INPUT, shown)
+            self.emit(Name.AGENT_BLOCKED, Status.BLOCKED, None, shown)
             value = await answer
         finally:
             self._pause = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime.agent_lifecycle import AgentRegistry
+from techrevati.runtime.redaction import Redactor
 from techrevati.runtime.sinks import NoopEventSink, NoopUsageSink
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from techrevati.runtime.circuit_breaker import AsyncCircuitBreaker, CircuitBreaker
     from techrevati.runtime.guardrails import Guardrail
     from techrevati.runtime.handoffs import Handoff
+    from techrevati.runtime.loop_detection import LoopDetection
     from techrevati.runtime.orchestrator.async_session import AsyncOrchestrationSession
     from techrevati.runtime.orchestrator.session import OrchestrationSession
     from techrevati.runtime.permissions import PermissionEnforcer, PermissionPolicy
@@ -46,6 +48,8 @@ class Orchestrator:
         guardrails: Asked before and after every tool call, in order.
         event_sink: Told every event, from any thread.
         usage_sink: Told what every turn used, from any thread.
+        redactor: Goes over everything a session tells before anybody sees it; the default one when None.
+        loop_detection: The rules by which repeated tool calls and answers are stopped; None looks for none.
         clock: Monotonic seconds, for elapsed times.
 
     Raises:
@@ -70,6 +74,8 @@ class Orchestrator:
         event_sink: EventSink | None = None,
         usage_sink: UsageSink | None = None,
         *,
+        redactor: Redactor | None = None,
+        loop_detection: LoopDetection | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.role: str = arguments.text("role", role)
@@ -92,6 +98,10 @@ class Orchestrator:
         self.event_sink: EventSink = NoopEventSink() if event_sink is None else event_sink
         self.usage_sink: UsageSink = NoopUsageSink() if usage_sink is None else usage_sink
         self.clock: Callable[[], float] = clock
+        self.redactor: Redactor = Redactor() if redactor is None else redactor
+        self.loop_detection: LoopDetection | None = loop_detection
+        _demand("redactor", self.redactor, "mapping")
+        _demand("loop_detection", loop_detection, "before")
         _demand("registry", self.registry, "create")
         _demand("permissions", permissions, "authorize", "check")
         _demand("circuit_breaker", circuit_breaker, "as_async")

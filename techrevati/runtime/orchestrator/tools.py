@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime.agent_events import (
     AgentEventName as Name,
     AgentEventStatus as Status,
@@ -48,7 +47,13 @@ class SessionTools(SessionLife):
         except BaseException as error:
             why = classify(error).failure_class if isinstance(error, GuardrailViolatedError) else None
             why = why or AgentFailureClass.TOOL_ERROR
-            self.emit(Name.AGENT_TOOL_COMPLETED, Status.FAILED, why, error_text(error), {"tool": tool})
+            self.emit(
+                Name.AGENT_TOOL_COMPLETED,
+                Status.FAILED,
+                why,
+                self._redactor.error_text(error),
+                {"tool": tool},
+            )
             raise
         self.emit(Name.AGENT_TOOL_COMPLETED, Status.COMPLETED, None, None, {"tool": tool})
 

@@ -1,9 +1,4 @@
-"""Say what happened, in words that every sink, trace and log shares.
-
-An event is an immutable record: a name from a fixed vocabulary, a status, a time, and who and where.  It
-is made on hot paths, so making one only stores what it was given; ids and timestamps become text when
-somebody reads them.  ``to_dict`` and ``from_dict`` are the wire form.
-"""
+"""One thing that happened to an agent, as an immutable record."""
 
 from __future__ import annotations
 
@@ -15,57 +10,12 @@ from time import time as now
 
 from techrevati.runtime._core.arguments import member
 from techrevati.runtime._core.clock import iso_utc
-from techrevati.runtime._core.failure_class import AgentFailureClass as AgentFailureClass
+from techrevati.runtime._core.failure_class import AgentFailureClass
+from techrevati.runtime.agent_events.vocabulary import AgentEventName, AgentEventStatus
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Self, TypeVar
-
-    E = TypeVar("E", bound=Enum)
-
-__all__ = ["AgentEvent", "AgentEventName", "AgentEventStatus", "AgentFailureClass"]
-
-
-class AgentEventName(str, Enum):
-    """What happened; the value is the wire name."""
-
-    AGENT_STARTED = "agent.started"
-    AGENT_READY = "agent.ready"
-    AGENT_BLOCKED = "agent.blocked"
-    AGENT_TOOL_CALLED = "agent.tool_called"
-    AGENT_TOOL_COMPLETED = "agent.tool_completed"
-    AGENT_COMPLETED = "agent.completed"
-    AGENT_FAILED = "agent.failed"
-    AGENT_CANCELLED = "agent.cancelled"
-    AGENT_LATE_RESULT = "agent.late_result"
-    PHASE_STARTED = "phase.started"
-    PHASE_COMPLETED = "phase.completed"
-    PHASE_GATE_EVALUATED = "phase.gate_evaluated"
-    PHASE_GATE_PASSED = "phase.gate_passed"
-    PHASE_GATE_FAILED = "phase.gate_failed"
-    RECOVERY_ATTEMPTED = "agent.recovery.attempted"
-    RECOVERY_SUCCEEDED = "agent.recovery.succeeded"
-    RECOVERY_FAILED = "agent.recovery.failed"
-    RECOVERY_ESCALATED = "agent.recovery.escalated"
-    RECOVERY_PROVIDER_SWITCHED = "agent.recovery.provider_switched"
-    CIRCUIT_OPENED = "circuit.opened"
-    CIRCUIT_HALF_OPENED = "circuit.half_opened"
-    CIRCUIT_CLOSED = "circuit.closed"
-    HOOK_PRE_TOOL = "hook.pre_tool"
-    HOOK_POST_TOOL = "hook.post_tool"
-
-
-class AgentEventStatus(str, Enum):
-    """How things stand after the event."""
-
-    RUNNING = "running"
-    READY = "ready"
-    BLOCKED = "blocked"
-    GREEN = "green"
-    RED = "red"
-    COMPLETED = "completed"
-    FAILED = "failed"
-
+    from typing import Self
 
 # Each event takes the next number; number and process make its id.  A forked child goes on counting under
 # an id of its own, and events it inherited keep theirs: hence the first number of each id.
@@ -356,31 +306,9 @@ class AgentEvent:
         Raises:
             ValueError: A field is missing or has a wrong value; the text names the field.
         """
-        status = _member(AgentEventStatus, wire, "status")
-        failure_class = None
-        if wire.get("failure_class") is not None:
-            failure_class = _member(AgentFailureClass, wire, "failure_class")
-        data = wire.get("data")
-        if data is not None and not isinstance(data, dict):
-            raise ValueError(f"data must be an object, got {data!r}")
-        sequence = wire.get("sequence")
-        if sequence is not None and (not isinstance(sequence, int) or isinstance(sequence, bool)):
-            raise ValueError(f"sequence must be an integer, got {sequence!r}")
-        return cls(
-            _member(AgentEventName, wire, "event"),
-            status,
-            _text(wire, "emitted_at"),
-            _text(wire, "role"),
-            _text(wire, "phase"),
-            _text(wire, "project_id"),
-            failure_class,
-            _text(wire, "detail"),
-            data,
-            id=_text(wire, "id"),
-            sequence=sequence,
-            run_id=_text(wire, "run_id"),
-            parent_id=_text(wire, "parent_id"),
-        )
+        from techrevati.runtime.agent_events.parsing import parsed
+
+        return parsed(cls, wire)
 
     @classmethod
     def from_json(cls, line: str | bytes) -> Self:
@@ -446,7 +374,8 @@ class AgentEvent:
         for name in ("role", "phase", "project_id", "failure_class", "detail", "data", "run_id"):
             value = getattr(self, name)
             if value is not None:
-                facts.append(f"{name}={value.value if isinstance(value, Enum) else value!r}")
+                shown = value.value if isinstance(value, Enum) else _as_text(value)
+                facts.append(f"{name}={shown}")
         return f"{type(self).__name__}({', '.join(facts)}, emitted_at={self.emitted_at!r})"
 
 
@@ -476,20 +405,3 @@ def _as_text(value: object) -> str:
     from techrevati.runtime._core.scrub import scrubbed
 
     return scrubbed(repr(value))
-
-
-def _text(wire: Mapping[str, object], field: str) -> str | None:
-    value = wire.get(field)
-    if value is not None and not isinstance(value, str):
-        raise ValueError(f"{field} must be a string, got {value!r}")
-    return value
-
-
-def _member(kind: type[E], wire: Mapping[str, object], field: str) -> E:
-    if field not in wire:
-        raise ValueError(f"{field} is missing")
-    try:
-        return kind(wire[field])
-    except ValueError:
-        allowed = ", ".join(str(member.value) for member in kind)
-        raise ValueError(f"{field} must be one of {allowed}; got {wire[field]!r}") from None

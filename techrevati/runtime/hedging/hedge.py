@@ -1,34 +1,26 @@
-"""Ask a second time when the first answer is late, and take whichever comes first.
-
-Pure functions over a frozen ``Race`` say when the next request of a call begins; a bounded ring of latencies
-says what late is, and a token bucket keeps the extra load to a small share.  ``Hedge`` makes the requests, in
-threads or tasks, and tells what the losers bring in the end: they may have been billed.
-
-Source: Dean and Barroso, "The Tail at Scale" (CACM 56-2, 2013): a second request once the first has been out
-for longer than the 95th percentile; the cap on extra load as in Finagle's backup requests (``maxExtraLoad``);
-one more at once after a failure as in gRPC's hedging (proposal A6).
-"""
+"""Make the requests of a hedged call in threads or tasks."""
 
 from __future__ import annotations
 
 import time
 from _thread import allocate_lock
-from bisect import bisect_left, insort
-from collections import deque
-from math import ceil
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 from techrevati.runtime._core import arguments
-from techrevati.runtime._core.deadline import remaining_s
 from techrevati.runtime._core.log import announce, logger
-from techrevati.runtime.failures import Failure, FailureKind, classify
+from techrevati.runtime._core.scrub import error_text
+from techrevati.runtime.hedging.call import HedgedCall
+from techrevati.runtime.hedging.latencies import ExtraLoad, Latencies
+from techrevati.runtime.hedging.vocabulary import HedgedRequest, HedgeSnapshot, Loser
 
 if TYPE_CHECKING:
     from asyncio import Task
     from collections.abc import Awaitable, Callable
     from contextvars import Context
     from typing import Any, ParamSpec, TypeVar
+
+    from techrevati.runtime.failures import Failure
 
     P = ParamSpec("P")
     T = TypeVar("T")
@@ -38,191 +30,6 @@ announce("hedging")
 
 DEFAULT_PERCENTILE = 95.0
 CANCELLATION_GRACE_SECONDS = 1.0
-_ONE = 1_000_000  # a token, in parts: a tenth added ten times is one whole
-
-
-# --- what it decides ----------------------------------------------------------------------------------------
-
-
-class Race(NamedTuple):
-    """The requests of one call.
-
-    Attributes:
-        started: Requests that began.
-        failed: Those of them that failed.
-        next_at_s: When one more begins; None when time alone begins no more.
-        closed: True when no more may begin, whatever happens.
-    """
-
-    started: int = 1
-    failed: int = 0
-    next_at_s: float | None = None
-    closed: bool = False
-
-
-def begun(now_s: float, delay_s: float | None, limit: int) -> Race:
-    """The race after its first request; *delay_s* None begins no more for being late."""
-    return Race(next_at_s=_later(1, now_s, delay_s, limit))
-
-
-def joined(race: Race, now_s: float, delay_s: float | None, limit: int) -> Race:
-    """The race after one more request."""
-    started = race.started + 1
-    return race._replace(started=started, next_at_s=_later(started, now_s, delay_s, limit))
-
-
-def declined(race: Race) -> Race:
-    """The race after one more was due and not begun; only a failure makes the next one due."""
-    return race._replace(next_at_s=None)
-
-
-def failed(race: Race, now_s: float, again: bool, limit: int) -> Race:
-    """The race after a request failed: one more is due now or, unless *again*, none any more."""
-    closed = race.closed or not again
-    due_s = None if closed or race.started >= limit else now_s
-    return race._replace(failed=race.failed + 1, next_at_s=due_s, closed=closed)
-
-
-def is_due(race: Race, now_s: float) -> bool:
-    """Whether one more request begins now."""
-    return race.next_at_s is not None and now_s >= race.next_at_s
-
-
-def is_lost(race: Race) -> bool:
-    """Whether every request failed and none is due."""
-    return race.failed == race.started and race.next_at_s is None
-
-
-def helps_again(failure: Failure) -> bool:
-    """Whether another request may succeed at once after *failure*.
-
-    What ``classify`` calls retryable, unless the provider wants fewer requests, not more: a rate limit, an
-    overload, a Retry-After.
-
-    >>> helps_again(Failure(FailureKind.SERVER_ERROR)), helps_again(Failure(FailureKind.OVERLOADED))
-    (True, False)
-    """
-    refused = failure.kind in (FailureKind.RATE_LIMIT, FailureKind.OVERLOADED)
-    return failure.retryable and not refused and not failure.retry_after
-
-
-def _later(started: int, now_s: float, delay_s: float | None, limit: int) -> float | None:
-    return None if delay_s is None or started >= limit else now_s + delay_s
-
-
-class Latencies:
-    """The last so many latencies, in seconds, sorted.  Not thread-safe."""
-
-    __slots__ = ("_in_order", "_sorted", "_window")
-
-    def __init__(self, window: int) -> None:
-        self._window = window
-        self._in_order: deque[float] = deque()
-        self._sorted: list[float] = []
-
-    def __len__(self) -> int:
-        return len(self._sorted)
-
-    def add(self, seconds: float) -> None:
-        """One more; the oldest goes when there are too many."""
-        if len(self._in_order) == self._window:
-            del self._sorted[bisect_left(self._sorted, self._in_order.popleft())]
-        self._in_order.append(seconds)
-        insort(self._sorted, seconds)
-
-    def percentile_s(self, percent: float) -> float:
-        """The smallest latency that *percent* of all do not exceed (nearest rank); there is at least one."""
-        return self._sorted[ceil(percent * len(self._sorted) / 100.0) - 1]
-
-
-class ExtraLoad:
-    """How many extra requests may be made: a token bucket that every call fills by a share.  Not thread-safe.
-
-    It starts with *burst* tokens, so after n calls at most ``burst + share * n`` extra requests were made.
-    """
-
-    __slots__ = ("_burst", "_share", "_tokens")
-
-    def __init__(self, share: float, burst: int) -> None:
-        self._share = round(share * _ONE)
-        self._burst = max(burst * _ONE, self._share, _ONE)
-        self._tokens = burst * _ONE
-
-    def called(self) -> None:
-        """Note a call."""
-        self._tokens = min(self._burst, self._tokens + self._share)
-
-    def take(self) -> bool:
-        """Take one extra request; False when there is none."""
-        if self._tokens < _ONE:
-            return False
-        self._tokens -= _ONE
-        return True
-
-    def give_back(self) -> None:
-        """Return one that was taken and not made."""
-        self._tokens = min(self._burst, self._tokens + _ONE)
-
-
-# --- words --------------------------------------------------------------------------------------------------
-
-
-class HedgedRequest(NamedTuple):
-    """One more request of a call was due.
-
-    Attributes:
-        number: Which request of the call, from 2.
-        reason: ``"late"``: the ones before took too long; ``"failed"``: one of them failed.
-        elapsed_seconds: Seconds since the call began.
-        refused: Why it was not made: ``"share"`` (the extra load is at its limit), ``"deadline"`` (no time
-            left) or ``"observe_only"``; None when it was made.
-    """
-
-    number: int
-    reason: str
-    elapsed_seconds: float
-    refused: str | None = None
-
-
-class Loser(NamedTuple):
-    """What a request brought whose outcome the caller did not get; it may have been billed.
-
-    Attributes:
-        number: Which request of the call, from 1.
-        result: What it returned; None when it raised.
-        error: What it raised, or the ``CancelledError`` it ended with; None when it returned.
-        cancelled: True when it ended by being cancelled: what it used is unknown.
-        elapsed_seconds: Seconds it took.
-    """
-
-    number: int
-    result: object
-    error: BaseException | None
-    cancelled: bool
-    elapsed_seconds: float
-
-
-class HedgeSnapshot(NamedTuple):
-    """What a hedge did so far.
-
-    Attributes:
-        calls: Calls that began while it was switched on.
-        hedged: Extra requests made, or that would have been made if only observing.
-        won: Calls whose answer came from an extra request.
-        refused: Extra requests that were due and not made because of the limit on extra load.
-        delay_seconds: How long a request may take now until it is late; None while nobody can say.
-        observations: Latencies that say so.
-    """
-
-    calls: int
-    hedged: int
-    won: int
-    refused: int
-    delay_seconds: float | None
-    observations: int
-
-
-# --- who asks -----------------------------------------------------------------------------------------------
 
 
 class Hedge:
@@ -339,7 +146,7 @@ class Hedge:
         from queue import Empty, SimpleQueue
         from threading import TIMEOUT_MAX, Thread
 
-        call = _Call(self, self._clock or time.monotonic)
+        call = HedgedCall(self, self._clock or time.monotonic)
         arrivals: SimpleQueue[tuple[int, object, BaseException | None]] = SimpleQueue()
         lock, over = allocate_lock(), False
         error: BaseException | None = None
@@ -397,7 +204,7 @@ class Hedge:
             return await fn(*args, **kwargs)
         import asyncio
 
-        call = _Call(self, self._clock or asyncio.get_running_loop().time)
+        call = HedgedCall(self, self._clock or asyncio.get_running_loop().time)
         running: dict[Task[T], int] = {}
         done: set[Task[T]] | None = None
 
@@ -503,7 +310,7 @@ class Hedge:
             if latency_s is not None and self._percent is not None:
                 self._latencies.add(latency_s)
 
-    def _answers(self, call: _Call, running: dict[Task[T], int], done: set[Task[T]]) -> list[T]:
+    def _answers(self, call: HedgedCall, running: dict[Task[T], int], done: set[Task[T]]) -> list[T]:
         """The answer among those *done*, the earliest request's; the failures before it are noted."""
         for task in [task for task in running if task in done]:
             number = running.pop(task)
@@ -516,7 +323,7 @@ class Hedge:
             return [answer]
         return []
 
-    def _abandon(self, call: _Call, running: dict[Task[T], int]) -> None:
+    def _abandon(self, call: HedgedCall, running: dict[Task[T], int]) -> None:
         for task, number in running.items():
             if task.done():
                 self._ended(call, number, task)
@@ -525,7 +332,7 @@ class Hedge:
                 task.add_done_callback(lambda task, number=number: self._ended(call, number, task))  # type: ignore[misc]
                 task.cancel()
 
-    def _ended(self, call: _Call, number: int, task: Task[T]) -> None:
+    def _ended(self, call: HedgedCall, number: int, task: Task[T]) -> None:
         self._cancelled.discard(task)
         if task.cancelled():
             from asyncio import CancelledError
@@ -541,116 +348,7 @@ class Hedge:
         try:
             listener(news)
         except Exception as trouble:
-            logger("hedging").warning("%s raised %r", name, trouble)
-
-
-class _Call:
-    """The books of one call: its race, when each request began, and what failed."""
-
-    __slots__ = ("_began_s", "_clock", "_delay_s", "_errors", "_hedge", "_race", "_raised", "_reason")
-
-    def __init__(self, hedge: Hedge, clock: Callable[[], float]) -> None:
-        self._hedge = hedge
-        self._clock = clock
-        self._delay_s = hedge._called()
-        self._began_s = [clock()]
-        self._race = begun(self._began_s[0], self._delay_s, hedge._limit)
-        self._errors: list[tuple[int, Exception, Failure]] = []
-        self._raised: BaseException | None = None
-        self._reason = "late"
-
-    def start_due(self, start: Callable[[int], None]) -> None:
-        """Begin all further requests that are due and allowed."""
-        while is_due(self._race, now_s := self._clock()):
-            number, reason = self._race.started + 1, self._reason
-            refused = self._refused()
-            if refused is None:
-                self._began_s.append(now_s)
-                try:
-                    start(number)
-                except BaseException:
-                    self._hedge._give_back()
-                    raise
-                self._race = joined(self._race, now_s, self._delay_s, self._hedge._limit)
-            else:
-                self._race = declined(self._race)
-            self._reason = "late"
-            news = HedgedRequest(number, reason, now_s - self._began_s[0], refused)
-            self._hedge._tell(self._hedge._on_hedge, "on_hedge", news)
-
-    def _refused(self) -> str | None:
-        left_s = remaining_s()
-        if left_s is not None and left_s <= 0:
-            return "deadline"
-        if not self._hedge._take():
-            return "share"
-        return "observe_only" if self._hedge.observe_only else None
-
-    def wait_s(self) -> float | None:
-        """Seconds until one more request is due; None when only an outcome can change anything."""
-        due_s = self._race.next_at_s
-        return None if due_s is None else max(0.0, due_s - self._clock())
-
-    def timer_fired(self) -> None:
-        """The wait is over, whatever the clock says: clocks are coarse, and this one may stand still."""
-        if self._race.next_at_s is not None:
-            self._race = self._race._replace(next_at_s=min(self._race.next_at_s, self._clock()))
-
-    def failed(self, number: int, error: Exception) -> None:
-        """A request failed; the next may be due at once."""
-        failure = classify(error)
-        hedge = self._hedge
-        wanted = None if hedge._hedges_on is None else hedge._hedges_on(failure)
-        again = helps_again(failure) if wanted is None else wanted
-        self._errors.append((number, error, failure))
-        self._race = failed(self._race, self._clock(), again, hedge._limit)
-        self._reason = "failed"
-
-    def check(self) -> None:
-        """Raise when nothing is left that could answer."""
-        if not is_lost(self._race):
-            return
-        _, error, _ = max(self._errors, key=_gravity)
-        if len(self._errors) > 1:
-            named = ", ".join(f"{number}: {failure.kind.value}" for number, _, failure in self._errors)
-            note = f"all {len(self._errors)} requests failed ({named})"
-            if note not in getattr(
-                error, "__notes__", ()
-            ):  # the same exception may be raised again and again
-                error.add_note(note)
-        self._raised = error
-        try:
-            raise error
-        finally:
-            del error  # its traceback holds this frame: no cycle
-
-    def won(self, number: int) -> None:
-        """A request answered."""
-        first_failed = any(failed == 1 for failed, _, _ in self._errors)
-        latency_s = None if first_failed else self._clock() - self._began_s[0]
-        self._hedge._answered(latency_s, number > 1)
-
-    def tell_loser(
-        self, number: int, result: object, error: BaseException | None, cancelled: bool = False
-    ) -> None:
-        """Tell what a request brought that is not the outcome of the call."""
-        took_s = self._clock() - self._began_s[number - 1]
-        loser = Loser(number, result, error, cancelled, took_s)
-        self._hedge._tell(self._hedge._on_loser, "on_loser", loser)
-
-    def end(self) -> None:
-        """Tell those failures that the caller does not get; forget all, for their tracebacks lead here."""
-        errors, raised = self._errors, self._raised
-        self._errors, self._raised = [], None
-        for number, error, _ in errors:
-            if error is not raised:
-                self.tell_loser(number, None, error)
-
-
-def _gravity(entry: tuple[int, Exception, Failure]) -> tuple[bool, float]:
-    """Which error tells most; among equals the first."""
-    failure = entry[2]
-    return not failure.retryable, -1.0 if failure.retry_after is None else failure.retry_after
+            logger("hedging").warning("%s raised %s", name, error_text(trouble))
 
 
 def _answer(answer: T) -> T:

@@ -1,0 +1,62 @@
+"""One call of a breaker as a context manager, and which ``with breaker:`` blocks a context is inside of."""
+
+from __future__ import annotations
+
+from _thread import allocate_lock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from contextvars import ContextVar
+    from typing import Self
+
+    from techrevati.runtime.circuit_breaker.books import Ticket
+    from techrevati.runtime.circuit_breaker.breaker import CircuitBreaker
+
+
+class CircuitGuard:
+    """One call of a breaker as a context manager; enter it once."""
+
+    __slots__ = ("_breaker", "_failed", "_ticket")
+
+    def __init__(self, breaker: CircuitBreaker) -> None:
+        self._breaker = breaker
+        self._ticket: Ticket | None = None
+        self._failed = False
+
+    def __enter__(self) -> Self:
+        if self._ticket is not None:
+            raise RuntimeError(
+                f"a guard of circuit {self._breaker.name!r} is for one call; it was entered before"
+            )
+        self._ticket = self._breaker._begin()
+        return self
+
+    def returned(self, value: object) -> None:
+        """Let the breaker judge what the call returned, if it judges results."""
+        assert self._ticket is not None
+        self._failed = self._breaker._bad_result(self._ticket, value)
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        assert self._ticket is not None
+        if error is None and self._failed:
+            self._breaker._settle(self._ticket, False)
+        else:
+            self._breaker._end(self._ticket, error)
+
+
+_inside: ContextVar[tuple[tuple[CircuitBreaker, Ticket], ...]] | None = None
+
+
+def circuits_entered() -> ContextVar[tuple[tuple[CircuitBreaker, Ticket], ...]]:
+    """The ``with breaker:`` blocks of this context; one variable for all, as contexts never forget one."""
+    global _inside
+    if _inside is None:
+        from contextvars import ContextVar
+
+        with _inside_lock:
+            if _inside is None:
+                _inside = ContextVar("techrevati_circuits", default=())
+    return _inside
+
+
+_inside_lock = allocate_lock()

@@ -1,0 +1,89 @@
+"""What an exception tells about its own history: whether it was sent, and which layer gave it up."""
+
+from __future__ import annotations
+
+from _thread import allocate_lock
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
+
+# Names of exceptions of every HTTP library that mean: no connection was made, so nothing was sent.
+_NOT_SENT = frozenset(
+    {
+        "ConnectError",
+        "ConnectTimeout",
+        "ConnectTimeoutError",
+        "ConnectionRefusedError",
+        "ClientConnectorError",
+        "EndpointConnectionError",
+        "NewConnectionError",
+        "PoolTimeout",
+        "gaierror",
+    }
+)
+_GAVE_UP = "_techrevati_gave_up"
+
+
+def never_sent(error: BaseException) -> bool:
+    """True when *error*, or what it says it was caused by, says that no connection was made.
+
+    What was merely being handled when it was raised says nothing: that may have been another request.
+    """
+    for _ in range(8):
+        if any(kind.__name__ in _NOT_SENT for kind in type(error).__mro__):
+            return True
+        named = (error.__cause__, getattr(error, "reason", None), error.args[0] if error.args else None)
+        below = next((one for one in named if isinstance(one, BaseException)), None)
+        if below is None:
+            return False
+        error = below
+    return False
+
+
+class _Mark(int):
+    """When a layer gave an exception up, as ``given_up`` counts; says nothing in another process."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return int, ()
+
+
+given_up: int = 0  # a call that began at this number was not inside any layer that gave up before
+_given_up_lock = allocate_lock()
+
+
+def mark(error: BaseException) -> None:
+    global given_up
+    with _given_up_lock:
+        given_up += 1
+        mark = _Mark(given_up)
+    _facts(error)[_GAVE_UP] = mark
+
+
+def note(error: BaseException, text: str) -> None:
+    notes = _facts(error).setdefault("__notes__", [])
+    if isinstance(notes, list) and text not in notes:
+        notes.append(text)
+
+
+def _facts(error: BaseException) -> dict[str, Any]:
+    """The attributes of *error*, around a ``__setattr__`` of its own: a frozen exception has them too."""
+    try:
+        return error.__dict__
+    except Exception:
+        return {}
+
+
+def gave_up_inside(error: BaseException, since: int) -> bool:
+    """Did a layer inside of the call that began at *since* give up on *error*, or on what is below it?"""
+    waiting, seen = [error], 0
+    while waiting and seen < 100:
+        error, seen = waiting.pop(), seen + 1
+        if _facts(error).get(_GAVE_UP, 0) > since:
+            return True
+        below = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        if below is not None:
+            waiting.append(below)
+        if isinstance(error, BaseExceptionGroup):
+            waiting += error.exceptions[:100]
+    return False
