@@ -23,6 +23,10 @@ _NAMES = {
     "handoffs": "Handoff",
     "hedging": "Hedge HedgeSnapshot HedgedRequest Loser",
     "loop_detection": "LoopDetectedError LoopDetection LoopFinding LoopState",
+    "ledger": (
+        "Doubt IdempotencyConflictError SpendGroup SpendLedger SpendRecord SpendReport "
+        "UnknownReservationError"
+    ),
     "orchestrator": (
         "AgentSession AsyncOrchestrationSession InputStateError MaxIterationsExceededError "
         "OrchestrationSession Orchestrator PermissionDeniedError SessionEndedError current_session"
@@ -48,6 +52,9 @@ _NAMES = {
         "DEFAULT_RING_CAPACITY EventSink FanOutEventSink FanOutUsageSink JsonlEventSink JsonlUsageSink "
         "NoopEventSink NoopUsageSink RingBufferEventSink RingBufferUsageSink UsageSink"
     ),
+    "stores": (
+        "MemoryStore NewerSchemaError SqliteStore Store StoreCorruptError StoreError StoreUnavailableError"
+    ),
     "usage": "UsageNotFoundError UsageSnapshot",
     "usage_tracking": "BudgetExceededError UsageTracker _warned_unpriced_models",
 }
@@ -68,6 +75,7 @@ MODULES = (
     "handoffs",
     "hedging",
     "loop_detection",
+    "ledger",
     "orchestrator",
     "otel",
     "permissions",
@@ -79,6 +87,7 @@ MODULES = (
     "redaction",
     "retry_policy",
     "sinks",
+    "stores",
     "testing",
     "usage",
     "usage_tracking",
