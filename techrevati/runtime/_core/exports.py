@@ -18,13 +18,18 @@ _NAMES = {
         "Failure FailureKind FailureOrigin FailureScenario classify classify_exception provider_failures "
         "register_rule"
     ),
-    "guardrails": "AllowAllGuardrail Guardrail GuardrailOutcome GuardrailStage GuardrailViolatedError",
+    "guardrails": (
+        "AllowAllGuardrail Guardrail GuardrailChain GuardrailOutcome GuardrailStage GuardrailViolatedError "
+        "JsonSchema PathGuardrail PatternGuardrail PiiGuardrail PromptInjectionGuardrail SchemaGuardrail "
+        "SchemaProblem SecretsGuardrail SizeGuardrail UrlGuardrail"
+    ),
     "handoffs": "Handoff",
     "hedging": "Hedge HedgeSnapshot HedgedRequest Loser",
     "loop_detection": "LoopDetectedError LoopDetection LoopFinding LoopState",
     "orchestrator": (
         "AgentSession AsyncOrchestrationSession InputStateError MaxIterationsExceededError "
-        "OrchestrationSession Orchestrator PermissionDeniedError SessionEndedError current_session"
+        "OrchestrationSession Orchestrator PermissionDeniedError SessionEndedError ToolCall "
+        "ToolResult current_session"
     ),
     "permissions": (
         "PermissionEnforcer PermissionMode PermissionOutcome PermissionPolicy RolePermissionConfig"
