@@ -22,7 +22,11 @@ _NAMES = {
         "Failure FailureKind FailureOrigin FailureScenario classify classify_exception provider_failures "
         "register_rule"
     ),
-    "guardrails": "AllowAllGuardrail Guardrail GuardrailOutcome GuardrailStage GuardrailViolatedError",
+    "guardrails": (
+        "AllowAllGuardrail Guardrail GuardrailChain GuardrailOutcome GuardrailStage GuardrailViolatedError "
+        "JsonSchema PathGuardrail PatternGuardrail PiiGuardrail PromptInjectionGuardrail SchemaGuardrail "
+        "SchemaProblem SecretsGuardrail SizeGuardrail UrlGuardrail"
+    ),
     "handoffs": "Handoff",
     "hedging": "Hedge HedgeSnapshot HedgedRequest Loser",
     "loop_detection": "LoopDetectedError LoopDetection LoopFinding LoopState",
@@ -32,11 +36,13 @@ _NAMES = {
     ),
     "orchestrator": (
         "AgentSession AsyncOrchestrationSession InputStateError MaxIterationsExceededError "
-        "OrchestrationSession Orchestrator PermissionDeniedError SessionEndedError current_session"
+        "OrchestrationSession Orchestrator PermissionDeniedError SessionEndedError ToolCall "
+        "ToolResult current_session"
     ),
     "permissions": (
         "PermissionEnforcer PermissionMode PermissionOutcome PermissionPolicy RolePermissionConfig"
     ),
+    "pipeline": "Pipeline PipelineOrderError",
     "policy_engine": "PhaseContext PolicyAction PolicyActionData PolicyCondition PolicyEngine PolicyRule",
     "pricing": (
         "ModelPricing PRICING_TABLE PriceBook Quote UnknownModelError UnknownPriceError cost_usd has_pricing "
@@ -82,6 +88,7 @@ MODULES = (
     "orchestrator",
     "otel",
     "permissions",
+    "pipeline",
     "policy_engine",
     "pricing",
     "quality_gate",

@@ -246,6 +246,8 @@ class Facts:
                     self.add_code("flagged_input")
                 self.add_code(metadata.get("error_type"))
                 self.add_message(metadata.get("raw"))
+                if "headers" in metadata:
+                    self.add_headers(metadata["headers"])
         for name in _BODY_CODES:
             if name in error:
                 self.add_code(error[name])

@@ -13,13 +13,16 @@ if TYPE_CHECKING:
     import re
 
 _BLANKS = {character: " " for character in range(128) if not chr(character).isalpha()}
+_MAX_BETWEEN = 60  # characters that ``…`` stands for
 _compiled: dict[str, re.Pattern[str]] = {}
 
 # After or before a phrase, these make it the name of a setting.
 _SETTING_AFTER = (
     "must", "should", "cannot", "can't", "can not", "may not", "has to", "needs", "need ", "parameter",
     "argument", "value", "setting", "option", "config", "=", "is required", "is not a", "is invalid",
-    "expects", "keyword", "policy", "handler", "not set", "to be a", "of -",
+    "expects", "keyword", "policy", "handler", "not set", "to be a", "of -", ": expected", ": must",
+    ": invalid",
+    ": input should", ": field required", ": extra", "function", "method", "operator", "signature",
 )  # fmt: skip
 _SETTING_BEFORE = (
     "invalid", "unexpected keyword argument", "unknown", "negative", "missing", "argument", "parameter",
@@ -58,6 +61,8 @@ def _pattern(name: str) -> re.Pattern[str]:
 
 def has_phrase(text: str, phrase: str, *, unless_setting: bool = False) -> bool:
     """Does *phrase* stand in *text* as words; a star at an end lets the word there go on."""
+    if "…" in phrase:
+        return _has_parts(text, *phrase.split(" … ", 1))
     bare = phrase.strip("*")
     start = text.find(bare)
     while start >= 0:
@@ -70,6 +75,21 @@ def has_phrase(text: str, phrase: str, *, unless_setting: bool = False) -> bool:
         ):
             return True
         start = text.find(bare, start + 1)
+    return False
+
+
+def _has_parts(text: str, head: str, tail: str) -> bool:
+    """Do *head* and, a few words later, *tail* stand in *text*?"""
+    start = text.find(head)
+    while start >= 0:
+        end = start + len(head)
+        if (
+            (not start or not _in_word(text[start - 1]))
+            and not _in_word(text[end : end + 1])
+            and has_phrase(text[end + 1 : end + _MAX_BETWEEN + len(tail)], tail)
+        ):
+            return True
+        start = text.find(head, start + 1)
     return False
 
 
@@ -143,6 +163,8 @@ def _place(candidate: tuple[int, str, Rule]) -> int:
 def _anchor(phrase: str) -> str:
     """The longest word that *phrase* has whole, ``""`` without one."""
     bare = phrase.strip("*")
+    if "…" in phrase:
+        bare = max(bare.split(" … "), key=len)
     if not bare.isascii():
         return ""
     whole = bare.translate(_BLANKS).split()
