@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from techrevati.runtime.handoffs import Handoff
     from techrevati.runtime.orchestrator.configuration import Orchestrator
     from techrevati.runtime.orchestrator.parallel import ToolCall, ToolResult
+    from techrevati.runtime.orchestrator.spending import TurnSpend
     from techrevati.runtime.usage import UsageSnapshot
 
     T = TypeVar("T")
@@ -66,6 +67,8 @@ class AsyncOrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, S
         timeout: float | None = None,
         *,
         prompt: object = None,
+        input_tokens: int | None = None,
+        max_output_tokens: int | None = None,
     ) -> tuple[T, UsageSnapshot]: ...
 
     @overload
@@ -78,6 +81,8 @@ class AsyncOrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, S
         timeout: float | None = None,
         *,
         prompt: object = None,
+        input_tokens: int | None = None,
+        max_output_tokens: int | None = None,
     ) -> tuple[T, UsageSnapshot]: ...
 
     async def arun_turn(
@@ -89,6 +94,8 @@ class AsyncOrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, S
         timeout: float | None = None,
         *,
         prompt: object = None,
+        input_tokens: int | None = None,
+        max_output_tokens: int | None = None,
     ) -> tuple[T, UsageSnapshot]:
         """Run one model call and book it; see :meth:`OrchestrationSession.run_turn`.
 
@@ -98,13 +105,24 @@ class AsyncOrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, S
         if prompt is not None:
             fn = await self._aprompted(fn, model, prompt)
         self._begin_turn(usage, estimate_usage, timeout)
+        spend: TurnSpend | None = None
+        if self._spending is not None:
+            spend = self._spending.begin(
+                model,
+                usage,
+                prompt,
+                input_tokens,
+                max_output_tokens,
+                outlives_timeout=False,
+                timeout=timeout,
+            )
 
         async def call() -> T:
             return await _awaited(fn())
 
         async def timed_call() -> T:
             assert timeout is not None
-            late = self._late_outcome(model, usage, estimate_usage)
+            late = self._late_outcome(model, usage, estimate_usage, spend)
             return await Timeout(timeout, on_late=late).acall(call)
 
         run = call if timeout is None else timed_call
@@ -114,14 +132,18 @@ class AsyncOrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, S
             breaker = config.circuit_breaker.as_async()
         try:
             result = await (run() if breaker is None else breaker.call(run))
-        except Exception as error:
+        except BaseException as error:
+            if spend is not None:
+                spend.fail(error)
+            if not isinstance(error, Exception):
+                raise
             failure = classify(error)
             recovery = await aattempt_recovery(failure.scenario, self.recovery)
             self._failed_turn(error, failure, recovery)
             raise
         if not self._looks_at_turns:
-            return self._end_turn(result, model, usage, estimate_usage)
-        result, usage = self._end_turn(result, model, usage, estimate_usage)
+            return self._end_turn(result, model, usage, estimate_usage, spend)
+        result, usage = self._end_turn(result, model, usage, estimate_usage, spend)
         return await self._acheck_answer(model, prompt, result), usage
 
     @overload

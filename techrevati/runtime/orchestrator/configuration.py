@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from decimal import Decimal
     from typing import Literal
 
+    from techrevati.runtime.budgets import Budget
     from techrevati.runtime.circuit_breaker import AsyncCircuitBreaker, CircuitBreaker
     from techrevati.runtime.guardrails import Guardrail
     from techrevati.runtime.handoffs import Handoff
+    from techrevati.runtime.ledger import SpendLedger
     from techrevati.runtime.loop_detection import LoopDetection
     from techrevati.runtime.orchestrator.async_session import AsyncOrchestrationSession
     from techrevati.runtime.orchestrator.session import OrchestrationSession
@@ -54,6 +56,10 @@ class Orchestrator:
         usage_sink: Told what every turn used, from any thread.
         redactor: Goes over everything a session tells before anybody sees it; the default one when None.
         loop_detection: The rules by which repeated tool calls and answers are stopped; None looks for none.
+        ledger: A ``SpendLedger`` that every turn is recorded in, failed ones as what is known of them.
+        budget: A ``Budget`` that every turn reserves from before it runs; it may be shared by any number of
+            sessions.  Where it limits money or tokens, ``run_turn`` needs a bound: ``input_tokens``,
+            ``prompt`` or ``usage``.
         clock: Monotonic seconds, for elapsed times.
 
     Raises:
@@ -80,6 +86,8 @@ class Orchestrator:
         *,
         redactor: Redactor | None = None,
         loop_detection: LoopDetection | None = None,
+        ledger: SpendLedger | None = None,
+        budget: Budget | None = None,
         on_guardrail_error: Literal["block", "allow"] = "block",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -106,6 +114,10 @@ class Orchestrator:
         self.clock: Callable[[], float] = clock
         self.redactor: Redactor = Redactor() if redactor is None else redactor
         self.loop_detection: LoopDetection | None = loop_detection
+        self.ledger: SpendLedger | None = ledger
+        self.budget: Budget | None = budget
+        _demand("ledger", ledger, "transact")
+        _demand("budget", budget, "reserve")
         _demand("redactor", self.redactor, "mapping")
         _demand("loop_detection", loop_detection, "before")
         _demand("registry", self.registry, "create")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Self, TypeVar
 
     from techrevati.runtime.orchestrator.parallel import ToolCall, ToolResult
+    from techrevati.runtime.orchestrator.spending import TurnSpend
     from techrevati.runtime.usage import UsageSnapshot
 
     T = TypeVar("T")
@@ -53,6 +54,8 @@ class OrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, Sessio
         timeout: float | None = None,
         *,
         prompt: object = None,
+        input_tokens: int | None = None,
+        max_output_tokens: int | None = None,
     ) -> tuple[T, UsageSnapshot]:
         """Run one model call and book it.
 
@@ -65,6 +68,8 @@ class OrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, Sessio
             timeout: Seconds to wait for it, in a thread of its own (see ``deadlines.Timeout``).
             prompt: What guardrails see before the call and may rewrite; *fn* then gets it as the keyword
                 argument ``prompt``.
+            input_tokens, max_output_tokens: Upper bounds, for a ``budget``; the first is estimated from
+                *prompt* when None, the second is then the model's own limit.
 
         Returns:
             The result and what it used.
@@ -82,9 +87,20 @@ class OrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, Sessio
         if prompt is not None:
             fn = self._prompted(fn, model, prompt)
         self._begin_turn(usage, estimate_usage, timeout)
+        spend: TurnSpend | None = None
+        if self._spending is not None:
+            spend = self._spending.begin(
+                model,
+                usage,
+                prompt,
+                input_tokens,
+                max_output_tokens,
+                outlives_timeout=True,
+                timeout=timeout,
+            )
         call: Callable[[], T] = fn
         if timeout is not None:
-            late = self._late_outcome(model, usage, estimate_usage)
+            late = self._late_outcome(model, usage, estimate_usage, spend)
             call = partial(Timeout(timeout, on_late=late).call, fn)
         config = self._config
         breaker = config.circuit_breaker
@@ -92,13 +108,17 @@ class OrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, Sessio
             breaker = config.async_circuit_breaker.as_sync()
         try:
             result = call() if breaker is None else breaker.call(call)
-        except Exception as error:
+        except BaseException as error:
+            if spend is not None:
+                spend.fail(error)
+            if not isinstance(error, Exception):
+                raise
             failure = classify(error)
             self._failed_turn(error, failure, attempt_recovery(failure.scenario, self.recovery))
             raise
         if not self._looks_at_turns:
-            return self._end_turn(result, model, usage, estimate_usage)
-        result, usage = self._end_turn(result, model, usage, estimate_usage)
+            return self._end_turn(result, model, usage, estimate_usage, spend)
+        result, usage = self._end_turn(result, model, usage, estimate_usage, spend)
         return self._check_answer(model, prompt, result), usage
 
     def run_tool(
