@@ -24,6 +24,14 @@ if TYPE_CHECKING:
         InvalidTransitionError as InvalidTransitionError,
         UnknownWorkerError as UnknownWorkerError,
     )
+    from techrevati.runtime.budgets import (
+        Budget as Budget,
+        BudgetSnapshot as BudgetSnapshot,
+        BudgetThreshold as BudgetThreshold,
+        Reservation as Reservation,
+        ReservationSettledError as ReservationSettledError,
+        estimate_input_tokens as estimate_input_tokens,
+    )
     from techrevati.runtime.bulkhead import (
         Bulkhead as Bulkhead,
         BulkheadFullError as BulkheadFullError,
@@ -125,6 +133,10 @@ if TYPE_CHECKING:
         PermissionPolicy as PermissionPolicy,
         RolePermissionConfig as RolePermissionConfig,
     )
+    from techrevati.runtime.pipeline import (
+        Pipeline as Pipeline,
+        PipelineOrderError as PipelineOrderError,
+    )
     from techrevati.runtime.policy_engine import (
         PhaseContext as PhaseContext,
         PolicyAction as PolicyAction,
@@ -159,7 +171,6 @@ if TYPE_CHECKING:
         RateLimitedCall as RateLimitedCall,
         RateLimitExceededError as RateLimitExceededError,
         RateLimitSnapshot as RateLimitSnapshot,
-        Reservation as Reservation,
     )
     from techrevati.runtime.redaction import (
         Redactor as Redactor,
@@ -237,7 +248,10 @@ __all__ = [
     "backoff_delay",
     "BreakerRegistry",
     "BreakerSnapshot",
+    "Budget",
     "BudgetExceededError",
+    "BudgetSnapshot",
+    "BudgetThreshold",
     "Bulkhead",
     "BulkheadFullError",
     "BulkheadSnapshot",
@@ -255,6 +269,7 @@ __all__ = [
     "DEFAULT_RING_CAPACITY",
     "Doubt",
     "EscalationPolicy",
+    "estimate_input_tokens",
     "EventSink",
     "Failover",
     "Failure",
@@ -306,6 +321,8 @@ __all__ = [
     "PermissionOutcome",
     "PermissionPolicy",
     "PhaseContext",
+    "Pipeline",
+    "PipelineOrderError",
     "PiiGuardrail",
     "PolicyAction",
     "PolicyActionData",
@@ -335,6 +352,7 @@ __all__ = [
     "register_pricing",
     "register_rule",
     "Reservation",
+    "ReservationSettledError",
     "Retry",
     "RetryAttempt",
     "RetryBudget",
