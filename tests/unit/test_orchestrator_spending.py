@@ -146,8 +146,7 @@ def test_async_turns_and_cancellation() -> None:
                 asyncio.create_task(session.arun_turn(hang, MODEL, input_tokens=100, max_output_tokens=50))
                 for _ in range(4)
             ]
-            while not any(task.done() for task in tasks):
-                await asyncio.sleep(0)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
                 task.cancel()
             return await asyncio.gather(*tasks, return_exceptions=True)
