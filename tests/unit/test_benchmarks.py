@@ -16,6 +16,7 @@ from benchmarks import (
     bench_circuit_breaker,
     bench_import,
     bench_orchestrator,
+    bench_pipeline,
     environment,
     peers,
 )
@@ -137,13 +138,14 @@ def test_own_code_answers_rightly() -> None:
             *bench_circuit_breaker.comparisons(),
             *bench_agent_lifecycle.comparisons(),
             *bench_agent_events.comparisons(),
+            *bench_pipeline.comparisons(),
             *bench_orchestrator.comparisons(stack),
             bench_orchestrator.async_comparison(),
         ]
         for comparison in everything:
             for subject in (comparison.floor, *comparison.subjects):
                 Timed(subject).checked()
-    assert len(everything) == 7
+    assert len(everything) == 15
 
 
 def test_flatness_counts_every_turn() -> None:
