@@ -24,6 +24,14 @@ if TYPE_CHECKING:
         InvalidTransitionError as InvalidTransitionError,
         UnknownWorkerError as UnknownWorkerError,
     )
+    from techrevati.runtime.budgets import (
+        Budget as Budget,
+        BudgetSnapshot as BudgetSnapshot,
+        BudgetThreshold as BudgetThreshold,
+        Reservation as Reservation,
+        ReservationSettledError as ReservationSettledError,
+        estimate_input_tokens as estimate_input_tokens,
+    )
     from techrevati.runtime.bulkhead import (
         Bulkhead as Bulkhead,
         BulkheadFullError as BulkheadFullError,
@@ -163,7 +171,6 @@ if TYPE_CHECKING:
         RateLimitedCall as RateLimitedCall,
         RateLimitExceededError as RateLimitExceededError,
         RateLimitSnapshot as RateLimitSnapshot,
-        Reservation as Reservation,
     )
     from techrevati.runtime.redaction import (
         Redactor as Redactor,
@@ -241,7 +248,10 @@ __all__ = [
     "backoff_delay",
     "BreakerRegistry",
     "BreakerSnapshot",
+    "Budget",
     "BudgetExceededError",
+    "BudgetSnapshot",
+    "BudgetThreshold",
     "Bulkhead",
     "BulkheadFullError",
     "BulkheadSnapshot",
@@ -259,6 +269,7 @@ __all__ = [
     "DEFAULT_RING_CAPACITY",
     "Doubt",
     "EscalationPolicy",
+    "estimate_input_tokens",
     "EventSink",
     "Failover",
     "Failure",
@@ -341,6 +352,7 @@ __all__ = [
     "register_pricing",
     "register_rule",
     "Reservation",
+    "ReservationSettledError",
     "Retry",
     "RetryAttempt",
     "RetryBudget",

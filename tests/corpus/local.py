@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import binascii
 import concurrent.futures
+import concurrent.futures.process
 import errno
 import gzip
 import http.client

@@ -9,6 +9,9 @@ _NAMES = {
         "AgentRegistry AgentStatus AgentWorker AgentWorkerEvent InvalidTransitionError UnknownWorkerError"
     ),
     "bulkhead": "Bulkhead BulkheadFullError BulkheadSnapshot",
+    "budgets": (
+        "Budget BudgetSnapshot BudgetThreshold Reservation ReservationSettledError estimate_input_tokens"
+    ),
     "circuit_breaker": (
         "AsyncCircuitBreaker BreakerRegistry BreakerSnapshot CircuitBreaker CircuitGuard "
         "CircuitOpenError CircuitState"
@@ -46,7 +49,7 @@ _NAMES = {
         "load_pricing_from_file output_limit quote register_pricing use_price_book worst_case_picodollars"
     ),
     "quality_gate": "QualityGate QualityGateOutcome QualityLevel",
-    "rate_limit": ("RateLimit RateLimitExceededError RateLimitSnapshot RateLimitedCall Reservation"),
+    "rate_limit": ("RateLimit RateLimitExceededError RateLimitSnapshot RateLimitedCall "),
     "redaction": "Redactor",
     "retry_policy": (
         "EscalationPolicy RecoveryContext RecoveryEvent RecoveryRecipe RecoveryResult RecoveryStep Retry "
@@ -71,6 +74,7 @@ MODULES = (
     "agent_lifecycle",
     "bulkhead",
     "chaos",
+    "budgets",
     "circuit_breaker",
     "cli",
     "deadlines",

@@ -21,6 +21,7 @@ from techrevati.runtime.chaos.passages import CITATION, Passage, passages_in
 from techrevati.runtime.chaos.prompts import asked, material, request_in
 from techrevati.runtime.chaos.quantities import files, today_in
 from techrevati.runtime.chaos.slots import Ask, filled
+from techrevati.runtime.chaos.structured import structured
 from techrevati.runtime.chaos.tokens import pieces
 from techrevati.runtime.chaos.tool_results import facts, lookups, told
 from techrevati.runtime.chaos.toolkit import ToolUse, tool_use
@@ -46,7 +47,8 @@ def extractive_reply(talk: Conversation) -> Reply:
     wanted = _wanted(talk, question, since, evidence)
     if wanted:
         return Reply(calls=_calls(talk, wanted if talk.parallel else wanted[:1]), finish="tool_calls")
-    return cut(Reply(text=_text(talk, question, since, evidence)), talk.max_tokens)
+    text = _text(talk, question, since, evidence)
+    return cut(Reply(text=structured(talk.json_schema, text) if talk.json_answer else text), talk)
 
 
 def _text(talk: Conversation, question: str, since: int, evidence: Evidence) -> str:
@@ -89,14 +91,20 @@ def _without_long_runs(talk: Conversation) -> Conversation:
     return replace(talk, messages=messages)
 
 
-def cut(reply: Reply, max_tokens: int | None) -> Reply:
-    """*reply* with its text cut after *max_tokens*; tool calls are never cut."""
-    if max_tokens is None or reply.calls:
+def cut(reply: Reply, talk: Conversation) -> Reply:
+    """*reply* with its text cut at the stop sequences and the maximum of *talk*; tool calls are never cut."""
+    max_tokens = talk.max_tokens
+    if reply.calls:
+        return reply
+    hits = sorted((reply.text.find(one), one) for one in talk.stop if one in reply.text)
+    if hits:
+        reply = replace(reply, text=reply.text[: hits[0][0]], finish="stop", stopped_by=hits[0][1])
+    if max_tokens is None:
         return reply
     parts = pieces(reply.text)
     if len(parts) <= max_tokens:
         return reply
-    return replace(reply, text="".join(parts[:max_tokens]), finish="length")
+    return replace(reply, text="".join(parts[:max_tokens]), finish="length", stopped_by="")
 
 
 def _wanted(talk: Conversation, question: str, since: int, evidence: Evidence) -> list[Errand]:

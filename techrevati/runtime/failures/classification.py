@@ -50,7 +50,7 @@ _WAITING_KINDS = frozenset(kind for kind, row in KINDS.items() if row[1]) | {Fai
 class _Verdict:
     """What one exception of a chain amounts to."""
 
-    __slots__ = ("error", "facts", "info", "kind", "rule", "sure", "whole")
+    __slots__ = ("error", "facts", "info", "kind", "rule", "sure", "text", "whole")
 
     def __init__(self, error: BaseException, facts: Facts, info: ClassEvidence) -> None:
         self.error = error
@@ -59,6 +59,7 @@ class _Verdict:
         self.rule: Rule | None = None
         self.kind: FailureKind | None = None
         self.sure = NOTHING
+        self.text: Text | None = None
         self.whole: Failure | None = None
 
     def decide(self, rule: Rule, sure: int) -> _Verdict:
@@ -67,7 +68,11 @@ class _Verdict:
 
 
 def _text(verdict: _Verdict) -> Text:
-    return Text((verdict.facts.message or text_of(verdict.error))[:_MAX_SEARCHED].lower())
+    text = verdict.text
+    if text is None:
+        said = (verdict.facts.message or text_of(verdict.error))[:_MAX_SEARCHED].lower()
+        text = verdict.text = Text(said)
+    return text
 
 
 def _judged(error: BaseException) -> _Verdict:
