@@ -161,6 +161,7 @@ if TYPE_CHECKING:
         UsageSink as UsageSink,
     )
     from techrevati.runtime.usage import (
+        UsageAccumulator as UsageAccumulator,
         UsageNotFoundError as UsageNotFoundError,
         UsageSnapshot as UsageSnapshot,
     )
@@ -290,6 +291,7 @@ __all__ = [
     "UnknownModelError",
     "UnknownPriceError",
     "UnknownWorkerError",
+    "UsageAccumulator",
     "UsageNotFoundError",
     "UsageSink",
     "UsageSnapshot",
