@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Fields: TypeAlias = dict[str, object]
 
-_TICKS_PER_USD = 10  # decimal places: xAI's ticks are 1e-10 US dollars
+_TICK_PLACES = 10  # xAI's ticks are 1e-10 US dollars
 
 
 def openai_chat(usage: View) -> Fields | None:
@@ -35,7 +35,12 @@ def openai_chat(usage: View) -> Fields | None:
     completion = count(usage, "completion_tokens")
     given, made = view(usage.get("prompt_tokens_details")), view(usage.get("completion_tokens_details"))
     read = count(given, "cached_tokens") or count(
-        usage, "prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens", "cache_read_input_tokens"
+        usage,
+        "prompt_cache_hit_tokens",
+        "cached_tokens",
+        "num_cached_tokens",
+        "cached_prompt_text_tokens",
+        "cache_read_input_tokens",
     )
     reasoning = count(made, "reasoning_tokens") or count(usage, "reasoning_tokens")
     if reasoning and _reasoning_beside(usage, prompt, completion, reasoning):
@@ -262,7 +267,7 @@ def reported_cost(usage: View) -> object:
             return _money(cost, 0)
         return _money(view(cost).get("total_cost"), 0)  # Perplexity
     ticks = usage.get("cost_in_usd_ticks")
-    return None if ticks is None else _money(ticks, _TICKS_PER_USD)
+    return _money(ticks, _TICK_PLACES) if ticks else None  # 0 where a message has no word for "not said"
 
 
 def _money(amount: object, places: int) -> object:
