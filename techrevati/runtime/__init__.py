@@ -24,6 +24,11 @@ if TYPE_CHECKING:
         InvalidTransitionError as InvalidTransitionError,
         UnknownWorkerError as UnknownWorkerError,
     )
+    from techrevati.runtime.bulkhead import (
+        Bulkhead as Bulkhead,
+        BulkheadFullError as BulkheadFullError,
+        BulkheadSnapshot as BulkheadSnapshot,
+    )
     from techrevati.runtime.circuit_breaker import (
         AsyncCircuitBreaker as AsyncCircuitBreaker,
         BreakerRegistry as BreakerRegistry,
@@ -73,6 +78,15 @@ if TYPE_CHECKING:
         HedgedRequest as HedgedRequest,
         HedgeSnapshot as HedgeSnapshot,
         Loser as Loser,
+    )
+    from techrevati.runtime.ledger import (
+        Doubt as Doubt,
+        IdempotencyConflictError as IdempotencyConflictError,
+        SpendGroup as SpendGroup,
+        SpendLedger as SpendLedger,
+        SpendRecord as SpendRecord,
+        SpendReport as SpendReport,
+        UnknownReservationError as UnknownReservationError,
     )
     from techrevati.runtime.loop_detection import (
         LoopDetectedError as LoopDetectedError,
@@ -127,6 +141,13 @@ if TYPE_CHECKING:
         QualityGateOutcome as QualityGateOutcome,
         QualityLevel as QualityLevel,
     )
+    from techrevati.runtime.rate_limit import (
+        RateLimit as RateLimit,
+        RateLimitedCall as RateLimitedCall,
+        RateLimitExceededError as RateLimitExceededError,
+        RateLimitSnapshot as RateLimitSnapshot,
+        Reservation as Reservation,
+    )
     from techrevati.runtime.redaction import (
         Redactor as Redactor,
     )
@@ -159,6 +180,15 @@ if TYPE_CHECKING:
         RingBufferEventSink as RingBufferEventSink,
         RingBufferUsageSink as RingBufferUsageSink,
         UsageSink as UsageSink,
+    )
+    from techrevati.runtime.stores import (
+        MemoryStore as MemoryStore,
+        NewerSchemaError as NewerSchemaError,
+        SqliteStore as SqliteStore,
+        Store as Store,
+        StoreCorruptError as StoreCorruptError,
+        StoreError as StoreError,
+        StoreUnavailableError as StoreUnavailableError,
     )
     from techrevati.runtime.usage import (
         UsageAccumulator as UsageAccumulator,
@@ -196,6 +226,9 @@ __all__ = [
     "BreakerRegistry",
     "BreakerSnapshot",
     "BudgetExceededError",
+    "Bulkhead",
+    "BulkheadFullError",
+    "BulkheadSnapshot",
     "CircuitBreaker",
     "CircuitGuard",
     "CircuitOpenError",
@@ -208,6 +241,7 @@ __all__ = [
     "Deadline",
     "DeadlineExceededError",
     "DEFAULT_RING_CAPACITY",
+    "Doubt",
     "EscalationPolicy",
     "EventSink",
     "Failover",
@@ -226,6 +260,7 @@ __all__ = [
     "Hedge",
     "HedgedRequest",
     "HedgeSnapshot",
+    "IdempotencyConflictError",
     "InputStateError",
     "InvalidTransitionError",
     "JsonlEventSink",
@@ -238,7 +273,9 @@ __all__ = [
     "LoopState",
     "Loser",
     "MaxIterationsExceededError",
+    "MemoryStore",
     "ModelPricing",
+    "NewerSchemaError",
     "next_provider",
     "NoopEventSink",
     "NoopUsageSink",
@@ -264,8 +301,12 @@ __all__ = [
     "QualityGate",
     "QualityGateOutcome",
     "QualityLevel",
-    "quote",
     "Quote",
+    "quote",
+    "RateLimit",
+    "RateLimitedCall",
+    "RateLimitExceededError",
+    "RateLimitSnapshot",
     "recipe_for",
     "RecoveryContext",
     "RecoveryEvent",
@@ -275,6 +316,7 @@ __all__ = [
     "Redactor",
     "register_pricing",
     "register_rule",
+    "Reservation",
     "Retry",
     "RetryAttempt",
     "RetryBudget",
@@ -283,6 +325,15 @@ __all__ = [
     "RolePermissionConfig",
     "SessionEndedError",
     "smaller_context_budget",
+    "SpendGroup",
+    "SpendLedger",
+    "SpendRecord",
+    "SpendReport",
+    "SqliteStore",
+    "Store",
+    "StoreCorruptError",
+    "StoreError",
+    "StoreUnavailableError",
     "Target",
     "TargetSwitch",
     "TechrevatiError",
@@ -290,6 +341,7 @@ __all__ = [
     "TurnTimeoutError",
     "UnknownModelError",
     "UnknownPriceError",
+    "UnknownReservationError",
     "UnknownWorkerError",
     "UsageAccumulator",
     "UsageNotFoundError",

@@ -8,6 +8,7 @@ _NAMES = {
     "agent_lifecycle": (
         "AgentRegistry AgentStatus AgentWorker AgentWorkerEvent InvalidTransitionError UnknownWorkerError"
     ),
+    "bulkhead": "Bulkhead BulkheadFullError BulkheadSnapshot",
     "circuit_breaker": (
         "AsyncCircuitBreaker BreakerRegistry BreakerSnapshot CircuitBreaker CircuitGuard "
         "CircuitOpenError CircuitState"
@@ -22,6 +23,10 @@ _NAMES = {
     "handoffs": "Handoff",
     "hedging": "Hedge HedgeSnapshot HedgedRequest Loser",
     "loop_detection": "LoopDetectedError LoopDetection LoopFinding LoopState",
+    "ledger": (
+        "Doubt IdempotencyConflictError SpendGroup SpendLedger SpendRecord SpendReport "
+        "UnknownReservationError"
+    ),
     "orchestrator": (
         "AgentSession AsyncOrchestrationSession InputStateError MaxIterationsExceededError "
         "OrchestrationSession Orchestrator PermissionDeniedError SessionEndedError current_session"
@@ -35,6 +40,7 @@ _NAMES = {
         "load_pricing_from_file output_limit quote register_pricing use_price_book worst_case_picodollars"
     ),
     "quality_gate": "QualityGate QualityGateOutcome QualityLevel",
+    "rate_limit": ("RateLimit RateLimitExceededError RateLimitSnapshot RateLimitedCall Reservation"),
     "redaction": "Redactor",
     "retry_policy": (
         "EscalationPolicy RecoveryContext RecoveryEvent RecoveryRecipe RecoveryResult RecoveryStep Retry "
@@ -45,6 +51,9 @@ _NAMES = {
         "DEFAULT_RING_CAPACITY EventSink FanOutEventSink FanOutUsageSink JsonlEventSink JsonlUsageSink "
         "NoopEventSink NoopUsageSink RingBufferEventSink RingBufferUsageSink UsageSink"
     ),
+    "stores": (
+        "MemoryStore NewerSchemaError SqliteStore Store StoreCorruptError StoreError StoreUnavailableError"
+    ),
     "usage": "UsageAccumulator UsageNotFoundError UsageSnapshot",
     "usage_tracking": "BudgetExceededError UsageTracker _warned_unpriced_models",
 }
@@ -54,6 +63,7 @@ HOME = {name: module for module, names in _NAMES.items() for name in names.split
 MODULES = (
     "agent_events",
     "agent_lifecycle",
+    "bulkhead",
     "chaos",
     "circuit_breaker",
     "cli",
@@ -64,15 +74,18 @@ MODULES = (
     "handoffs",
     "hedging",
     "loop_detection",
+    "ledger",
     "orchestrator",
     "otel",
     "permissions",
     "policy_engine",
     "pricing",
     "quality_gate",
+    "rate_limit",
     "redaction",
     "retry_policy",
     "sinks",
+    "stores",
     "testing",
     "usage",
     "usage_tracking",

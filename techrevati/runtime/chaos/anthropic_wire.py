@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from techrevati.runtime.chaos.conversation import Conversation, Message, Tool, ToolCall
@@ -21,7 +22,7 @@ from techrevati.runtime.chaos.wire import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 _UNANSWERED = "messages: `tool_use` ids were found without `tool_result` blocks immediately after: {ids}."
 _STOPS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
@@ -81,6 +82,7 @@ class AnthropicWire:
             parallel=mapping(body.get("tool_choice")).get("disable_parallel_tool_use") is not True,
             stream=body.get("stream") is True,
             max_tokens=limit,
+            tools_mark=talk.tools_mark,
         )
 
     def prompt(self, body: Mapping[str, object]) -> Conversation:
@@ -92,8 +94,16 @@ class AnthropicWire:
         messages = [_system(system)] if system else []
         for index, one in enumerate(raw):
             messages += _messages(mapping(one), index)
-        tools = tuple(_tools(body))
-        return checked_turns(Conversation(string(body.get("model")), tuple(messages), tools), _UNANSWERED)
+        if body.get("cache_control"):
+            messages[-1] = replace(messages[-1], cache_mark=_mark([body], "cache_control"))
+        talk = Conversation(
+            string(body.get("model")),
+            tuple(messages),
+            tuple(_tools(body)),
+            tools_mark=_mark([mapping(one) for one in items(body.get("tools"))], "tools"),
+        )
+        _check_marks([talk.tools_mark, *(one.cache_mark for one in messages)])
+        return checked_turns(talk, _UNANSWERED)
 
     def plain(self, made: Generation) -> bytes:
         """The ``message`` object."""
@@ -164,7 +174,31 @@ class AnthropicWire:
 
 def _system(blocks: list[dict[str, object]]) -> Message:
     text = "\n".join(string(one.get("text")) for one in blocks)
-    return Message("system", text, cache_mark=any(one.get("cache_control") for one in blocks))
+    return Message("system", text, cache_mark=_mark(blocks, "system"))
+
+
+def _mark(blocks: Sequence[Mapping[str, object]], where: str) -> str:
+    """The time to live of the last cache mark in *blocks*; "" when there is none."""
+    found = ""
+    for index, one in enumerate(blocks):
+        if not one.get("cache_control"):
+            continue
+        found = string(mapping(one.get("cache_control")).get("ttl", "5m"))
+        if found not in ("5m", "1h"):
+            raise InvalidRequestError(
+                f"{where}.{index}.cache_control.ephemeral.ttl: Input should be '5m' or '1h'"
+            )
+    return found
+
+
+def _check_marks(marks: Sequence[str]) -> None:
+    """Marks of an hour come before those of five minutes, in the order tools, system, messages."""
+    given = [one for one in marks if one]
+    if "5m" in given and "1h" in given[given.index("5m") :]:
+        raise InvalidRequestError(
+            "cache_control.ttl: a ttl='1h' cache_control block must not come after a ttl='5m' cache_control "
+            "block. Note that blocks are processed in the following order: `tools`, `system`, `messages`."
+        )
 
 
 def _messages(raw: Mapping[str, object], index: int) -> Iterator[Message]:
@@ -173,7 +207,7 @@ def _messages(raw: Mapping[str, object], index: int) -> Iterator[Message]:
     if role not in ("user", "assistant"):
         raise InvalidRequestError(f"messages.{index}.role: Input should be 'user' or 'assistant'")
     blocks = _blocks(raw.get("content"))
-    mark = any(one.get("cache_control") for one in blocks)
+    mark = _mark(blocks, f"messages.{index}.content")
     results = [one for one in blocks if one.get("type") == "tool_result"]
     for one in results:
         text = "\n".join(string(inner.get("text")) for inner in _blocks(one.get("content")))
@@ -222,11 +256,11 @@ def _usage(made: Generation, output_tokens: int) -> dict[str, object]:
     usage = made.usage
     return {
         "input_tokens": usage.input_tokens,
-        "cache_creation_input_tokens": usage.cache_write_tokens,
+        "cache_creation_input_tokens": usage.cache_write_tokens + usage.cache_write_1h_tokens,
         "cache_read_input_tokens": usage.cache_read_tokens,
         "cache_creation": {
             "ephemeral_5m_input_tokens": usage.cache_write_tokens,
-            "ephemeral_1h_input_tokens": 0,
+            "ephemeral_1h_input_tokens": usage.cache_write_1h_tokens,
         },
         "output_tokens": output_tokens,
     }

@@ -30,7 +30,7 @@ class Message:
     calls: tuple[ToolCall, ...] = ()
     answers: str = ""
     failed: bool = False
-    cache_mark: bool = False  # the client asked to cache everything up to here
+    cache_mark: str = ""  # "5m" or "1h": the client asked to cache everything up to here, for so long
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,7 @@ class Conversation:
     stream: bool = False
     stream_usage: bool = True
     max_tokens: int | None = None
+    tools_mark: str = ""  # as cache_mark, for the tools
 
 
 @dataclass(frozen=True, slots=True)

@@ -269,7 +269,7 @@ def _head(made: Generation, kind: str) -> dict[str, object]:
 
 def _usage(made: Generation) -> dict[str, object]:
     usage = made.usage
-    prompt = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
+    prompt = usage.prompt_tokens
     return {
         "prompt_tokens": prompt,
         "completion_tokens": usage.output_tokens,
