@@ -248,9 +248,19 @@ class RateLimit:
             RateLimitExceededError: Refused; *fn* was not called.
             TypeError: *fn* is an async function: use :meth:`acall`.
         """
+        return self._call(fn, args, kwargs, args)
+
+    def _call(
+        self,
+        fn: Callable[..., T],
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+        seen: tuple[object, ...],
+    ) -> T:
+        """:meth:`call`; what the estimate sees of *args* is *seen*."""
         if not self.enabled:
             return fn(*args, **kwargs)
-        with self._reserved(args, kwargs) as reservation:
+        with self._reserved(seen, kwargs) as reservation:
             if reservation.wait_seconds > 0:
                 self._sleep(reservation.wait_seconds)
             reservation.begin()
@@ -263,9 +273,18 @@ class RateLimit:
 
     async def acall(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """The result of ``await fn(*args, **kwargs)``, begun when it may; see :meth:`call`."""
+        return await self._acall(fn, args, kwargs, args)
+
+    async def _acall(
+        self,
+        fn: Callable[..., Awaitable[T]],
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+        seen: tuple[object, ...],
+    ) -> T:
         if not self.enabled:
             return await fn(*args, **kwargs)
-        with self._reserved(args, kwargs) as reservation:
+        with self._reserved(seen, kwargs) as reservation:
             if reservation.wait_seconds > 0:
                 await self._await_for(reservation.wait_seconds)
             reservation.begin()
@@ -468,9 +487,10 @@ def _decorated(limit: RateLimit, fn: F) -> F:
     if kind in STREAMS:
         return inside(lambda args, kwargs: _Entrance(limit, args, kwargs), fn)
     call: Callable[..., Any] = fn
+    awaited: Callable[..., Awaitable[object]] = call
 
     async def acalled(*args: object, **kwargs: object) -> object:
-        return await limit.acall(call, *args, **kwargs)
+        return await limit.acall(awaited, *args, **kwargs)
 
     def called(*args: object, **kwargs: object) -> object:
         return limit.call(call, *args, **kwargs)

@@ -65,6 +65,9 @@ class BudgetExceededError(TechrevatiError):
         result: What the paid call returned.
         usage: The tokens of the paid call, if known.
         limit, used, unit: The same for a limit that is not in US dollars.
+        reason: "spent", or "busy" when what others have reserved may come back.
+        retry_after: Seconds until it may fit; None when nothing says.
+        budget: The name of the budget that refused.
         result_dropped: True on an unpickled copy that could not keep the result.
     """
 
@@ -79,6 +82,9 @@ class BudgetExceededError(TechrevatiError):
         limit: float | None = None,
         used: float | None = None,
         unit: str | None = None,
+        reason: str = "spent",
+        retry_after: float | None = None,
+        budget: str | None = None,
     ) -> None:
         super().__init__(budget_usd, current_cost_usd)
         self.budget_usd = budget_usd
@@ -89,6 +95,9 @@ class BudgetExceededError(TechrevatiError):
         self.limit = limit
         self.used = used
         self.unit = unit
+        self.reason: str = reason
+        self.retry_after: float | None = retry_after
+        self.budget: str | None = budget
         self.result_dropped = False
 
     def __str__(self) -> str:
@@ -96,6 +105,12 @@ class BudgetExceededError(TechrevatiError):
             text = f"budget exceeded: {self.used} of {self.limit} {self.unit} used"
         else:
             text = f"budget exceeded: ${self.current_cost_usd:.6g} of ${self.budget_usd:.6g} spent"
+        if self.budget is not None:
+            text = f"{self.budget}: {text}"
+        if self.reason == "busy":
+            text += " or reserved by calls under way"
+        if self.retry_after is not None:
+            text += f"; try again in {self.retry_after:.3g} s"
         return text + ("; the paid result is in .result" if self.has_result else "")
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -9,6 +9,9 @@ _NAMES = {
         "AgentRegistry AgentStatus AgentWorker AgentWorkerEvent InvalidTransitionError UnknownWorkerError"
     ),
     "bulkhead": "Bulkhead BulkheadFullError BulkheadSnapshot",
+    "budgets": (
+        "Budget BudgetSnapshot BudgetThreshold Reservation ReservationSettledError estimate_input_tokens"
+    ),
     "circuit_breaker": (
         "AsyncCircuitBreaker BreakerRegistry BreakerSnapshot CircuitBreaker CircuitGuard "
         "CircuitOpenError CircuitState"
@@ -19,7 +22,11 @@ _NAMES = {
         "Failure FailureKind FailureOrigin FailureScenario classify classify_exception provider_failures "
         "register_rule"
     ),
-    "guardrails": "AllowAllGuardrail Guardrail GuardrailOutcome GuardrailStage GuardrailViolatedError",
+    "guardrails": (
+        "AllowAllGuardrail Guardrail GuardrailChain GuardrailOutcome GuardrailStage GuardrailViolatedError "
+        "JsonSchema PathGuardrail PatternGuardrail PiiGuardrail PromptInjectionGuardrail SchemaGuardrail "
+        "SchemaProblem SecretsGuardrail SizeGuardrail UrlGuardrail"
+    ),
     "handoffs": "Handoff",
     "hedging": "Hedge HedgeSnapshot HedgedRequest Loser",
     "loop_detection": "LoopDetectedError LoopDetection LoopFinding LoopState",
@@ -29,18 +36,20 @@ _NAMES = {
     ),
     "orchestrator": (
         "AgentSession AsyncOrchestrationSession InputStateError MaxIterationsExceededError "
-        "OrchestrationSession Orchestrator PermissionDeniedError SessionEndedError current_session"
+        "OrchestrationSession Orchestrator PermissionDeniedError SessionEndedError ToolCall "
+        "ToolResult current_session"
     ),
     "permissions": (
         "PermissionEnforcer PermissionMode PermissionOutcome PermissionPolicy RolePermissionConfig"
     ),
+    "pipeline": "Pipeline PipelineOrderError",
     "policy_engine": "PhaseContext PolicyAction PolicyActionData PolicyCondition PolicyEngine PolicyRule",
     "pricing": (
         "ModelPricing PRICING_TABLE PriceBook Quote UnknownModelError UnknownPriceError cost_usd has_pricing "
         "load_pricing_from_file output_limit quote register_pricing use_price_book worst_case_picodollars"
     ),
     "quality_gate": "QualityGate QualityGateOutcome QualityLevel",
-    "rate_limit": ("RateLimit RateLimitExceededError RateLimitSnapshot RateLimitedCall Reservation"),
+    "rate_limit": ("RateLimit RateLimitExceededError RateLimitSnapshot RateLimitedCall "),
     "redaction": "Redactor",
     "retry_policy": (
         "EscalationPolicy RecoveryContext RecoveryEvent RecoveryRecipe RecoveryResult RecoveryStep Retry "
@@ -65,6 +74,7 @@ MODULES = (
     "agent_lifecycle",
     "bulkhead",
     "chaos",
+    "budgets",
     "circuit_breaker",
     "cli",
     "deadlines",
@@ -78,6 +88,7 @@ MODULES = (
     "orchestrator",
     "otel",
     "permissions",
+    "pipeline",
     "policy_engine",
     "pricing",
     "quality_gate",

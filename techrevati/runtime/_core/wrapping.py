@@ -87,6 +87,24 @@ def inside(room: Entrance, fn: F) -> F:
     return update_wrapper(_INSIDE[kind](room, fn), fn)  # type: ignore[return-value]
 
 
+class _Nowhere:
+    """A room without walls."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None: ...
+
+    async def __aenter__(self) -> None: ...
+
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None: ...
+
+
+def chosen(kind: str, choose: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
+    """A generator function of that *kind* that is, for each stream, the one that *choose* gives then."""
+    nowhere = _Nowhere()
+    return _INSIDE[kind](lambda args, kwargs: nowhere, lambda *args, **kwargs: choose()(*args, **kwargs))
+
+
 def _inside_plain(room: Entrance, fn: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: object, **kwargs: object) -> object:
         with room(args, kwargs):

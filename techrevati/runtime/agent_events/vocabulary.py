@@ -32,6 +32,8 @@ class AgentEventName(str, Enum):
     CIRCUIT_OPENED = "circuit.opened"
     CIRCUIT_HALF_OPENED = "circuit.half_opened"
     CIRCUIT_CLOSED = "circuit.closed"
+    BUDGET_THRESHOLD = "budget.threshold"
+    BUDGET_OVERRUN = "budget.overrun"
     HOOK_PRE_TOOL = "hook.pre_tool"
     HOOK_POST_TOOL = "hook.post_tool"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from techrevati.runtime.chaos.anthropic_checks import check_messages
 from techrevati.runtime.chaos.conversation import Conversation, Message, Tool, ToolCall
 from techrevati.runtime.chaos.faults import Fault, FaultKind
 from techrevati.runtime.chaos.shape import items, mapping, string
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 _UNANSWERED = "messages: `tool_use` ids were found without `tool_result` blocks immediately after: {ids}."
+_ORPHAN = (
+    "messages: unexpected `tool_use_id` found in `tool_result` blocks: {id}. Each `tool_result` block must "
+    "have a corresponding `tool_use` block in the previous message."
+)
 _STOPS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
 _CHOICES = {"any": "required", "none": "none", "auto": "auto"}
 _INVALID = "invalid_request_error"
@@ -68,12 +73,10 @@ class AnthropicWire:
         model = string(body.get("model"))
         if not model:
             raise InvalidRequestError("model: Field required")
+        check_messages(body)
         talk = self.prompt(body)
         limit = body.get("max_tokens")
-        if not isinstance(limit, int) or isinstance(limit, bool):
-            raise InvalidRequestError("max_tokens: Field required")
-        if limit < 1:
-            raise InvalidRequestError("max_tokens: Input should be greater than or equal to 1")
+        form = mapping(mapping(body.get("output_config")).get("format"))
         return Conversation(
             model=model,
             messages=talk.messages,
@@ -81,7 +84,10 @@ class AnthropicWire:
             choice=_choice(body),
             parallel=mapping(body.get("tool_choice")).get("disable_parallel_tool_use") is not True,
             stream=body.get("stream") is True,
-            max_tokens=limit,
+            max_tokens=limit if isinstance(limit, int) else None,
+            stop=tuple(map(string, items(body.get("stop_sequences")))),
+            json_answer=bool(form),
+            json_schema=mapping(form.get("schema")) or None,
             tools_mark=talk.tools_mark,
         )
 
@@ -103,7 +109,7 @@ class AnthropicWire:
             tools_mark=_mark([mapping(one) for one in items(body.get("tools"))], "tools"),
         )
         _check_marks([talk.tools_mark, *(one.cache_mark for one in messages)])
-        return checked_turns(talk, _UNANSWERED)
+        return checked_turns(talk, _UNANSWERED, _ORPHAN)
 
     def plain(self, made: Generation) -> bytes:
         """The ``message`` object."""
@@ -116,8 +122,7 @@ class AnthropicWire:
             {
                 **_head(made),
                 "content": content,
-                "stop_reason": _STOPS[made.reply.finish],
-                "stop_sequence": None,
+                **_stopped(made),
                 "usage": {**_usage(made, made.usage.output_tokens), "service_tier": "standard"},
             }
         )
@@ -248,6 +253,12 @@ def _id(call: ToolCall) -> str:
     return "toolu_" + call.id.removeprefix("call_")
 
 
+def _stopped(made: Generation) -> dict[str, object]:
+    if made.reply.stopped_by:
+        return {"stop_reason": "stop_sequence", "stop_sequence": made.reply.stopped_by}
+    return {"stop_reason": _STOPS[made.reply.finish], "stop_sequence": None}
+
+
 def _head(made: Generation) -> dict[str, object]:
     return {"id": made.id, "type": "message", "role": "assistant", "model": made.model}
 
@@ -288,7 +299,7 @@ def _events(made: Generation) -> Iterator[Event]:
             tokens += 1
             yield Event(_delta(number, {"type": "input_json_delta", "partial_json": piece}), tokens)
         yield Event(_event({"type": "content_block_stop", "index": number}), tokens)
-    delta = {"stop_reason": _STOPS[made.reply.finish], "stop_sequence": None}
+    delta = _stopped(made)
     final = _usage(made, made.usage.output_tokens)
     del final["cache_creation"]  # the split by time to live stands in message_start only
     yield Event(_event({"type": "message_delta", "delta": delta, "usage": final}), tokens)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from techrevati.runtime.chaos.faults import FaultKind
+    from techrevati.runtime.usage import UsageSnapshot
 
 FREE = Decimal(0)
 EXACT = Context(prec=200, traps=[Inexact])  # no sum of money is rounded, whatever the caller's context
@@ -56,6 +57,18 @@ class BilledUsage:
         """All tokens of the prompt, cached ones included."""
         written = self.cache_write_tokens + self.cache_write_1h_tokens
         return self.input_tokens + written + self.cache_read_tokens
+
+    def snapshot(self) -> UsageSnapshot:
+        """The same counts as the usage of a client's books."""
+        from techrevati.runtime.usage import UsageSnapshot
+
+        return UsageSnapshot(
+            input_tokens=self.input_tokens,
+            output_tokens=self.output_tokens,
+            cache_write_tokens=self.cache_write_tokens,
+            cache_read_tokens=self.cache_read_tokens,
+            cache_write_1h_tokens=self.cache_write_1h_tokens,
+        )
 
 
 NOTHING = BilledUsage()

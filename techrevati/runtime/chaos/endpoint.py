@@ -235,7 +235,7 @@ class Endpoint:
         self, talk: Conversation, fault: Fault | None, wire: Wire, request: Request, record: InjectedRecord
     ) -> Plan:
         whole = scripted(extractive_reply(talk), None, self._sequence)
-        reply = cut(scripted(whole, fault, self._sequence), talk.max_tokens)
+        reply = cut(scripted(whole, fault, self._sequence), talk)
         usage = replace(self._cache.input_usage(talk, api=wire.api), output_tokens=output_tokens(reply))
         made = Generation(
             id=self._id("chatcmpl-" if wire.api == "openai" else "msg_", "answer", 24),

@@ -1,7 +1,7 @@
 """What the bill costs in dollars, exactly.
 
 A model's price is the one given to the server, else the default of the two models of this endpoint, else what
-``techrevati.runtime.pricing`` knows.  A model without a price has no cost, which is not 0.
+``techrevati.runtime.pricing`` knows today.  A model without a price has no cost, which is not 0.
 """
 
 from __future__ import annotations
@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime.chaos.bill import EXACT, BilledUsage
-from techrevati.runtime.pricing import ModelPricing, find_pricing
+from techrevati.runtime.pricing import (
+    ModelPricing,
+    UnknownModelError,
+    UnknownPriceError,
+    cost_usd,
+    has_pricing,
+)
+from techrevati.runtime.pricing.money import decimal_usd
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +50,7 @@ class ModelPrice:
     def __post_init__(self) -> None:
         for one in fields(self):
             given: object = getattr(self, one.name)
-            if given is None:
+            if given is None and one.name in _MULTIPLES:
                 exact = EXACT.multiply(Decimal(self.input), _MULTIPLES[one.name])
             else:
                 exact = _price(one.name, given)
@@ -88,29 +95,25 @@ class Prices:
     """The prices of one server; *given* goes before everything else, in any letter case."""
 
     def __init__(self, given: Mapping[str, ModelPrice | ModelPricing] | None = None) -> None:
-        self._own: dict[str, ModelPrice] = dict(DEFAULT_PRICES)
+        self._own: dict[str, ModelPrice | ModelPricing] = dict(DEFAULT_PRICES)
         for model, price in (given or {}).items():
             arguments.text("prices", model)
-            if isinstance(price, ModelPricing):
-                price = _from_pricing(price)
-            if not isinstance(price, ModelPrice):  # pyright: ignore[reportUnnecessaryIsInstance]
+            if not isinstance(price, (ModelPrice, ModelPricing)):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise TypeError(f"prices of {model!r} must be a ModelPrice, got {price!r}")
             self._own[model.lower()] = price
 
     def cost(self, record: InjectedRecord) -> Decimal | None:
         """What the usage of *record* costs; None when nobody knows a price of its model."""
         own = self._own.get(record.model.lower())
-        if own is not None:
+        if isinstance(own, ModelPrice):
             return own.cost_usd(record.billed)
-        known = find_pricing(record.model)
-        return None if known is None else _from_pricing(known).cost_usd(record.billed)
-
-
-def _from_pricing(pricing: ModelPricing) -> ModelPrice:
-    return ModelPrice(
-        str(pricing.input_per_million),
-        str(pricing.output_per_million),
-        str(pricing.cache_write_per_million),
-        None,
-        str(pricing.cache_read_per_million),
-    )
+        usage = record.billed.snapshot()
+        if own is not None:
+            return decimal_usd(own.cost_picodollars(usage))
+        # Asked first, because the error looks for similar names, which takes as long as many requests.
+        if not has_pricing(record.model):
+            return None
+        try:
+            return cost_usd(record.model, usage)
+        except (UnknownModelError, UnknownPriceError, ValueError):  # a name may be nonsense
+            return None

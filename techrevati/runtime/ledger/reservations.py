@@ -24,6 +24,7 @@ from techrevati.runtime.usage import UsageSnapshot
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections import deque
     from collections.abc import Callable, Mapping, Sequence
     from typing import TypeVar
 
@@ -43,6 +44,7 @@ class LedgerReservations:
     _file: SqliteFile
     _writer: Writer
     _clock: Callable[[], float]
+    _settlements: deque[Callable[[], object]]
 
     if TYPE_CHECKING:
         _given: Callable[..., Given]
@@ -74,7 +76,11 @@ class LedgerReservations:
             raise
 
     def _draft(self, booking: Mapping[str, object], now_s: float) -> Draft:
-        content = dict(booking)
+        content = {name: value for name, value in booking.items() if name != "input_tokens"}
+        content["project"] = content.get("project") or "default"
+        content["model"] = content.get("model") or "(unnamed)"
+        if isinstance(content.get("tier"), list):
+            content["tier"] = tuple(content["tier"])  # type: ignore[arg-type]
         key = str(content.pop("key"))
         return draft(self._given(**content), key, now_s)
 
@@ -97,10 +103,20 @@ class LedgerReservations:
 
         return self._file.read(work)
 
+    def has(self, key: str) -> bool:
+        """Whether a record has this key."""
+        sql = "SELECT 1 FROM spend WHERE key = ?"
+        return self._file.read(lambda connection: connection.execute(sql, (key,)).fetchone()) is not None
+
+    def keep_settlement(self, settle: Callable[[], object]) -> None:
+        """Try *settle* again with the next use that can write; counted in ``pending``.  For budgets."""
+        self._settlements.append(settle)
+
     def doubts(self) -> list[Doubt]:
         """Reservations whose process died or went silent, oldest first; they stay counted in full."""
         now_s = self._clock()
-        found = sorted((one.expires_at, one) for one in self.leases() if one.in_doubt(now_s))
+        found = [one for one in self.leases() if one.in_doubt(now_s)]
+        found.sort(key=lambda one: (one.expires_at, one.key))
         return [
             Doubt(
                 lease.key,
@@ -110,7 +126,7 @@ class LedgerReservations:
                 lease.holder,
                 lease.about,
             )
-            for _, lease in found
+            for lease in found
         ]
 
     def resolve(
@@ -174,19 +190,14 @@ def amounts_of(usage: UsageSnapshot, made: Draft, asked: Mapping[str, Amount]) -
     """What a settled call counts in the units of a tally; calls and attempts as they were reserved."""
     from techrevati.runtime.ledger.record import exact_cost
 
-    amounts: dict[str, Amount] = {
-        unit: asked[unit]
-        for unit in ("model_calls", "attempts", "tool_calls", "delegated_tasks", "turns")
-        if unit in asked
-    }
     cost = exact_cost(made.cost, made.cost_exact)
     output = usage.output_tokens + usage.output_audio_tokens + usage.output_image_tokens
     total = total_tokens(usage)
-    counted = {
-        USD: 0 if cost is None else cost,
+    counted: dict[str, Amount] = {
+        USD: asked.get(USD, 0) if cost is None else cost,
         "input_tokens": total - output,
         "output_tokens": output,
         "reasoning_tokens": usage.reasoning_tokens,
         "total_tokens": total,
     }
-    return amounts | {unit: amount for unit, amount in counted.items() if amount}
+    return {unit: counted.get(unit, amount) for unit, amount in asked.items()}

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime.agent_lifecycle import AgentRegistry
+from techrevati.runtime.guardrails import GuardrailChain
 from techrevati.runtime.redaction import Redactor
 from techrevati.runtime.sinks import NoopEventSink, NoopUsageSink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from decimal import Decimal
+    from typing import Literal
 
     from techrevati.runtime.circuit_breaker import AsyncCircuitBreaker, CircuitBreaker
     from techrevati.runtime.guardrails import Guardrail
@@ -45,7 +47,9 @@ class Orchestrator:
         budget_usd: US dollars a session may spend, >= 0; None for no limit.
         enforce_budget: Whether spending more raises ``BudgetExceededError``.
         max_iterations: Turns a session may have, >= 0.
-        guardrails: Asked before and after every tool call, in order.
+        guardrails: Asked before and after every tool call, and about prompts and answers of turns where they
+            look at those, in order.
+        on_guardrail_error: ``"block"``: a guardrail that raises refuses.  ``"allow"``: that is logged.
         event_sink: Told every event, from any thread.
         usage_sink: Told what every turn used, from any thread.
         redactor: Goes over everything a session tells before anybody sees it; the default one when None.
@@ -76,6 +80,7 @@ class Orchestrator:
         *,
         redactor: Redactor | None = None,
         loop_detection: LoopDetection | None = None,
+        on_guardrail_error: Literal["block", "allow"] = "block",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.role: str = arguments.text("role", role)
@@ -94,6 +99,7 @@ class Orchestrator:
         self.max_iterations: int = arguments.count("max_iterations", max_iterations)
         if not isinstance(guardrails, Iterable):
             raise TypeError(f"guardrails must be a sequence of guardrails, got {guardrails!r}")
+        self.on_guardrail_error: Literal["block", "allow"] = on_guardrail_error
         self.guardrails: list[Guardrail] = list(guardrails)
         self.event_sink: EventSink = NoopEventSink() if event_sink is None else event_sink
         self.usage_sink: UsageSink = NoopUsageSink() if usage_sink is None else usage_sink
@@ -110,13 +116,25 @@ class Orchestrator:
         _demand("quality_gate", quality_gate, "evaluate")
         _demand("event_sink", self.event_sink, "emit")
         _demand("usage_sink", self.usage_sink, "record")
-        for guardrail in self.guardrails:
-            _demand("guardrails", guardrail, "check_pre")
-            _demand("guardrails", guardrail, "check_post")
+        self._chain = GuardrailChain(self.guardrails, on_error=on_guardrail_error)
+        self._chained = list(self.guardrails)
         arguments.function("clock", clock)
 
+    def guardrail_chain(self) -> GuardrailChain:
+        """The guardrails as sessions ask them; made again only when :attr:`guardrails` was changed."""
+        if self._chained != self.guardrails:
+            self._chain = GuardrailChain(self.guardrails, on_error=self.on_guardrail_error)
+            self._chained = list(self.guardrails)
+        return self._chain
+
     def session(self, handoff: Handoff | None = None) -> OrchestrationSession:
-        """A new session for ``with``; *handoff* makes it take over the worker that was created for it."""
+        """A new session for ``with``; *handoff* makes it take over the worker that was created for it.
+
+        Raises:
+            TypeError: A guardrail is async.
+        """
+        if self.guardrail_chain().is_async:
+            raise TypeError("guardrails must not be async in a sync session; use asession()")
         from techrevati.runtime.orchestrator.session import OrchestrationSession
 
         return OrchestrationSession(self, handoff)

@@ -57,6 +57,7 @@ class SessionLife:
         self._config = config
         self._redactor = config.redactor
         self._loops = None if config.loop_detection is None else LoopWatch(self, config.loop_detection)
+        self._guardrails = config.guardrail_chain()
         self._handoff = handoff
         self.tracker: UsageTracker = UsageTracker()
         self.recovery: RecoveryContext = RecoveryContext()
