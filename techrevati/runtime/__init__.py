@@ -215,6 +215,7 @@ if TYPE_CHECKING:
         StoreUnavailableError as StoreUnavailableError,
     )
     from techrevati.runtime.usage import (
+        UsageAccumulator as UsageAccumulator,
         UsageNotFoundError as UsageNotFoundError,
         UsageSnapshot as UsageSnapshot,
     )
@@ -386,6 +387,7 @@ __all__ = [
     "UnknownReservationError",
     "UnknownWorkerError",
     "UrlGuardrail",
+    "UsageAccumulator",
     "UsageNotFoundError",
     "UsageSink",
     "UsageSnapshot",

@@ -63,7 +63,7 @@ _NAMES = {
     "stores": (
         "MemoryStore NewerSchemaError SqliteStore Store StoreCorruptError StoreError StoreUnavailableError"
     ),
-    "usage": "UsageNotFoundError UsageSnapshot",
+    "usage": "UsageAccumulator UsageNotFoundError UsageSnapshot",
     "usage_tracking": "BudgetExceededError UsageTracker _warned_unpriced_models",
 }
 
