@@ -32,7 +32,8 @@ _NAMES = {
     "pricing": "ModelPricing PRICING_TABLE has_pricing load_pricing_from_file register_pricing",
     "quality_gate": "QualityGate QualityGateOutcome QualityLevel",
     "retry_policy": (
-        "EscalationPolicy RecoveryContext RecoveryEvent RecoveryRecipe RecoveryResult RecoveryStep Retry "
+        "EscalationPolicy Recovery RecoveryContext RecoveryEvent RecoveryNews RecoveryRecipe RecoveryResult "
+        "RecoveryStep Retry "
         "RetryAttempt RetryBudget aattempt_recovery attempt_recovery backoff_delay next_provider "
         "recipe_for smaller_context_budget"
     ),

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self, TypeVar
 
+    from techrevati.runtime.circuit_breaker import AsyncCircuitBreaker
     from techrevati.runtime.handoffs import Handoff
     from techrevati.runtime.orchestrator.configuration import Orchestrator
+    from techrevati.runtime.retry_policy import Recovery
     from techrevati.runtime.usage import UsageSnapshot
 
     T = TypeVar("T")
@@ -102,6 +104,9 @@ class AsyncOrchestrationSession(SessionTurns, SessionTools, SessionPhase):
         breaker = config.async_circuit_breaker
         if breaker is None and config.circuit_breaker is not None:
             breaker = config.circuit_breaker.as_async()
+        if config.recovery is not None:
+            result = await self._recovered(config.recovery, run, breaker, model)
+            return self._end_turn(result, model, usage, estimate_usage)
         try:
             result = await (run() if breaker is None else breaker.call(run))
         except Exception as error:
@@ -110,6 +115,23 @@ class AsyncOrchestrationSession(SessionTurns, SessionTools, SessionPhase):
             self._failed_turn(error, failure, recovery)
             raise
         return self._end_turn(result, model, usage, estimate_usage)
+
+    async def _recovered(
+        self,
+        recovery: Recovery,
+        run: Callable[[], Awaitable[T]],
+        breaker: AsyncCircuitBreaker | None,
+        model: str,
+    ) -> T:
+        from techrevati.runtime.orchestrator.recoveries import TurnRecovery
+
+        turn = TurnRecovery(self, model)
+
+        async def attempt() -> T:
+            turn.may_go_on()
+            return await (run() if breaker is None else breaker.call(run))
+
+        return await recovery.telling(turn).acall(attempt)
 
     @overload
     async def arun_tool(self, tool_name: str, fn: Callable[[], Awaitable[T]]) -> T: ...

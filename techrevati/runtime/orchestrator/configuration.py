@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from techrevati.runtime.permissions import PermissionEnforcer, PermissionPolicy
     from techrevati.runtime.policy_engine import PolicyEngine
     from techrevati.runtime.quality_gate import QualityGate
+    from techrevati.runtime.retry_policy import Recovery
     from techrevati.runtime.sinks import EventSink, UsageSink
 
 
@@ -47,6 +48,9 @@ class Orchestrator:
         event_sink: Told every event, from any thread.
         usage_sink: Told what every turn used, from any thread.
         clock: Monotonic seconds, for elapsed times.
+        recovery: Makes failed turns again as the recipes say; with None a failed turn is classified, booked
+            and raised, as in 0.1.  Each attempt goes through the breaker and has the whole *timeout* of its
+            turn; a recipe whose policy is ABORT ends the session.
 
     Raises:
         ValueError, TypeError: An argument is out of range; the text names it.
@@ -71,6 +75,7 @@ class Orchestrator:
         usage_sink: UsageSink | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
+        recovery: Recovery | None = None,
     ) -> None:
         self.role: str = arguments.text("role", role)
         self.phase: str = arguments.text("phase", phase)
@@ -92,12 +97,14 @@ class Orchestrator:
         self.event_sink: EventSink = NoopEventSink() if event_sink is None else event_sink
         self.usage_sink: UsageSink = NoopUsageSink() if usage_sink is None else usage_sink
         self.clock: Callable[[], float] = clock
+        self.recovery: Recovery | None = recovery
         _demand("registry", self.registry, "create")
         _demand("permissions", permissions, "authorize", "check")
         _demand("circuit_breaker", circuit_breaker, "as_async")
         _demand("async_circuit_breaker", async_circuit_breaker, "as_sync")
         _demand("policy_engine", policy_engine, "evaluate")
         _demand("quality_gate", quality_gate, "evaluate")
+        _demand("recovery", recovery, "telling")
         _demand("event_sink", self.event_sink, "emit")
         _demand("usage_sink", self.usage_sink, "record")
         for guardrail in self.guardrails:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self, TypeVar
 
+    from techrevati.runtime.circuit_breaker import CircuitBreaker
+    from techrevati.runtime.retry_policy import Recovery
     from techrevati.runtime.usage import UsageSnapshot
 
     T = TypeVar("T")
@@ -67,7 +69,8 @@ class OrchestrationSession(SessionTurns, SessionTools, SessionPhase):
             TurnTimeoutError: It did not end in time; what it returns later becomes an event.
             BudgetExceededError: The budget is enforced and used up: before the call, or after it with the
                 paid result in ``result``.
-            Exception: Whatever *fn* raised, after a recovery event.
+            Exception: Whatever *fn* raised, after a recovery event; with a ``recovery``, what the last
+                attempt raised.
         """
         self._begin_turn(usage, estimate_usage, timeout)
         call = fn
@@ -78,6 +81,10 @@ class OrchestrationSession(SessionTurns, SessionTools, SessionPhase):
         breaker = config.circuit_breaker
         if breaker is None and config.async_circuit_breaker is not None:
             breaker = config.async_circuit_breaker.as_sync()
+        if config.recovery is not None:
+            return self._end_turn(
+                self._recovered(config.recovery, call, breaker, model), model, usage, estimate_usage
+            )
         try:
             result = call() if breaker is None else breaker.call(call)
         except Exception as error:
@@ -85,6 +92,19 @@ class OrchestrationSession(SessionTurns, SessionTools, SessionPhase):
             self._failed_turn(error, failure, attempt_recovery(failure.scenario, self.recovery))
             raise
         return self._end_turn(result, model, usage, estimate_usage)
+
+    def _recovered(
+        self, recovery: Recovery, call: Callable[[], T], breaker: CircuitBreaker | None, model: str
+    ) -> T:
+        from techrevati.runtime.orchestrator.recoveries import TurnRecovery
+
+        turn = TurnRecovery(self, model)
+
+        def attempt() -> T:
+            turn.may_go_on()
+            return call() if breaker is None else breaker.call(call)
+
+        return recovery.telling(turn).call(attempt)
 
     def run_tool(self, tool_name: str, fn: Callable[[], T]) -> T:
         """Run one tool: permission, guardrails, *fn*, guardrails.
