@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
+from techrevati.runtime._core.redactor import Redactor
 from techrevati.runtime.agent_events import AgentEvent, AgentEventName as Name, AgentEventStatus as Status
 
 if TYPE_CHECKING:
@@ -51,13 +52,19 @@ class OpenTelemetrySink:
         tracer: Where spans go; the global tracer provider's when None.
         provider_name: Value of ``gen_ai.provider.name``; not empty.
         agent_id: Value of ``gen_ai.agent.id``; the event's run when None.
+        redactor: Goes over every event first; the default one when None.
 
     Raises:
         ImportError: OpenTelemetry is not installed.
     """
 
     def __init__(
-        self, tracer: Tracer | None = None, provider_name: str = "techrevati", agent_id: str | None = None
+        self,
+        tracer: Tracer | None = None,
+        provider_name: str = "techrevati",
+        agent_id: str | None = None,
+        *,
+        redactor: Redactor | None = None,
     ) -> None:
         _require_opentelemetry()
         from opentelemetry import trace
@@ -66,9 +73,11 @@ class OpenTelemetrySink:
         self._tracer = trace.get_tracer(_SCOPE) if tracer is None else tracer
         self._provider_name = arguments.text("provider_name", provider_name)
         self._agent_id = agent_id
+        self._redactor = Redactor() if redactor is None else redactor
 
     def emit(self, event: AgentEvent) -> None:
         """Make one span of *event*, named ``<operation> <tool, role or phase>``."""
+        event = self._redactor.event(event)
         operation = _OPERATIONS.get(event.event, "invoke_agent")
         tool = (event.data or {}).get("tool") if operation == "execute_tool" else None
         attributes: dict[str, str | int] = {

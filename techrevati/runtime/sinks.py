@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, runtime_checkable
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.log import announce, logger
+from techrevati.runtime._core.redactor import Redactor
+from techrevati.runtime._core.scrub import error_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -169,7 +171,8 @@ class _JsonlFile:
     Unbuffered: a line that could not be written must not turn up later, when it was counted as dropped.
     """
 
-    def __init__(self, path: str | PathLike[str]) -> None:
+    def __init__(self, path: str | PathLike[str], *, redactor: Redactor | None = None) -> None:
+        self._redactor = Redactor() if redactor is None else redactor
         self._lock = Lock()
         self._dropped = 0
         self._torn = False  # the last line in the file is incomplete
@@ -187,7 +190,9 @@ class _JsonlFile:
                 self._dropped += 1
                 first = self._dropped == 1
             if first:
-                logger("sinks").warning("%r dropped a record (only the first is logged): %r", self, error)
+                logger("sinks").warning(
+                    "%r dropped a record (only the first is logged): %s", self, error_text(error)
+                )
 
     def _write_locked(self, text: bytes) -> None:
         if self._file is None:
@@ -225,6 +230,7 @@ class JsonlEventSink(_JsonlFile):
 
     Args:
         path: The file; created if missing, appended to otherwise.
+        redactor: Goes over every record before it is written; the default one when None.
 
     Raises:
         OSError: The file cannot be opened.
@@ -232,7 +238,7 @@ class JsonlEventSink(_JsonlFile):
 
     def emit(self, event: AgentEvent) -> None:
         """Write one line."""
-        self._write(event.to_json)
+        self._write(lambda: self._redactor.event(event).to_json())
 
 
 class JsonlUsageSink(_JsonlFile):
@@ -252,7 +258,12 @@ class JsonlUsageSink(_JsonlFile):
 
             recorded_at = iso_utc(time.time())
             return json.dumps(
-                {"model": model, "usage": usage.to_dict(), "cost_usd": cost_usd, "recorded_at": recorded_at}
+                {
+                    "model": self._redactor.text(model),
+                    "usage": usage.to_dict(),
+                    "cost_usd": cost_usd,
+                    "recorded_at": recorded_at,
+                }
             )
 
         self._write(line)
@@ -269,7 +280,7 @@ class _FanOut(Generic[S]):
             self._dropped += 1
             first = self._dropped == 1
         if first:
-            logger("sinks").warning("%r raised %r; the other sinks go on", sink, error)
+            logger("sinks").warning("%r raised %s; the other sinks go on", sink, error_text(error))
 
     @property
     def dropped(self) -> int:

@@ -16,7 +16,7 @@ from techrevati.runtime._core.log import announce, logger
 from techrevati.runtime.pricing import (
     PRICING_TABLE as PRICING_TABLE,
     ModelPricing as ModelPricing,
-    find_pricing,
+    cost_picodollars_or_none,
     has_pricing as has_pricing,
     load_pricing_from_file as load_pricing_from_file,
     picodollars,
@@ -42,7 +42,8 @@ _warned_unpriced_models: set[str] = set()
 class UsageTracker:
     """Tokens and cost of one session.  Thread-safe.
 
-    A model without a price costs 0 and is warned about once per process; ``""`` means the caller does not
+    Registered prices come first, then the price book, at the time of the turn.  A model that neither knows
+    costs 0 and is warned about once per process; ``""`` means the caller does not
     say which model it was, and is never warned about.  The last ``HISTORY_CAPACITY`` turns are kept, and
     totals of the first ``MODEL_CAPACITY`` models; further models are added up as ``OTHER_MODELS``.
 
@@ -76,13 +77,11 @@ class UsageTracker:
         """:meth:`record_turn`, returning the cost of the turn in exact pico-dollars."""
         if not isinstance(usage, UsageSnapshot):
             raise TypeError(f"usage must be a UsageSnapshot, got {usage!r}")
-        pricing = find_pricing(model)
-        if pricing is None:
-            cost: Picodollars = 0
+        cost = cost_picodollars_or_none(model, usage)
+        if cost is None:
+            cost = 0
             if model and model not in _warned_unpriced_models:
                 _warn_unpriced(model)
-        else:
-            cost = pricing.cost_picodollars(usage)
         self._lock.acquire()  # not ``with``: that costs twice as much, and this runs every turn
         try:
             self._turns += 1
@@ -121,8 +120,8 @@ class UsageTracker:
 
     def cost_for_turn(self, model: str, usage: UsageSnapshot) -> float:
         """What one call would cost in US dollars; 0.0 for a model without a price.  Records nothing."""
-        pricing = find_pricing(model)
-        return 0.0 if pricing is None else in_usd(pricing.cost_picodollars(usage))
+        cost = cost_picodollars_or_none(model, usage)
+        return 0.0 if cost is None else in_usd(cost)
 
     @property
     def total_picodollars(self) -> Picodollars:

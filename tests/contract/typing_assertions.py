@@ -27,6 +27,7 @@ from techrevati.runtime import (
     BreakerRegistry,
     BreakerSnapshot,
     BudgetExceededError,
+    Bulkhead,
     CircuitBreaker,
     CircuitOpenError,
     CircuitState,
@@ -55,6 +56,7 @@ from techrevati.runtime import (
     PermissionOutcome,
     PermissionPolicy,
     PhaseContext,
+    Pipeline,
     PolicyActionData,
     PolicyCondition,
     PolicyEngine,
@@ -62,6 +64,7 @@ from techrevati.runtime import (
     QualityGate,
     QualityGateOutcome,
     QualityLevel,
+    RateLimit,
     RecoveryContext,
     RecoveryResult,
     Retry,
@@ -159,6 +162,33 @@ async def retries_keep_signatures(retry: Retry, budget: RetryBudget) -> None:
     assert_type(budget.take(), bool)
     with Deadline(3) as deadline:
         assert_type(deadline.remaining(), float)
+
+
+async def pipelines_keep_signatures(retry: Retry, breaker: CircuitBreaker) -> None:
+    pipeline = Pipeline(Timeout(9), retry, breaker.as_async(), RateLimit(60), Bulkhead(2))
+    assert_type(pipeline.call(add, 1, b="x"), float)
+    assert_type(await pipeline.acall(fetch, "u", retries=1), bytes)
+    assert_type(pipeline(add)(1, b="x"), float)
+    assert_type(await pipeline(fetch)("u", retries=1), bytes)
+    assert_type(pipeline(stream)(1), Generator[int, str, bytes])
+    assert_type(pipeline(astream)(1, word="w"), AsyncGenerator[str, None])
+    assert_type(pipeline.explain(), str)
+    pipeline.call(add, "1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    pipeline(add)(1, c=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Pipeline(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def rooms_keep_signatures(rooms: Bulkhead, limit: RateLimit, timeout: Timeout) -> None:
+    assert_type(rooms.call(add, 1, b="x"), float)
+    assert_type(await rooms.acall(fetch, "u", retries=1), bytes)
+    assert_type(rooms(stream)(1), Generator[int, str, bytes])
+    assert_type(limit.call(add, 1, b="x"), float)
+    assert_type(await limit(fetch)("u", retries=1), bytes)
+    assert_type(limit.reserve(5).wait_seconds, float)
+    assert_type(timeout.call(add, 1, b="x"), float)
+    assert_type(timeout(astream)(1, word="w"), AsyncGenerator[str, None])
+    rooms.call(add, "1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    limit.call(add, "1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def breakers_have_options(registry: BreakerRegistry) -> None:

@@ -137,12 +137,12 @@ def test_what_is_no_http_gets_a_400_and_a_farewell(sent: bytes) -> None:
 
 
 def test_bodies_are_bounded() -> None:
-    """A body over the limit, or of unknown length, gets a whole 413 even while it is still being sent."""
+    """A body over the limit, told or in chunks, gets a whole 413 even while it is still being sent."""
     with ChaosServer(max_body_bytes=10_000) as server:
         status, _, answer = post(server, b"x" * 8_000_000)
         assert status == 413
         assert json.loads(answer)["error"]["code"] == "request_too_large"
-        chunked = b"POST /v1/chat/completions HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n5\r\n"
+        chunked = b"POST /v1/chat/completions HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2711\r\n"
         with socket.create_connection(("127.0.0.1", server.port), timeout=60) as client:
             client.sendall(chunked)
             assert client.recv(1_000).startswith(b"HTTP/1.1 413 ")

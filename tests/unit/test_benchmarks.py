@@ -14,6 +14,7 @@ from benchmarks import (
     bench_agent_events,
     bench_agent_lifecycle,
     bench_circuit_breaker,
+    bench_failures,
     bench_import,
     bench_orchestrator,
     environment,
@@ -137,13 +138,14 @@ def test_own_code_answers_rightly() -> None:
             *bench_circuit_breaker.comparisons(),
             *bench_agent_lifecycle.comparisons(),
             *bench_agent_events.comparisons(),
+            *bench_failures.comparisons(),
             *bench_orchestrator.comparisons(stack),
             bench_orchestrator.async_comparison(),
         ]
         for comparison in everything:
             for subject in (comparison.floor, *comparison.subjects):
                 Timed(subject).checked()
-    assert len(everything) == 7
+    assert len(everything) == 13
 
 
 def test_flatness_counts_every_turn() -> None:

@@ -68,7 +68,7 @@ class Desk:
 
     def names(self, **options: Any) -> tuple[str, ...]:
         """The kinds of findings."""
-        cuts = self.endpoint.cut_answers()
+        cuts = self.endpoint.cuts.known()
         return judged(self.endpoint.books.records(), cut_answers=cuts, **options).names
 
 
@@ -608,7 +608,7 @@ def test_running_a_cut_off_tool_call_is_found() -> None:
     scripted = Fault(FaultKind.TRUNCATED_STREAM, after_tokens=3)
     desk = Desk([scripted])
     desk.ask(text="Read the soup file", stream=True, tools=OPENAI_TOOLS, tool_choice=FORCED)
-    number, _, whole = desk.endpoint.cut_answers()[0]
+    number, _, whole = desk.endpoint.cuts.known()[0]
     assert (number, whole) == (1, "")
     call_id = Desk().ask(text="Read the soup file", tools=OPENAI_TOOLS, tool_choice=FORCED)[1]
     known = json.loads(split(call_id)[2])["choices"][0]["message"]["tool_calls"][0]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings, strategies as st
 
 from techrevati.runtime.chaos import NOTHING_FOUND, extractive_reply
 from techrevati.runtime.chaos.conversation import Conversation, Message, Reply, Tool, ToolCall
@@ -286,3 +287,150 @@ def test_the_same_conversation_always_gets_the_same_reply() -> None:
     """Ids of tool calls included."""
     talk = Conversation("m", (Message("user", "Question: When does the breaker open?"),), KIT)
     assert extractive_reply(talk) == extractive_reply(talk)
+
+
+def typed(name: str, description: str = "", required: str = "", **properties: dict[str, object]) -> Tool:
+    wanted = required.split() if required else list(properties)
+    return Tool(name, description, {"type": "object", "properties": properties, "required": wanted})
+
+
+S: dict[str, object] = {"type": "string"}
+INT: dict[str, object] = {"type": "integer"}
+N: dict[str, object] = {"type": "number"}
+B: dict[str, object] = {"type": "boolean"}
+
+
+@pytest.mark.parametrize(
+    ("question", "kit", "expected"),
+    [
+        ("Add 3 and 4", [typed("add", a=INT, b=INT), typed("multiply", a=N, b=N)], [{"a": 3, "b": 4}]),
+        (
+            "What is 6.5 multiplied by 7?",
+            [typed("add", a=INT, b=INT), typed("multiply", a=N, b=N)],
+            [{"a": 6.5, "b": 7}],
+        ),
+        ("Show me user 42", [typed("get_user", user_id=INT), typed("get_time")], [{"user_id": 42}]),
+        (
+            "Find a hotel in Rome from 2026-12-01 for 3 nights, 2 guests, without breakfast",
+            [
+                typed(
+                    "search_hotels",
+                    "",
+                    "city check_in nights",
+                    city=S,
+                    check_in={"type": "string", "format": "date"},
+                    nights=INT,
+                    guests=INT,
+                    breakfast=B,
+                )
+            ],
+            [{"city": "Rome", "check_in": "2026-12-01", "nights": 3, "guests": 2, "breakfast": False}],
+        ),
+        (
+            "Find running shoes under 100 dollars that are in stock",
+            [
+                typed(
+                    "search_products",
+                    "",
+                    "query",
+                    query=S,
+                    max_price=N,
+                    in_stock=B,
+                    category={"type": "string", "enum": ["books", "shoes"]},
+                )
+            ],
+            [
+                {
+                    "query": "running shoes 100 dollars stock",
+                    "max_price": 100,
+                    "in_stock": True,
+                    "category": "shoes",
+                }
+            ],
+        ),
+        (
+            "What is the average of 3, 4.5 and -2?",
+            [typed("average", "Average of numbers", values={"type": "array", "items": N})],
+            [{"values": [3, 4.5, -2]}],
+        ),
+        (
+            "Set the thermostat to 35 degrees",
+            [typed("set_thermostat", "", degrees={"type": "integer", "maximum": 30})],
+            [{"degrees": 30}],
+        ),
+        (
+            "What is the square root of 144?",
+            [typed("calculate", "Does math", expression={"anyOf": [{"type": "string"}, {"type": "null"}]})],
+            [{"expression": "sqrt(144)"}],
+        ),
+    ],
+)
+def test_arguments_have_their_types(
+    question: str, kit: list[Tool], expected: list[dict[str, object]]
+) -> None:
+    """Numbers, dates, flags, enums, arrays and bounds come from the question, each where it belongs."""
+    _, made = work(question, tuple(kit), lambda _: "done")
+    assert [call.arguments for call in made] == expected
+    kinds = [[type(value) for value in call.arguments.values()] for call in made]
+    assert kinds == [[type(value) for value in one.values()] for one in expected]
+
+
+def test_a_tool_waits_for_what_another_one_finds() -> None:
+    """Coordinates come from the result of the tool that knows them."""
+    kit = (
+        typed("get_forecast", "Weather forecast for coordinates.", latitude=N, longitude=N, days=INT),
+        typed("get_coordinates", "Latitude and longitude of a place.", place=S),
+    )
+    text, made = work(
+        "What's the forecast for Berlin for the next 3 days?",
+        kit,
+        lambda call: (
+            '{"latitude": 52.5, "longitude": 13.4}' if call.name == "get_coordinates" else "sunny, then rain"
+        ),
+    )
+    assert [call.arguments for call in made] == [
+        {"place": "Berlin"},
+        {"latitude": 52.5, "longitude": 13.4, "days": 3},
+    ]
+    assert "sunny, then rain" in text
+
+
+@pytest.mark.parametrize("result", ["0", "false", "No rain.", '{"count": 0}', "[1, 2]", '"x"'])
+def test_any_result_of_a_lookup_is_told(result: str) -> None:
+    """Zero and "no rain" are results too."""
+    text, made = work("How many open tickets are there?", (typed("count_tickets"),), lambda _: result)
+    assert len(made) == 1
+    assert not text.startswith(NOTHING_FOUND)
+
+
+@pytest.mark.parametrize("name", ["delete_file", "transfer_money", "shutdown_server", "run_shell"])
+def test_what_cannot_be_undone_is_never_started(name: str) -> None:
+    """Not even when the user orders it in so many words."""
+    words = name.replace("_", " ")
+    _, made = work(f"Please {words} now", (typed(name, path=S), typed("get_time")), lambda _: "done")
+    assert name not in [call.name for call in made]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(
+            ["weather", "17 * 3", "Paris", "a.md", "?", "and", "find", "\n", "email", "tomorrow", "'x'", "5"]
+        ),
+        max_size=12,
+    ),
+    st.lists(
+        st.sampled_from(
+            ["get_weather", "list_files", "search_docs", "read_file", "calculator", "send_email"]
+        ),
+        max_size=6,
+        unique=True,
+    ),
+    st.sampled_from(["", "0", "error: no", "a.md\nb.md", '{"path": "a.md"}', "Paris is far."]),
+)
+def test_it_always_comes_to_an_end(words: list[str], names: list[str], result: str) -> None:
+    """Whatever is asked, offered and returned: within twenty turns, never the same call twice."""
+    kit = tuple(typed(name, "", **{name.split("_")[-1]: S, "count": INT}) for name in names)
+    _, made = work(" ".join(words), kit, lambda _: result)
+    keys = [(call.name, call.arguments_json) for call in made]
+    assert len(keys) == len(set(keys))

@@ -241,7 +241,6 @@ def sqlite_locked(path: Any) -> Exception:
         (OSError(errno.EHOSTUNREACH, "x"), K.NETWORK, Origin.NETWORK, True),
         (socket.gaierror(-2, "Name or service not known"), K.NETWORK, Origin.NETWORK, True),
         (ssl.SSLError(1, "handshake failure"), K.NETWORK, Origin.NETWORK, True),
-        (ssl.SSLCertVerificationError(1, "expired"), K.NETWORK, Origin.NETWORK, True),
         (asyncio.IncompleteReadError(b"", 1), K.NETWORK, Origin.NETWORK, True),
         (asyncio.CancelledError(), K.CANCELLED, Origin.CALLER, False),
         (concurrent.futures.CancelledError(), K.CANCELLED, Origin.CALLER, False),
@@ -286,6 +285,20 @@ def test_builtin_exceptions(
     failure = classify(error)
     assert (failure.kind, failure.origin, provider_failures(error)) == (kind, origin, counts)
     assert failure.retryable is KINDS[kind][1]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ssl.SSLCertVerificationError(1, "expired"),
+        type("ConnectError", (Exception,), {"__module__": "httpx"})("[SSL: CERTIFICATE_VERIFY_FAILED] no"),
+        Exception("certificate verify failed: unable to get local issuer certificate"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_wrong_certificate_is_a_network_error_that_no_repetition_mends(error: Exception) -> None:
+    for failure in (classify(error), classify(chained(RuntimeError("no answer"), error))):
+        assert (failure.kind, failure.origin, failure.retryable) == (K.NETWORK, Origin.NETWORK, False)
 
 
 def test_sqlite_codes_are_facts(tmp_path: Any) -> None:
@@ -601,6 +614,44 @@ def test_the_newest_rule_is_asked_first_and_origin_is_kept() -> None:
     finally:
         for take_out in takers:
             take_out()
+
+
+def test_a_rule_of_a_user_sharpens_what_the_table_decides() -> None:
+    limited = StatusError("seats of your plan are taken", code="ThrottlingException")
+    named = type("ConnectError", (Exception,), {"__module__": "httpx"})("seats of your plan are taken")
+    unregister = [
+        register_rule(Rule(K.QUOTA_EXHAUSTED, sharpens=("seats of your plan",), within=K.RATE_LIMIT)),
+        register_rule(Rule(K.NETWORK, retryable=False, sharpens="seats of your plan", within=K.NETWORK)),
+    ]
+    try:
+        assert classify(limited).kind is K.QUOTA_EXHAUSTED
+        assert classify(StatusError("no", status_code=429)).kind is K.RATE_LIMIT
+        assert (classify(named).kind, classify(named).retryable) == (K.NETWORK, False)
+    finally:
+        for take_out in unregister:
+            take_out()
+    assert (classify(limited).kind, classify(named).retryable) == (K.RATE_LIMIT, True)
+
+
+@pytest.mark.parametrize("given", [{"sharpens": ("a",)}, {"within": K.NETWORK}])
+def test_sharpens_and_within_belong_together(given: Any) -> None:
+    with pytest.raises(ValueError, match="sharpens and within"):
+        Rule(K.NETWORK, **given)
+
+
+def test_a_rule_may_say_whether_to_retry_and_the_server_overrules_it() -> None:
+    unregister = register_rule(Rule(K.SERVER_ERROR, retryable=False, codes="acme_down"))
+    try:
+        assert not classify(StatusError(code="acme_down")).retryable
+        assert classify(StatusError(code="acme_down", headers={"x-should-retry": "true"})).retryable
+    finally:
+        unregister()
+
+
+def test_a_bug_of_the_callers_is_never_retried_whatever_caused_it() -> None:
+    for bug in (TypeError("x"), KeyError("x"), AttributeError("x")):
+        failure = classify(chained(bug, TimeoutError()))
+        assert (failure.kind, failure.origin, failure.retryable) == (K.INVALID_REQUEST, Origin.CALLER, False)
 
 
 def test_a_rule_that_raises_is_skipped_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from typing import Any
 
+import pytest
 from hypothesis import given, strategies as st
 
 from techrevati.runtime.failures import (
@@ -130,3 +132,72 @@ def test_every_failure_survives_pickling(
     failure = Failure(kind, retryable, wait, None, "p", 500, code, None, message)
     assert pickle.loads(pickle.dumps(failure)) == failure  # noqa: S301
     assert failure.to_dict()["kind"] == kind.value
+
+
+HUGE = "x" * 3_000_000
+DEEP: dict[str, object] = {}
+DEEP["error"] = DEEP
+
+
+def endless_chain() -> BaseException:
+    error = RuntimeError("first")
+    for number in range(5_000):
+        later = RuntimeError(str(number) + " is over")
+        later.__cause__ = error
+        error = later
+    return error
+
+
+class Endless(dict[str, object]):
+    """Headers that never end."""
+
+    def items(self) -> Any:
+        while True:
+            yield "x-ratelimit-a", "1"
+
+
+def carrying(**facts: object) -> Exception:
+    error = Exception("no")
+    error.__dict__.update(facts)
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError(HUGE),
+        RuntimeError("429 a_b error " * 200_000),
+        RuntimeError("retry after " + "1" * 500_000),
+        RuntimeError("tool " * 300_000),
+        carrying(body="{" + HUGE),
+        carrying(body=b'{"error": "' + HUGE.encode() + b'"}'),
+        carrying(body="[" * 100_000),
+        carrying(body=DEEP),
+        carrying(code=HUGE, status_code=400),
+        carrying(status_code=429, body={"message": "try again in " * 200_000}),
+        carrying(headers=Endless()),
+        carrying(headers={f"x-ratelimit-{number}": "0" for number in range(50_000)}),
+        carrying(status_code=429, headers={"retry-after": "9" * 1_000_000}),
+        carrying(status_code=429, retry_after=10**400),
+        endless_chain(),
+    ],
+    ids=lambda error: f"{str(error)[:12]} {'-'.join(vars(error))}",
+)
+def test_what_has_no_end_is_read_for_a_while(error: BaseException) -> None:
+    """Whatever the size of an exception, the steps taken are few and the message is short."""
+    steps = 0
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal steps
+        steps += event in ("call", "c_call")
+
+    classify(error)  # patterns are compiled at their first use
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        failure = classify(error)
+    finally:
+        sys.setprofile(before)
+    assert steps < 8_000
+    assert len(failure.message) <= 2_000
+    assert failure.retry_after is None

@@ -11,6 +11,7 @@ import pytest
 from techrevati.runtime.circuit_breaker import CircuitBreaker
 from techrevati.runtime.deadlines import Deadline
 from techrevati.runtime.failures import Failure, FailureKind, FailureScenario
+from techrevati.runtime.guardrails import GuardrailViolatedError, SizeGuardrail
 from techrevati.runtime.orchestrator import Orchestrator, SessionEndedError
 from techrevati.runtime.retry_policy import (
     EscalationPolicy,
@@ -515,6 +516,14 @@ def test_an_attempt_that_times_out_is_recovered(colour: str) -> None:
     assert result == "answer"
     assert desk.events.events[1].data is not None
     assert desk.events.events[1].data["scenario"] == "llm_timeout"
+
+
+def test_a_recovered_answer_passes_the_guardrails_too(colour: str) -> None:
+    """Recovery is no way around the checks of answers."""
+    desk = Desk(colour, Bench().recovery, guardrails=[SizeGuardrail(answer=3)])
+    script = Script(HttpError(500), "answer")
+    result, _ = desk.turn(script)
+    assert (type(result), script.calls) == (GuardrailViolatedError, 2)
 
 
 def test_recovery_must_be_one() -> None:

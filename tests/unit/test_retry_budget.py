@@ -99,3 +99,23 @@ def test_wrong_arguments_are_named(arguments: dict[str, float], named: str) -> N
     with pytest.raises((ValueError, TypeError)) as refusal:
         RetryBudget(**arguments)  # type: ignore[arg-type]
     assert named in str(refusal.value)
+
+
+def test_observing_counts_refusals_and_refuses_nothing() -> None:
+    """What would be refused is counted; switched back, it refuses."""
+    budget = RetryBudget(1, observe_only=True)
+    assert [budget.take() for _ in range(3)] == [True] * 3
+    assert (budget.left, budget.taken, budget.denied) == (0, 3, 2)
+    budget.observe_only = False
+    assert not budget.take()
+
+
+def test_switched_off_it_counts_nothing() -> None:
+    """Off, everything is allowed and nothing is given back; on again, it goes on where it was."""
+    budget = RetryBudget(1)
+    budget.enabled = False
+    assert all(budget.take() for _ in range(3))
+    budget.give_back()
+    budget.enabled = True
+    assert (budget.left, budget.taken) == (1, 0)
+    assert [budget.take(), budget.take()] == [True, False]

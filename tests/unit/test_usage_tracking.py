@@ -198,14 +198,14 @@ def test_asking_for_a_cost_records_and_warns_nothing(caplog: pytest.LogCaptureFi
 
 
 def test_a_cousin_is_not_priced() -> None:
-    """``gpt-4`` registered: ``gpt-4o`` and ``gpt-4.1`` cost nothing and are warned about."""
-    register_pricing("gpt-4", ModelPricing(30.0, 60.0))
+    """``house-4`` registered: ``house-4o`` and ``house-4.1`` cost nothing and are warned about."""
+    register_pricing("house-4", ModelPricing(30.0, 60.0))
     tracker = UsageTracker()
-    for model in ("gpt-4o", "gpt-4.1", "gpt-4o-2024-08-06"):
+    for model in ("house-4o", "house-4.1", "house-4o-2024-08-06"):
         tracker.record_turn(model, UsageSnapshot(1_000_000, 1_000_000))
     assert tracker.total_cost() == 0.0
-    assert usage_tracking._warned_unpriced_models == {"gpt-4o", "gpt-4.1", "gpt-4o-2024-08-06"}
-    tracker.record_turn("gpt-4-0613", UsageSnapshot(1_000_000))
+    assert usage_tracking._warned_unpriced_models == {"house-4o", "house-4.1", "house-4o-2024-08-06"}
+    tracker.record_turn("house-4-0613", UsageSnapshot(1_000_000))
     assert tracker.total_cost() == 30.0
 
 

@@ -20,9 +20,9 @@ def count(name: str, value: float, *, minimum: int = 0) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an integer >= {minimum}, got {value!r}")
+        raise TypeError(f"{name} must be an integer >= {minimum}, got {_shown(value)}")
     if value < minimum:
-        raise ValueError(f"{name} must be an integer >= {minimum}, got {value!r}")
+        raise ValueError(f"{name} must be an integer >= {minimum}, got {_shown(value)}")
     return value
 
 
@@ -30,22 +30,22 @@ def number(name: str, value: float | Decimal, *, minimum: float = 0.0, infinite:
     """A real number that is not NaN, at least *minimum*; infinity only where *infinite* allows it."""
     bound = f"a number >= {minimum:g}"
     if isinstance(value, bool) or not hasattr(value, "__float__"):
-        raise TypeError(f"{name} must be {bound}, got {value!r}")
+        raise TypeError(f"{name} must be {bound}, got {_shown(value)}")
     try:
         real = float(value)
     except (OverflowError, ValueError):  # an integer beyond every float, a signalling NaN
-        raise ValueError(f"{name} must be {bound} that a float can hold, got {value!r}") from None
+        raise ValueError(f"{name} must be {bound} that a float can hold, got {_shown(value)}") from None
     if real != real or real < minimum or (real == float("inf") and not infinite):
-        raise ValueError(f"{name} must be {bound}, got {value!r}")
+        raise ValueError(f"{name} must be {bound}, got {_shown(value)}")
     return real
 
 
 def text(name: str, value: str) -> str:
     """A string with at least one character that is not white space."""
     if not isinstance(value, str):
-        raise TypeError(f"{name} must be a non-empty string, got {value!r}")
+        raise TypeError(f"{name} must be a non-empty string, got {_shown(value)}")
     if not value or value.isspace():
-        raise ValueError(f"{name} must be a non-empty string, got {value!r}")
+        raise ValueError(f"{name} must be a non-empty string, got {_shown(value)}")
     return value
 
 
@@ -55,25 +55,32 @@ def member(name: str, value: object, kind: type[E]) -> E:
         return kind(value)
     except ValueError:
         allowed = ", ".join(str(each.value) for each in kind)
-        raise ValueError(f"{name} must be one of {allowed}; got {value!r}") from None
+        raise ValueError(f"{name} must be one of {allowed}; got {_shown(value)}") from None
 
 
 def function(name: str, value: Callable[..., object]) -> Callable[..., object]:
     """Something that can be called."""
     if not callable(value):
-        raise TypeError(f"{name} must be callable, got {value!r}")
+        raise TypeError(f"{name} must be callable, got {_shown(value)}")
     return value
 
 
 def positive(name: str, value: float) -> float:
     """A finite real number above 0."""
     if not number(name, value):
-        raise ValueError(f"{name} must be a number > 0, got {value!r}")
+        raise ValueError(f"{name} must be a number > 0, got {_shown(value)}")
     return float(value)
 
 
 def share(name: str, value: float) -> float:
     """A share of a whole, above 0 and at most 1."""
     if not 0 < number(name, value) <= 1:
-        raise ValueError(f"{name} must be a number > 0 and <= 1, got {value!r}")
+        raise ValueError(f"{name} must be a number > 0 and <= 1, got {_shown(value)}")
     return float(value)
+
+
+def _shown(value: object) -> str:
+    """*value* for a message: a key given in the wrong place is not repeated."""
+    from techrevati.runtime._core.scrub import scrubbed
+
+    return scrubbed(repr(value))

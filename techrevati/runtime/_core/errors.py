@@ -25,16 +25,30 @@ class TechrevatiError(Exception):
         return ", ".join(map(str, self.args)) or type(self).__name__
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuilt, (type(self), self.args, self.__dict__)
+        return rebuilt, (type(self), self.args, self.__dict__)
 
 
-def _rebuilt(
+def rebuilt(
     kind: type[TechrevatiError], args: tuple[object, ...], facts: dict[str, object]
 ) -> TechrevatiError:
+    """An error of *kind* with these *facts*, made without its constructor."""
     error = kind.__new__(kind)
     error.args = args
     error.__dict__.update(facts)
     return error
+
+
+def picklable(facts: dict[str, object], *names: str) -> dict[str, object]:
+    """*facts*, with None for those of *names* that do not pickle."""
+    import pickle
+
+    kept = dict(facts)
+    for name in names:
+        try:
+            pickle.dumps(kept.get(name))
+        except Exception:
+            kept[name] = None
+    return kept
 
 
 class BudgetExceededError(TechrevatiError):
@@ -51,6 +65,9 @@ class BudgetExceededError(TechrevatiError):
         result: What the paid call returned.
         usage: The tokens of the paid call, if known.
         limit, used, unit: The same for a limit that is not in US dollars.
+        reason: "spent", or "busy" when what others have reserved may come back.
+        retry_after: Seconds until it may fit; None when nothing says.
+        budget: The name of the budget that refused.
         result_dropped: True on an unpickled copy that could not keep the result.
     """
 
@@ -65,6 +82,9 @@ class BudgetExceededError(TechrevatiError):
         limit: float | None = None,
         used: float | None = None,
         unit: str | None = None,
+        reason: str = "spent",
+        retry_after: float | None = None,
+        budget: str | None = None,
     ) -> None:
         super().__init__(budget_usd, current_cost_usd)
         self.budget_usd = budget_usd
@@ -75,6 +95,9 @@ class BudgetExceededError(TechrevatiError):
         self.limit = limit
         self.used = used
         self.unit = unit
+        self.reason: str = reason
+        self.retry_after: float | None = retry_after
+        self.budget: str | None = budget
         self.result_dropped = False
 
     def __str__(self) -> str:
@@ -82,6 +105,12 @@ class BudgetExceededError(TechrevatiError):
             text = f"budget exceeded: {self.used} of {self.limit} {self.unit} used"
         else:
             text = f"budget exceeded: ${self.current_cost_usd:.6g} of ${self.budget_usd:.6g} spent"
+        if self.budget is not None:
+            text = f"{self.budget}: {text}"
+        if self.reason == "busy":
+            text += " or reserved by calls under way"
+        if self.retry_after is not None:
+            text += f"; try again in {self.retry_after:.3g} s"
         return text + ("; the paid result is in .result" if self.has_result else "")
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -94,9 +123,9 @@ class BudgetExceededError(TechrevatiError):
             except Exception:
                 facts[name] = None
                 facts["result_dropped"] = facts["result_dropped"] or name == "result"
-        return _rebuilt, (type(self), self.args, facts)
+        return rebuilt, (type(self), self.args, facts)
 
     def __copy__(self) -> Self:
-        copied = _rebuilt(type(self), self.args, self.__dict__)
+        copied = rebuilt(type(self), self.args, self.__dict__)
         assert isinstance(copied, type(self))
         return copied

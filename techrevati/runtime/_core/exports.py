@@ -8,6 +8,10 @@ _NAMES = {
     "agent_lifecycle": (
         "AgentRegistry AgentStatus AgentWorker AgentWorkerEvent InvalidTransitionError UnknownWorkerError"
     ),
+    "bulkhead": "Bulkhead BulkheadFullError BulkheadSnapshot",
+    "budgets": (
+        "Budget BudgetSnapshot BudgetThreshold Reservation ReservationSettledError estimate_input_tokens"
+    ),
     "circuit_breaker": (
         "AsyncCircuitBreaker BreakerRegistry BreakerSnapshot CircuitBreaker CircuitGuard "
         "CircuitOpenError CircuitState"
@@ -18,19 +22,35 @@ _NAMES = {
         "Failure FailureKind FailureOrigin FailureScenario classify classify_exception provider_failures "
         "register_rule"
     ),
-    "guardrails": "AllowAllGuardrail Guardrail GuardrailOutcome GuardrailStage GuardrailViolatedError",
+    "guardrails": (
+        "AllowAllGuardrail Guardrail GuardrailChain GuardrailOutcome GuardrailStage GuardrailViolatedError "
+        "JsonSchema PathGuardrail PatternGuardrail PiiGuardrail PromptInjectionGuardrail SchemaGuardrail "
+        "SchemaProblem SecretsGuardrail SizeGuardrail UrlGuardrail"
+    ),
     "handoffs": "Handoff",
     "hedging": "Hedge HedgeSnapshot HedgedRequest Loser",
+    "loop_detection": "LoopDetectedError LoopDetection LoopFinding LoopState",
+    "ledger": (
+        "Doubt IdempotencyConflictError SpendGroup SpendLedger SpendRecord SpendReport "
+        "UnknownReservationError"
+    ),
     "orchestrator": (
         "AgentSession AsyncOrchestrationSession InputStateError MaxIterationsExceededError "
-        "OrchestrationSession Orchestrator PermissionDeniedError SessionEndedError current_session"
+        "OrchestrationSession Orchestrator PermissionDeniedError SessionEndedError ToolCall "
+        "ToolResult current_session"
     ),
     "permissions": (
         "PermissionEnforcer PermissionMode PermissionOutcome PermissionPolicy RolePermissionConfig"
     ),
+    "pipeline": "Pipeline PipelineOrderError",
     "policy_engine": "PhaseContext PolicyAction PolicyActionData PolicyCondition PolicyEngine PolicyRule",
-    "pricing": "ModelPricing PRICING_TABLE has_pricing load_pricing_from_file register_pricing",
+    "pricing": (
+        "ModelPricing PRICING_TABLE PriceBook Quote UnknownModelError UnknownPriceError cost_usd has_pricing "
+        "load_pricing_from_file output_limit quote register_pricing use_price_book worst_case_picodollars"
+    ),
     "quality_gate": "QualityGate QualityGateOutcome QualityLevel",
+    "rate_limit": ("RateLimit RateLimitExceededError RateLimitSnapshot RateLimitedCall "),
+    "redaction": "Redactor",
     "retry_policy": (
         "EscalationPolicy Recovery RecoveryContext RecoveryEvent RecoveryNews RecoveryRecipe RecoveryResult "
         "RecoveryStep Retry "
@@ -41,7 +61,10 @@ _NAMES = {
         "DEFAULT_RING_CAPACITY EventSink FanOutEventSink FanOutUsageSink JsonlEventSink JsonlUsageSink "
         "NoopEventSink NoopUsageSink RingBufferEventSink RingBufferUsageSink UsageSink"
     ),
-    "usage": "UsageNotFoundError UsageSnapshot",
+    "stores": (
+        "MemoryStore NewerSchemaError SqliteStore Store StoreCorruptError StoreError StoreUnavailableError"
+    ),
+    "usage": "UsageAccumulator UsageNotFoundError UsageSnapshot",
     "usage_tracking": "BudgetExceededError UsageTracker _warned_unpriced_models",
 }
 
@@ -50,7 +73,9 @@ HOME = {name: module for module, names in _NAMES.items() for name in names.split
 MODULES = (
     "agent_events",
     "agent_lifecycle",
+    "bulkhead",
     "chaos",
+    "budgets",
     "circuit_breaker",
     "cli",
     "deadlines",
@@ -59,14 +84,20 @@ MODULES = (
     "guardrails",
     "handoffs",
     "hedging",
+    "loop_detection",
+    "ledger",
     "orchestrator",
     "otel",
     "permissions",
+    "pipeline",
     "policy_engine",
     "pricing",
     "quality_gate",
+    "rate_limit",
+    "redaction",
     "retry_policy",
     "sinks",
+    "stores",
     "testing",
     "usage",
     "usage_tracking",

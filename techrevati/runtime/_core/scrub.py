@@ -1,7 +1,8 @@
 """Take credentials out of a text before it becomes part of an event or a log line.
 
 Errors of HTTP clients quote keys and headers.  Patterns are the shapes that providers document for their
-keys, plus anything that follows a name such as ``authorization`` or ``api_key``.
+keys, plus anything that follows a name such as ``authorization`` or ``api_key``.  Most texts hold none: a
+pattern only runs where one of its hints, plain words without which it cannot match, is in the text.
 """
 
 from __future__ import annotations
@@ -11,39 +12,83 @@ if TYPE_CHECKING:
     import re
 
 MAX_TEXT_LENGTH = 2_000
-_patterns: list[re.Pattern[str]] = []  # compiled when first needed
-_SOURCES = (
+REDACTED = "[redacted]"
+# What it is, hints in lower case, pattern.  What the group ``keep`` matched stays.
+CREDENTIALS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     # What follows the name of a credential, quoted or not: header lines, JSON, query strings, repr.
-    r"(?i)(?P<keep>(?:proxy-)?authorization['\"]?\s*[:=]\s*['\"]?(?:b['\"])?(?:bearer|basic|token)?\s*)"
-    r"[^\s'\",;}]+",
-    r"(?i)(?P<keep>\bbearer\s+)[\w.~+/=-]{8,}",
-    r"(?i)(?P<keep>\b[\w-]{0,40}?(?:api[-_]?key|(?:access|secret|auth|subscription|private)[-_]?key(?:[-_]id)?"
-    r"|(?:access|auth|refresh|session|security|id|bearer)[-_]?token|secret|passw(?:or)?d)['\"]?"
-    # A plain word behind the name is no secret: "invalid_api_key: Incorrect ...".
-    r"\s*(?:[:=]|,\s*(?=b?['\"]))\s*['\"]?(?:b['\"])?)(?![A-Za-z]{1,15}(?:[\s.,;'\"]|$))[^\s'\",;&}]+",
-    r"(?i)(?P<keep>[?&](?:key|token|sig|signature)=)[^\s'\"&]+",
-    r"(?P<keep>://[^\s/:@]+:)[^\s/@]+(?=@)",
+    (
+        "authorization header",
+        ("authorization",),
+        r"(?i)(?P<keep>(?:proxy-)?authorization['\"]?\s*[:=]\s*['\"]?(?:b['\"])?(?:bearer|basic|token)?\s*)"
+        r"[^\s'\",;}]+",
+    ),
+    ("bearer token", ("bearer",), r"(?i)(?P<keep>\bbearer\s+)[\w.~+/=-]{8,}"),
+    (
+        "named credential",
+        ("key", "token", "secret", "passw"),
+        r"(?i)(?P<keep>\b[\w-]{0,40}?(?:api[-_]?key|(?:access|secret|auth|subscription|private)[-_]?key(?:[-_]id)?"
+        r"|(?:access|auth|refresh|session|security|id|bearer)[-_]?token|secret|passw(?:or)?d)['\"]?"
+        # A plain word behind the name is no secret: "invalid_api_key: Incorrect ...".
+        r"\s*(?:[:=]|,\s*(?=b?['\"]))\s*['\"]?(?:b['\"])?)(?![A-Za-z]{1,15}(?:[\s.,;'\"]|$))[^\s'\",;&}]+",
+    ),
+    (
+        "cookie",
+        ("cookie",),
+        r"(?i)(?P<keep>\b(?:set-)?cookie['\"]?\s*:\s*['\"]?(?:b['\"])?)[^\s'\",}]+=[^\n'\"}]+",
+    ),
+    ("key in a URL", ("=",), r"(?i)(?P<keep>[?&](?:key|token|sig|signature)=)[^\s'\"&]+"),
+    ("password in a URL", ("://",), r"(?P<keep>://[^\s/:@]+:)[^\s/@]+(?=@)"),
+    (
+        "private key",
+        ("private key-----",),
+        r"(?P<keep>)-----BEGIN (?:[A-Z]{2,12} ){0,3}PRIVATE KEY-----[^-]{0,16000}"
+        r"(?:-----END [A-Z ]{0,40}-----)?",
+    ),
     # Keys by their own shape: OpenAI, Anthropic and kin; Google; AWS; GitHub, GitLab; Slack; xAI …; JWT.
-    r"(?P<keep>\b)(?:sk|pk|rk)-[\w-]{8,}[*\w-]*",
-    r"(?P<keep>\b)(?:AIza[\w-]{20,}|ya29\.[\w.-]{16,})",
-    r"(?P<keep>\b)(?:AKIA|ASIA)[A-Z0-9]{12,}",
-    r"(?P<keep>\b)(?:gh[oprsu]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,})",
-    r"(?P<keep>\b)xox[abeoprs]-[\w-]{8,}",
-    r"(?P<keep>\b)(?:xai|gsk|hf|pplx|r8|nvapi)[-_]\w{16,}",
-    r"(?P<keep>\b)eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*",
+    ("API key", ("sk-", "pk-", "rk-"), r"(?P<keep>\b)(?:sk|pk|rk)-[\w-]{8,}[*\w-]*"),
+    ("Google key", ("aiza", "ya29."), r"(?P<keep>\b)(?:AIza[\w-]{20,}|ya29\.[\w.-]{16,})"),
+    ("AWS access key", ("akia", "asia"), r"(?P<keep>\b)(?:AKIA|ASIA)[A-Z0-9]{12,}"),
+    (
+        "repository token",
+        ("gh", "glpat-"),
+        r"(?P<keep>\b)(?:gh[oprsu]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,})",
+    ),
+    ("Slack token", ("xox",), r"(?P<keep>\b)xox[abeoprs]-[\w-]{8,}"),
+    (
+        "provider key",
+        ("xai", "gsk", "hf", "pplx", "r8", "nvapi"),
+        r"(?P<keep>\b)(?:xai|gsk|hf|pplx|r8|nvapi)[-_]\w{16,}",
+    ),
+    ("JSON web token", ("eyj",), r"(?P<keep>\b)eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*"),
 )
+_KEPT = r"\g<keep>" + REDACTED
+_compiled: list[tuple[str, tuple[str, ...], re.Pattern[str]]] = []  # when first needed
+
+
+def credential_patterns() -> list[tuple[str, tuple[str, ...], re.Pattern[str]]]:
+    """:data:`CREDENTIALS`, compiled once."""
+    if not _compiled:
+        import re
+
+        _compiled[:] = [(what, hints, re.compile(source)) for what, hints, source in CREDENTIALS]
+    return _compiled
+
+
+def without_credentials(text: str) -> str:
+    """*text*, whole, with credentials replaced; the very same object when there are none."""
+    lower = text.lower()
+    for _, hints, pattern in credential_patterns():
+        for hint in hints:
+            if hint in lower:
+                text = pattern.sub(_KEPT, text)
+                break
+    return text
 
 
 def scrubbed(text: str) -> str:
     """*text* with credentials replaced by ``[redacted]``, at most ``MAX_TEXT_LENGTH`` characters long."""
-    import re
-
-    if not _patterns:
-        _patterns[:] = [re.compile(source) for source in _SOURCES]
     # Cut twice: a pattern must see a key whole, but must not run over megabytes.
-    text = text[: MAX_TEXT_LENGTH * 2]
-    for pattern in _patterns:
-        text = pattern.sub(r"\g<keep>[redacted]", text)
+    text = without_credentials(text[: MAX_TEXT_LENGTH * 2])
     return text if len(text) <= MAX_TEXT_LENGTH else text[: MAX_TEXT_LENGTH - 1] + "…"
 
 

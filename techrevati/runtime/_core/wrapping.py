@@ -25,6 +25,19 @@ if TYPE_CHECKING:
 
         def returned(self, value: object) -> None: ...
 
+    class Room(Protocol):
+        """Something that threads and tasks can enter."""
+
+        def __enter__(self) -> object: ...
+
+        def __exit__(self, kind: object, error: BaseException | None, trace: object, /) -> None: ...
+
+        async def __aenter__(self) -> object: ...
+
+        async def __aexit__(self, kind: object, error: BaseException | None, trace: object, /) -> None: ...
+
+    Entrance = Callable[[tuple[Any, ...], dict[str, Any]], Room]
+
 
 PLAIN, COROUTINE, GENERATOR, ASYNC_GENERATOR = "def", "async def", "generator", "async generator"
 STREAMS = frozenset({GENERATOR, ASYNC_GENERATOR})
@@ -64,6 +77,83 @@ def innermost(fn: Callable[..., object]) -> Callable[..., object]:
 def wrapped(fn: F, guard: Callable[[], Guard]) -> F:
     """*fn* inside a new ``guard()`` for each call, or for each stream from its first item to its end."""
     return update_wrapper(_AROUND[colour(fn)](fn, guard), fn)  # type: ignore[return-value]
+
+
+def inside(room: Entrance, fn: F) -> F:
+    """*fn* inside ``with room(args, kwargs):``, or ``async with`` where it is async, each call or stream."""
+    kind = colour(fn)
+    if kind == PLAIN and colour(innermost(fn)) == COROUTINE:  # the SDKs' own decorators
+        kind = COROUTINE
+    return update_wrapper(_INSIDE[kind](room, fn), fn)  # type: ignore[return-value]
+
+
+class _Nowhere:
+    """A room without walls."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None: ...
+
+    async def __aenter__(self) -> None: ...
+
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None: ...
+
+
+def chosen(kind: str, choose: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
+    """A generator function of that *kind* that is, for each stream, the one that *choose* gives then."""
+    nowhere = _Nowhere()
+    return _INSIDE[kind](lambda args, kwargs: nowhere, lambda *args, **kwargs: choose()(*args, **kwargs))
+
+
+def _inside_plain(room: Entrance, fn: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*args: object, **kwargs: object) -> object:
+        with room(args, kwargs):
+            value = fn(*args, **kwargs)
+        if isinstance(value, CoroutineType):
+            value.close()
+            raise TypeError(f"a plain function around an async one cannot be seen through: {fn!r}")
+        return value
+
+    return call
+
+
+def _inside_coroutine(room: Entrance, fn: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
+    async def call(*args: object, **kwargs: object) -> object:
+        async with room(args, kwargs):
+            return await fn(*args, **kwargs)
+
+    return call
+
+
+def _inside_generator(room: Entrance, fn: Callable[..., Generator[Any, Any, Any]]) -> Callable[..., Any]:
+    def call(*args: object, **kwargs: object) -> Generator[Any, Any, Any]:
+        with room(args, kwargs):
+            return (yield from fn(*args, **kwargs))
+
+    return call
+
+
+def _inside_async_generator(
+    room: Entrance, fn: Callable[..., AsyncGenerator[Any, Any]]
+) -> Callable[..., Any]:
+    async def call(*args: object, **kwargs: object) -> AsyncGenerator[Any, Any]:
+        async with room(args, kwargs):
+            stream = fn(*args, **kwargs)
+            step: Awaitable[Any] = stream.__anext__()
+            while True:
+                try:
+                    item = await step
+                except StopAsyncIteration:
+                    return
+                try:
+                    step = stream.asend((yield item))
+                except GeneratorExit:
+                    await stream.aclose()
+                    raise
+                except BaseException as error:
+                    step = stream.athrow(error)
+
+    return call
 
 
 def _plain(fn: Callable[..., Any], guard: Callable[[], Guard]) -> Callable[..., Any]:
@@ -141,4 +231,11 @@ _AROUND: dict[str, Callable[[Callable[..., Any], Callable[[], Guard]], Callable[
     COROUTINE: _coroutine,
     GENERATOR: _generator,
     ASYNC_GENERATOR: _async_generator,
+}
+
+_INSIDE: dict[str, Callable[[Entrance, Callable[..., Any]], Callable[..., Any]]] = {
+    PLAIN: _inside_plain,
+    COROUTINE: _inside_coroutine,
+    GENERATOR: _inside_generator,
+    ASYNC_GENERATOR: _inside_async_generator,
 }

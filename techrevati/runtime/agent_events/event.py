@@ -374,7 +374,8 @@ class AgentEvent:
         for name in ("role", "phase", "project_id", "failure_class", "detail", "data", "run_id"):
             value = getattr(self, name)
             if value is not None:
-                facts.append(f"{name}={value.value if isinstance(value, Enum) else value!r}")
+                shown = value.value if isinstance(value, Enum) else _as_text(value)
+                facts.append(f"{name}={shown}")
         return f"{type(self).__name__}({', '.join(facts)}, emitted_at={self.emitted_at!r})"
 
 

@@ -17,6 +17,8 @@ class AgentEventName(str, Enum):
     AGENT_FAILED = "agent.failed"
     AGENT_CANCELLED = "agent.cancelled"
     AGENT_LATE_RESULT = "agent.late_result"
+    AGENT_LOOP_DETECTED = "agent.loop_detected"
+    AGENT_STREAM_ENDED = "agent.stream_ended"
     PHASE_STARTED = "phase.started"
     PHASE_COMPLETED = "phase.completed"
     PHASE_GATE_EVALUATED = "phase.gate_evaluated"
@@ -30,6 +32,8 @@ class AgentEventName(str, Enum):
     CIRCUIT_OPENED = "circuit.opened"
     CIRCUIT_HALF_OPENED = "circuit.half_opened"
     CIRCUIT_CLOSED = "circuit.closed"
+    BUDGET_THRESHOLD = "budget.threshold"
+    BUDGET_OVERRUN = "budget.overrun"
     HOOK_PRE_TOOL = "hook.pre_tool"
     HOOK_POST_TOOL = "hook.post_tool"
 

@@ -20,7 +20,9 @@ __all__ = [
     "FaultKind",
     "Finding",
     "InjectedRecord",
+    "DEFAULT_PRICES",
     "ModelBill",
+    "ModelPrice",
     "NOTHING_FOUND",
     "Outcome",
     "Rule",
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from techrevati.runtime.chaos.bill import Bill, BilledUsage, InjectedRecord, ModelBill, Outcome
     from techrevati.runtime.chaos.extractive import extractive_reply
     from techrevati.runtime.chaos.faults import FAULTS, Fault, FaultFacts, FaultKind
+    from techrevati.runtime.chaos.prices import DEFAULT_PRICES, ModelPrice
     from techrevati.runtime.chaos.scenario import Rule, Scenario
     from techrevati.runtime.chaos.scenario_file import ScenarioError
     from techrevati.runtime.chaos.server import ChaosServer, ChaosServerError
@@ -49,6 +52,7 @@ else:
         "bill": "Bill BilledUsage InjectedRecord ModelBill Outcome",
         "extractive": "extractive_reply",
         "faults": "FAULTS Fault FaultFacts FaultKind",
+        "prices": "DEFAULT_PRICES ModelPrice",
         "scenario": "Rule Scenario",
         "scenario_file": "ScenarioError",
         "server": "ChaosServer ChaosServerError",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from techrevati.runtime.chaos.anthropic_checks import check_messages
 from techrevati.runtime.chaos.conversation import Conversation, Message, Tool, ToolCall
 from techrevati.runtime.chaos.faults import Fault, FaultKind
 from techrevati.runtime.chaos.shape import items, mapping, string
@@ -21,9 +23,13 @@ from techrevati.runtime.chaos.wire import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 _UNANSWERED = "messages: `tool_use` ids were found without `tool_result` blocks immediately after: {ids}."
+_ORPHAN = (
+    "messages: unexpected `tool_use_id` found in `tool_result` blocks: {id}. Each `tool_result` block must "
+    "have a corresponding `tool_use` block in the previous message."
+)
 _STOPS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
 _CHOICES = {"any": "required", "none": "none", "auto": "auto"}
 _INVALID = "invalid_request_error"
@@ -67,12 +73,10 @@ class AnthropicWire:
         model = string(body.get("model"))
         if not model:
             raise InvalidRequestError("model: Field required")
+        check_messages(body)
         talk = self.prompt(body)
         limit = body.get("max_tokens")
-        if not isinstance(limit, int) or isinstance(limit, bool):
-            raise InvalidRequestError("max_tokens: Field required")
-        if limit < 1:
-            raise InvalidRequestError("max_tokens: Input should be greater than or equal to 1")
+        form = mapping(mapping(body.get("output_config")).get("format"))
         return Conversation(
             model=model,
             messages=talk.messages,
@@ -80,7 +84,11 @@ class AnthropicWire:
             choice=_choice(body),
             parallel=mapping(body.get("tool_choice")).get("disable_parallel_tool_use") is not True,
             stream=body.get("stream") is True,
-            max_tokens=limit,
+            max_tokens=limit if isinstance(limit, int) else None,
+            stop=tuple(map(string, items(body.get("stop_sequences")))),
+            json_answer=bool(form),
+            json_schema=mapping(form.get("schema")) or None,
+            tools_mark=talk.tools_mark,
         )
 
     def prompt(self, body: Mapping[str, object]) -> Conversation:
@@ -92,8 +100,16 @@ class AnthropicWire:
         messages = [_system(system)] if system else []
         for index, one in enumerate(raw):
             messages += _messages(mapping(one), index)
-        tools = tuple(_tools(body))
-        return checked_turns(Conversation(string(body.get("model")), tuple(messages), tools), _UNANSWERED)
+        if body.get("cache_control"):
+            messages[-1] = replace(messages[-1], cache_mark=_mark([body], "cache_control"))
+        talk = Conversation(
+            string(body.get("model")),
+            tuple(messages),
+            tuple(_tools(body)),
+            tools_mark=_mark([mapping(one) for one in items(body.get("tools"))], "tools"),
+        )
+        _check_marks([talk.tools_mark, *(one.cache_mark for one in messages)])
+        return checked_turns(talk, _UNANSWERED, _ORPHAN)
 
     def plain(self, made: Generation) -> bytes:
         """The ``message`` object."""
@@ -106,8 +122,7 @@ class AnthropicWire:
             {
                 **_head(made),
                 "content": content,
-                "stop_reason": _STOPS[made.reply.finish],
-                "stop_sequence": None,
+                **_stopped(made),
                 "usage": {**_usage(made, made.usage.output_tokens), "service_tier": "standard"},
             }
         )
@@ -164,7 +179,31 @@ class AnthropicWire:
 
 def _system(blocks: list[dict[str, object]]) -> Message:
     text = "\n".join(string(one.get("text")) for one in blocks)
-    return Message("system", text, cache_mark=any(one.get("cache_control") for one in blocks))
+    return Message("system", text, cache_mark=_mark(blocks, "system"))
+
+
+def _mark(blocks: Sequence[Mapping[str, object]], where: str) -> str:
+    """The time to live of the last cache mark in *blocks*; "" when there is none."""
+    found = ""
+    for index, one in enumerate(blocks):
+        if not one.get("cache_control"):
+            continue
+        found = string(mapping(one.get("cache_control")).get("ttl", "5m"))
+        if found not in ("5m", "1h"):
+            raise InvalidRequestError(
+                f"{where}.{index}.cache_control.ephemeral.ttl: Input should be '5m' or '1h'"
+            )
+    return found
+
+
+def _check_marks(marks: Sequence[str]) -> None:
+    """Marks of an hour come before those of five minutes, in the order tools, system, messages."""
+    given = [one for one in marks if one]
+    if "5m" in given and "1h" in given[given.index("5m") :]:
+        raise InvalidRequestError(
+            "cache_control.ttl: a ttl='1h' cache_control block must not come after a ttl='5m' cache_control "
+            "block. Note that blocks are processed in the following order: `tools`, `system`, `messages`."
+        )
 
 
 def _messages(raw: Mapping[str, object], index: int) -> Iterator[Message]:
@@ -173,7 +212,7 @@ def _messages(raw: Mapping[str, object], index: int) -> Iterator[Message]:
     if role not in ("user", "assistant"):
         raise InvalidRequestError(f"messages.{index}.role: Input should be 'user' or 'assistant'")
     blocks = _blocks(raw.get("content"))
-    mark = any(one.get("cache_control") for one in blocks)
+    mark = _mark(blocks, f"messages.{index}.content")
     results = [one for one in blocks if one.get("type") == "tool_result"]
     for one in results:
         text = "\n".join(string(inner.get("text")) for inner in _blocks(one.get("content")))
@@ -214,6 +253,12 @@ def _id(call: ToolCall) -> str:
     return "toolu_" + call.id.removeprefix("call_")
 
 
+def _stopped(made: Generation) -> dict[str, object]:
+    if made.reply.stopped_by:
+        return {"stop_reason": "stop_sequence", "stop_sequence": made.reply.stopped_by}
+    return {"stop_reason": _STOPS[made.reply.finish], "stop_sequence": None}
+
+
 def _head(made: Generation) -> dict[str, object]:
     return {"id": made.id, "type": "message", "role": "assistant", "model": made.model}
 
@@ -222,11 +267,11 @@ def _usage(made: Generation, output_tokens: int) -> dict[str, object]:
     usage = made.usage
     return {
         "input_tokens": usage.input_tokens,
-        "cache_creation_input_tokens": usage.cache_write_tokens,
+        "cache_creation_input_tokens": usage.cache_write_tokens + usage.cache_write_1h_tokens,
         "cache_read_input_tokens": usage.cache_read_tokens,
         "cache_creation": {
             "ephemeral_5m_input_tokens": usage.cache_write_tokens,
-            "ephemeral_1h_input_tokens": 0,
+            "ephemeral_1h_input_tokens": usage.cache_write_1h_tokens,
         },
         "output_tokens": output_tokens,
     }
@@ -254,7 +299,7 @@ def _events(made: Generation) -> Iterator[Event]:
             tokens += 1
             yield Event(_delta(number, {"type": "input_json_delta", "partial_json": piece}), tokens)
         yield Event(_event({"type": "content_block_stop", "index": number}), tokens)
-    delta = {"stop_reason": _STOPS[made.reply.finish], "stop_sequence": None}
+    delta = _stopped(made)
     final = _usage(made, made.usage.output_tokens)
     del final["cache_creation"]  # the split by time to live stands in message_start only
     yield Event(_event({"type": "message_delta", "delta": delta, "usage": final}), tokens)

@@ -9,21 +9,29 @@ import asyncio
 import hmac
 import socket
 import struct
+import sys
 from typing import TYPE_CHECKING
 
 from techrevati.runtime.chaos.bill import Outcome
+from techrevati.runtime.chaos.credentials import Credentials, key_in
 from techrevati.runtime.chaos.endpoint import Endpoint, Request
+from techrevati.runtime.chaos.http_reader import (
+    MAX_HEAD_BYTES,
+    HttpRequest,
+    MalformedRequestError,
+    RequestReader,
+)
 from techrevati.runtime.chaos.plan import Framing, HangUp, Plan, Send, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-MAX_HEAD_BYTES = 65_536
 MAX_TAG_LENGTH = 512
 IDLE_S = 75.0
 LAST_S = 5.0  # for a client to read its refusal while it still sends
+PROBED_S = (0.002, 0.1, 1.0)  # when the answer to a probe is looked for
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_CLOSED = 7  # a TCP state of Linux
 
 
 class Connection(asyncio.Protocol):
@@ -37,15 +45,17 @@ class Connection(asyncio.Protocol):
         pause: Callable[[float], Awaitable[None]],
         max_body_bytes: int,
         api_key: str | None,
+        credentials: Credentials,
         closed: Callable[[Connection], None],
     ) -> None:
         self._endpoint = endpoint
         self._number = number
         self._pause = pause
-        self._max_body_bytes = max_body_bytes
+        self._max_held_bytes = MAX_HEAD_BYTES + max_body_bytes
+        self._reader = RequestReader(max_body_bytes)
         self._api_key = api_key
+        self._credentials = credentials
         self._closed = closed
-        self._buffer = bytearray()
         self._transport: asyncio.Transport | None = None
         self._task: asyncio.Task[None] | None = None
         self._writable = asyncio.Event()
@@ -55,6 +65,7 @@ class Connection(asyncio.Protocol):
         self._idle: asyncio.TimerHandle | None = None
         self._continued = False
         self._ending = False
+        self._half_closed = False
 
     # What the event loop tells.
 
@@ -69,14 +80,18 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._ending:
             return
-        self._buffer += data
-        if len(self._buffer) > MAX_HEAD_BYTES + self._max_body_bytes and self._transport:
+        self._reader.feed(data)
+        if self._reader.held_bytes > self._max_held_bytes and self._transport:
             self._transport.pause_reading()
         self._next()
 
     def eof_received(self) -> bool:
-        # Clients of HTTP do not close one half only: whoever stops sending is gone.
-        return False
+        """The client sends no more. It may still read (a half-closed connection), or be gone."""
+        self._half_closed = True
+        if self._task is None:
+            return False
+        self._probe()
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -110,71 +125,103 @@ class Connection(asyncio.Protocol):
         """Hang up on a client that says nothing for long while it is its turn."""
         if self._idle:
             self._idle.cancel()
-        self._idle = asyncio.get_running_loop().call_later(LAST_S if self._ending else IDLE_S, self.close)
+        after_s = LAST_S if self._ending else IDLE_S
+        self._idle = asyncio.get_running_loop().call_later(after_s, self._waited)
+
+    def _waited(self) -> None:
+        if self._reader.begun and not self._ending:
+            self._reject(MalformedRequestError("the request took too long to come", 408))
+        else:
+            self.close()
 
     def _next(self) -> None:
-        if self._task is not None or self._transport is None:
+        if self._task is not None or self._transport is None or self._transport.is_closing():
             return
-        end = self._buffer.find(b"\r\n\r\n")
-        if end < 0:
-            if len(self._buffer) > MAX_HEAD_BYTES:
-                self._reject()
+        try:
+            came = self._reader.taken()
+        except MalformedRequestError as error:
+            self._reject(error)
             return
-        lines = bytes(self._buffer[:end]).decode("latin-1").split("\r\n")
-        start = lines[0].split(" ")
-        headers = _headers(lines[1:])
-        length = headers.get("content-length", "0")
-        if (
-            len(start) != 3
-            or not start[2].startswith("HTTP/1.")
-            or not length.isdecimal()
-            or len(length) > 18
-        ):
-            self._reject()
-            return
-        size = int(length)
-        too_large = size > self._max_body_bytes or "transfer-encoding" in headers
-        if not too_large and len(self._buffer) < end + 4 + size:
-            if headers.get("expect", "").lower() == "100-continue" and not self._continued:
+        if came is None:
+            if self._half_closed:
+                self._transport.close()
+            elif self._reader.waits_for_body and not self._continued:
                 self._continued = True
                 self._transport.write(CONTINUE)
             return
-        body = b"" if too_large else bytes(self._buffer[end + 4 : end + 4 + size])
-        if too_large:
-            self._buffer.clear()
-        else:
-            del self._buffer[: end + 4 + size]
         self._continued = False
-        modern = start[2] == "HTTP/1.1"
-        wish = headers.get("connection", "").lower()
-        request = Request(
-            method=start[0],
-            path=_path(start[1]),
-            body=body,
-            connection=self._number,
-            tag=headers.get("x-client-request-id", "")[:MAX_TAG_LENGTH],
-            key_ok=self._key_ok(headers),
-            framing=Framing(modern, "close" not in wish and (modern or "keep-alive" in wish)),
-            too_large=too_large,
-        )
         if self._idle:
             self._idle.cancel()
         # In the books before anything else can happen: a client may go away before the task has begun.
-        sequence, plan = self._endpoint.answered(request)
-        self._ending = too_large
+        sequence, plan = self._endpoint.answered(self._request(came))
+        self._ending = came.too_large
         self._task = asyncio.get_running_loop().create_task(self._carry_out(sequence, plan))
         self._task.add_done_callback(lambda task: self._finished(task, sequence, plan))
 
-    def _reject(self) -> None:
-        if self._transport:
-            self._transport.write(_BAD_REQUEST)
-            self._transport.close()
+    def _request(self, came: HttpRequest) -> Request:
+        headers = came.headers
+        key = key_in(headers)
+        tag = headers.get("idempotency-key") or headers.get("x-client-request-id", "")
+        return Request(
+            method=came.method,
+            path=_path(came.target),
+            body=came.body,
+            connection=self._number,
+            tag=tag[:MAX_TAG_LENGTH],
+            retry=_count(headers.get("x-stainless-retry-count", "")),
+            key_ok=self._api_key is None
+            or hmac.compare_digest(key.encode("utf-8", "replace"), self._api_key.encode("utf-8", "replace")),
+            credential=self._credentials.number(key),
+            framing=Framing(came.modern, came.keep_open),
+            too_large=came.too_large,
+        )
 
-    def _key_ok(self, headers: dict[str, str]) -> bool:
-        if self._api_key is None:
-            return True
-        given = headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ").strip()
-        return hmac.compare_digest(given.encode("utf-8", "replace"), self._api_key.encode())
+    def _reject(self, error: MalformedRequestError) -> None:
+        """Say what is wrong and hang up, once the client has stopped sending or has had time to read."""
+        if self._transport is None:
+            return
+        self._ending = True
+        self._transport.write(self._endpoint.rejection(error))
+        self._part()
+
+    def _part(self) -> None:
+        """The last answer is out; what still comes is thrown away, as hanging up now could destroy it."""
+        if self._transport is None:
+            return
+        self._watch()
+        if self._half_closed or not self._transport.can_write_eof():
+            self._transport.close()
+        else:
+            self._transport.resume_reading()
+            self._transport.write_eof()
+
+    def _probe(self) -> None:
+        """Find out whether a client that sends no more is gone: its system then answers a byte with a reset.
+
+        The byte is out of band, so that a client that only closed its half reads its answer as it is.
+        """
+        if self._transport is None or self._transport.get_write_buffer_size():
+            return  # what is being sent will tell
+        try:
+            with self._transport.get_extra_info("socket").dup() as raw:
+                raw.send(b"\0", socket.MSG_OOB)
+        except BlockingIOError:
+            return
+        except (ConnectionError, OSError):
+            self._transport.abort()
+            return
+        for after_s in PROBED_S:
+            asyncio.get_running_loop().call_later(after_s, self._probed)
+
+    def _probed(self) -> None:
+        if self._transport is None:
+            return
+        raw = self._transport.get_extra_info("socket")
+        gone = raw.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+        if not gone and sys.platform == "linux":
+            gone = raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _CLOSED
+        if gone:
+            self._transport.abort()
 
     def _finished(self, task: asyncio.Task[None], sequence: int, plan: Plan) -> None:
         """The response is over, or the client is; or the given sleep raised, which ends the connection."""
@@ -183,12 +230,10 @@ class Connection(asyncio.Protocol):
         self._task = None
         if self._transport is None:
             return
-        self._watch()
-        if self._ending and self._transport.can_write_eof():
-            # The rest of a refused body is read and thrown away: hanging up now could destroy the answer.
-            self._transport.resume_reading()
-            self._transport.write_eof()
+        if self._ending:
+            self._part()
         elif plan.keep_open and not failed:
+            self._watch()
             self._transport.resume_reading()
             self._next()
         else:
@@ -235,12 +280,8 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
 
-def _headers(lines: list[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for line in lines:
-        name, _, value = line.partition(":")
-        found[name.strip().lower()] = value.strip()
-    return found
+def _count(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 6 else None
 
 
 def _path(target: str) -> str:

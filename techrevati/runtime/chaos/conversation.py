@@ -30,7 +30,7 @@ class Message:
     calls: tuple[ToolCall, ...] = ()
     answers: str = ""
     failed: bool = False
-    cache_mark: bool = False  # the client asked to cache everything up to here
+    cache_mark: str = ""  # "5m" or "1h": the client asked to cache everything up to here, for so long
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +54,21 @@ class Conversation:
     stream: bool = False
     stream_usage: bool = True
     max_tokens: int | None = None
+    stop: tuple[str, ...] = ()  # the answer ends before the first of these
+    json_answer: bool = False
+    json_schema: dict[str, object] | None = None  # what a JSON answer must look like; None: any object
+    tools_mark: str = ""  # as cache_mark, for the tools
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What the model answers: text, tool calls, or text before tool calls.
 
-    *finish* is ``stop``, ``tool_calls``, ``length`` or ``content_filter``.
+    *finish* is ``stop``, ``tool_calls``, ``length`` or ``content_filter``; *stopped_by* is the stop sequence
+    that ended it.
     """
 
     text: str = ""
     calls: tuple[ToolCall, ...] = ()
     finish: str = "stop"
+    stopped_by: str = ""

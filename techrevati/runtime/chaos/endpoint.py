@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from techrevati.runtime._core.log import logger
 from techrevati.runtime._core.scrub import scrubbed
 from techrevati.runtime.chaos.anthropic_wire import AnthropicWire
-from techrevati.runtime.chaos.bill import NOTHING, InjectedRecord, Outcome
+from techrevati.runtime.chaos.bill import FREE, NOTHING, InjectedRecord, Outcome
 from techrevati.runtime.chaos.books import Books
+from techrevati.runtime.chaos.calls import Calls, Claim
+from techrevati.runtime.chaos.cut_answers import CutAnswers
 from techrevati.runtime.chaos.extractive import cut, extractive_reply
 from techrevati.runtime.chaos.faults import Fault, FaultKind
 from techrevati.runtime.chaos.openai_wire import OpenAIWire
@@ -22,11 +24,13 @@ from techrevati.runtime.chaos.plan import (
     Framing,
     Plan,
     answer_plan,
+    head,
     output_tokens,
     plain_plan,
     refusal_plan,
     scripted,
 )
+from techrevati.runtime.chaos.prices import Prices
 from techrevati.runtime.chaos.prompt_cache import PromptCache, input_tokens
 from techrevati.runtime.chaos.scenario import Asked, Scenario, Tally, decided
 from techrevati.runtime.chaos.shape import mapping, parsed
@@ -35,9 +39,9 @@ from techrevati.runtime.chaos.wire import Generation, InvalidRequestError, Refus
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from techrevati.runtime.chaos.conversation import Conversation, Reply
+    from techrevati.runtime.chaos.conversation import Conversation
+    from techrevati.runtime.chaos.http_reader import MalformedRequestError
 
-MAX_CUTS = 64
 MAX_NAME_LENGTH = 200
 _OPENAI, _ANTHROPIC = OpenAIWire(), AnthropicWire()
 _CHAT_PATHS: dict[str, Wire] = {
@@ -53,7 +57,8 @@ _COUNT_PATH = "/v1/messages/count_tokens"
 class Request:
     """What is kept of an HTTP request; headers that may hold keys never come this far.
 
-    *key_ok* is False when a key is asked for and another one came.  *tag* is the client's own id of a call.
+    *key_ok* is False when a key is asked for and another one came.  *credential* is the number of the key
+    that came.  *tag* is the client's own id of a call, *retry* which retry the client says this is.
     """
 
     method: str
@@ -62,17 +67,10 @@ class Request:
     connection: int = 0
     tag: str = ""
     key_ok: bool = True
+    credential: int = 0
+    retry: int | None = None
     framing: Framing = field(default_factory=Framing)
     too_large: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Cut:
-    """An answer that was cut off: what the client may have of it, and what it should have been."""
-
-    sequence: int
-    partial: str
-    reply: Reply
 
 
 class Endpoint:
@@ -89,8 +87,10 @@ class Endpoint:
         models: tuple[str, ...] = (),
         history: int = 10_000,
         listener: Callable[[InjectedRecord], object] | None = None,
+        prices: Prices | None = None,
     ) -> None:
-        self.books: Books = Books(history, listener)
+        self.books: Books = Books(history, listener, cost=(prices or Prices()).cost, ended=self._ended)
+        self.cuts: CutAnswers = CutAnswers()
         self._scenario = scenario
         self._seed = seed
         self._speed = speed
@@ -100,8 +100,9 @@ class Endpoint:
         self._start = clock()
         self._tally: Tally = ()
         self._cache = PromptCache()
-        self._cuts: deque[_Cut] = deque(maxlen=MAX_CUTS)
+        self._calls = Calls()
         self._sequence = 0
+        self._rejected = 0
 
     def now_s(self) -> float:
         """Seconds of scenario time since the start."""
@@ -111,16 +112,50 @@ class Endpoint:
         """Scenario time starts now."""
         self._start = self._clock()
 
+    def _ended(self, record: InjectedRecord) -> None:
+        self._calls.ended(record)
+        self.cuts.ended(record)
+
     def answered(self, request: Request) -> tuple[int, Plan]:
-        """The sequence number and the plan for *request*; the books have it as running."""
+        """The sequence number and the plan for *request*; the books have it as running.
+
+        Never raises: what breaks in here is answered with 500, as a provider would, and is in the books.
+        """
         self._sequence += 1
         record = self._record(request)
         wire = _CHAT_PATHS.get(request.path) or (_ANTHROPIC if "/messages" in request.path else _OPENAI)
         try:
+            plan = self._plan(request, wire, record)
+        except Exception:
+            logger("chaos").warning("request %d of a ChaosServer failed", self._sequence, exc_info=True)
+            refusal = wire.refusal(
+                Fault(FaultKind.SERVER_ERROR),
+                RefusalFacts(record.request_id, "", 0, None, self._wall_clock()),
+            )
+            self.books.opened(replace(record, status=refusal.status, retryable=True, cost_usd=FREE))
+            plan = refusal_plan(refusal, request.framing, Outcome.FAILED)
+        return self._sequence, plan.without_body() if request.method == "HEAD" else plan
+
+    def rejection(self, error: MalformedRequestError) -> bytes:
+        """The response to what is no HTTP request; it is not in the books, and the connection ends."""
+        self._rejected += 1
+        request_id = self._id("req_", f"rejected {self._rejected}", 24)
+        refusal = _OPENAI.invalid(
+            InvalidRequestError(f"Bad request: {error}.", status=error.status), request_id
+        )
+        closing = Framing(keep_open=False)
+        return head(refusal.status, refusal.headers, closing, len(refusal.body)) + refusal.body
+
+    def _plan(self, request: Request, wire: Wire, record: InjectedRecord) -> Plan:
+        try:
             _check(request)
-            if request.method == "POST" and request.path in _CHAT_PATHS:
-                return self._sequence, self._chat(request, wire, record)
-            return self._sequence, self._other(request, record)
+            if request.path in _CHAT_PATHS:
+                if request.method != "POST":
+                    raise InvalidRequestError(
+                        "Only POST requests are accepted.", status=405, code="method_not_supported"
+                    )
+                return self._chat(request, wire, record)
+            return self._other(request, record)
         except (InvalidRequestError, RecursionError) as problem:
             error = (
                 problem
@@ -128,16 +163,17 @@ class Endpoint:
                 else InvalidRequestError("The request is nested too deeply.")
             )
             refusal = wire.invalid(error, record.request_id)
-            self.books.opened(replace(record, status=error.status, outcome=Outcome.RUNNING, retryable=False))
+            self.books.opened(replace(record, status=error.status, retryable=False, cost_usd=FREE))
             framing = Framing(keep_open=False) if request.too_large else request.framing
-            return self._sequence, refusal_plan(refusal, framing, Outcome.INVALID)
+            return refusal_plan(refusal, framing, Outcome.INVALID)
 
     def _record(self, request: Request) -> InjectedRecord:
-        identity = (
-            request.tag.encode(errors="replace")
-            or request.path.encode("utf-8", "replace") + b"\0" + request.body
-        )
         wire = _CHAT_PATHS.get(request.path)
+        at_s = self.now_s()
+        identity = request.method.encode() + b" " + request.path.encode("utf-8", "replace") + b"\0"
+        digest = hashlib.sha256(identity + request.body).hexdigest()[:12]
+        claim = Claim(digest, request.credential, request.tag, request.retry)
+        call, attempt = self._calls.attempt(self._sequence, claim, at_s)
         return InjectedRecord(
             sequence=self._sequence,
             api=wire.api if wire else "anthropic" if request.path == _COUNT_PATH else "openai",
@@ -150,9 +186,14 @@ class Endpoint:
             outcome=Outcome.RUNNING,
             billed=NOTHING,
             request_id=self._id("req_", "request", 24),
-            call=hashlib.sha256(identity).hexdigest()[:12],
+            call=call,
             connection=request.connection,
-            arrived_s=self.now_s(),
+            arrived_s=at_s,
+            attempt=attempt,
+            credential=request.credential,
+            digest=digest,
+            named=bool(request.tag),
+            cost_usd=FREE,
         )
 
     def _id(self, prefix: str, kind: str, length: int) -> str:
@@ -173,7 +214,7 @@ class Endpoint:
             rule=rule,
             retry_after_s=_told(fault),
             retryable=fault.retryable if fault else None,
-            carries=tuple(one.sequence for one in self._cuts if _carried(one, talk)),
+            carries=self.cuts.carried(talk),
         )
         if fault and (fault.refuses or (fault.kind is FaultKind.MID_STREAM_ERROR and not talk.stream)):
             plan = self._refused(fault, wire, request, record, tokens)
@@ -194,7 +235,7 @@ class Endpoint:
         self, talk: Conversation, fault: Fault | None, wire: Wire, request: Request, record: InjectedRecord
     ) -> Plan:
         whole = scripted(extractive_reply(talk), None, self._sequence)
-        reply = cut(scripted(whole, fault, self._sequence), talk.max_tokens)
+        reply = cut(scripted(whole, fault, self._sequence), talk)
         usage = replace(self._cache.input_usage(talk, api=wire.api), output_tokens=output_tokens(reply))
         made = Generation(
             id=self._id("chatcmpl-" if wire.api == "openai" else "msg_", "answer", 24),
@@ -207,8 +248,7 @@ class Endpoint:
         plan = answer_plan(
             wire, made, fault, request.framing, stream=talk.stream, request_id=record.request_id
         )
-        if plan.cut_text is not None:
-            self._cuts.append(_Cut(self._sequence, plan.cut_text.strip(), reply))
+        self.cuts.planned(self._sequence, talk, reply, plan.cut_text)
         self.books.opened(replace(record, status=plan.status), usage)
         self.books.generated(self._sequence, 0)
         return plan
@@ -231,10 +271,6 @@ class Endpoint:
         headers = {"content-type": "application/json", "x-request-id": record.request_id}
         return plain_plan(200, headers, compact(body), request.framing, Outcome.COMPLETE)
 
-    def cut_answers(self) -> tuple[tuple[int, str, str], ...]:
-        """Number, partial text and whole text of answers that were cut off, newest last; bounded."""
-        return tuple((one.sequence, one.partial, one.reply.text) for one in self._cuts)
-
 
 def _check(request: Request) -> None:
     if request.too_large:
@@ -252,26 +288,3 @@ def _json_object(body: bytes) -> dict[str, object]:
 
 def _told(fault: Fault | None) -> float | None:
     return fault.retry_after_s if fault and fault.refuses and fault.retry_after_as != "none" else None
-
-
-def _carried(one: _Cut, talk: Conversation) -> bool:
-    """Whether *talk* goes on with the cut-off answer: its text without the rest, or its call with other
-    arguments."""
-    return any(
-        accepts(message.text, one.partial, one.reply.text)
-        or any(
-            call.name == whole.name and _same_call(call.id, whole.id) and call.arguments != whole.arguments
-            for call in message.calls
-            for whole in one.reply.calls
-        )
-        for message in talk.messages
-    )
-
-
-def _same_call(one: str, other: str) -> bool:
-    return one.rpartition("_")[2] == other.rpartition("_")[2]
-
-
-def accepts(text: str, partial: str, whole: str) -> bool:
-    """Whether *text* holds *partial*, three words of it at least, but not the *whole* answer."""
-    return len(partial.split()) >= 3 and partial in text and whole not in text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from techrevati.runtime.chaos.shape import items, mapping, parsed, string
@@ -46,6 +46,7 @@ class Document:
     source: str
     text: str
     use: ToolUse
+    call: str = ""  # id of the call that returned it
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def gathered(talk: Conversation, since: int) -> Evidence:
             tool = tools.get(call.name)
             use = tool_use(tool) if tool else ToolUse.LOOKUP
             found = list(_documents(result.text, use, _asked_name(tool, call)))
-            documents += found
+            documents += [replace(one, call=call.id) for one in found]
             if use in (ToolUse.LIST, ToolUse.SEARCH):
                 listed, inside = _names(result.text, use, found)
                 names |= dict.fromkeys(listed)

@@ -12,20 +12,24 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from techrevati.runtime.chaos.answers import answer, condensed
+from techrevati.runtime.chaos.answers import NOTHING_FOUND, answer, condensed
 from techrevati.runtime.chaos.conversation import Reply, ToolCall
-from techrevati.runtime.chaos.errands import next_errands
+from techrevati.runtime.chaos.errands import Errands, next_errands
 from techrevati.runtime.chaos.evidence import gathered
+from techrevati.runtime.chaos.fitting import MAX_REQUEST, fit
 from techrevati.runtime.chaos.passages import CITATION, Passage, passages_in
-from techrevati.runtime.chaos.prompts import asked, material
+from techrevati.runtime.chaos.prompts import asked, material, request_in
+from techrevati.runtime.chaos.quantities import files, today_in
+from techrevati.runtime.chaos.slots import Ask, filled
+from techrevati.runtime.chaos.structured import structured
 from techrevati.runtime.chaos.tokens import pieces
-from techrevati.runtime.chaos.toolkit import ToolUse, arguments
-from techrevati.runtime.chaos.words import keywords
+from techrevati.runtime.chaos.tool_results import facts, lookups, told
+from techrevati.runtime.chaos.toolkit import ToolUse, tool_use
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from techrevati.runtime.chaos.conversation import Conversation
+    from techrevati.runtime.chaos.conversation import Conversation, Tool
     from techrevati.runtime.chaos.errands import Errand
     from techrevati.runtime.chaos.evidence import Document, Evidence
 
@@ -40,17 +44,43 @@ def extractive_reply(talk: Conversation) -> Reply:
     talk = _without_long_runs(talk)
     question, since = asked(talk)
     evidence = gathered(talk, since)
-    wanted = _wanted(talk, question, evidence)
+    wanted = _wanted(talk, question, since, evidence)
     if wanted:
         return Reply(calls=_calls(talk, wanted if talk.parallel else wanted[:1]), finish="tool_calls")
-    found = [one for each in _considered(evidence.documents) for one in passages_in(each.text, each.source)]
+    text = _text(talk, question, since, evidence)
+    return cut(Reply(text=structured(talk.json_schema, text) if talk.json_answer else text), talk)
+
+
+def _text(talk: Conversation, question: str, since: int, evidence: Evidence) -> str:
+    """What lookups returned, and what the material says to the question."""
+    said = told(talk, since)
+    looked_up = {call.id for call, _ in lookups(talk, since)}
+    documents = [each for each in _considered(evidence.documents) if not said or each.call not in looked_up]
+    found = [one for each in documents for one in passages_in(each.text, each.source)]
     brought = material(talk)
     here = [one for text, _ in brought for one in _cited(text[-MAX_CONSIDERED:])]
     if found:
         text = answer(question, [*found, *here])
+        if text.startswith(NOTHING_FOUND) and (trusted := _trusted(talk, question, documents)):
+            text = condensed(question, trusted, marked=True)
     else:
         text = condensed(question, here, marked=any(marked for _, marked in brought))
-    return cut(Reply(text=text), talk.max_tokens)
+    if said:
+        return " ".join(said if text.startswith(NOTHING_FOUND) or not found else [*said, text])
+    return text
+
+
+def _trusted(talk: Conversation, question: str, documents: Sequence[Document]) -> list[Passage]:
+    """Passages that answer although they use other words: of files that the question names, and of searches
+    and pages where nothing can be listed, since a search engine has judged them already."""
+    named = files(question)
+    listed = any(tool_use(tool) is ToolUse.LIST for tool in talk.tools)
+    return [
+        one
+        for each in documents
+        if (each.source and each.source in named) or not listed
+        for one in passages_in(each.text, each.source)
+    ]
 
 
 def _without_long_runs(talk: Conversation) -> Conversation:
@@ -61,27 +91,46 @@ def _without_long_runs(talk: Conversation) -> Conversation:
     return replace(talk, messages=messages)
 
 
-def cut(reply: Reply, max_tokens: int | None) -> Reply:
-    """*reply* with its text cut after *max_tokens*; tool calls are never cut."""
-    if max_tokens is None or reply.calls:
+def cut(reply: Reply, talk: Conversation) -> Reply:
+    """*reply* with its text cut at the stop sequences and the maximum of *talk*; tool calls are never cut."""
+    max_tokens = talk.max_tokens
+    if reply.calls:
+        return reply
+    hits = sorted((reply.text.find(one), one) for one in talk.stop if one in reply.text)
+    if hits:
+        reply = replace(reply, text=reply.text[: hits[0][0]], finish="stop", stopped_by=hits[0][1])
+    if max_tokens is None:
         return reply
     parts = pieces(reply.text)
     if len(parts) <= max_tokens:
         return reply
-    return replace(reply, text="".join(parts[:max_tokens]), finish="length")
+    return replace(reply, text="".join(parts[:max_tokens]), finish="length", stopped_by="")
 
 
-def _wanted(talk: Conversation, question: str, evidence: Evidence) -> list[Errand]:
+def _wanted(talk: Conversation, question: str, since: int, evidence: Evidence) -> list[Errand]:
     if not talk.tools or talk.choice == "none":
         return []
-    asked_words = keywords(question)
+    user = [message.text for message in talk.messages if message.role == "user"]
+    whole = "\n".join(user[::-1])[:MAX_REQUEST]
+    latest = talk.messages[since].text if since < len(talk.messages) else ""
+    request = request_in(latest)[:MAX_REQUEST] if talk.messages and latest else question
+    spoken = "\n".join(
+        message.text[:MAX_REQUEST] for message in talk.messages if message.role in ("system", "user")
+    )
+    ask = Ask(request, whole, evidence.names, facts(talk), today_in(spoken[:MAX_REQUEST]))
+    searches = frozenset(tool.name for tool in talk.tools if tool_use(tool) is ToolUse.SEARCH)
+    errands = Errands(request, question, since, ask, searches)
     forced = talk.choice.partition("tool:")[2]
     if not forced:
-        wanted = next_errands(talk, asked_words, evidence)
+        wanted = next_errands(talk, errands, evidence)
         if wanted or talk.choice != "required":
             return wanted
-    tool = next((one for one in talk.tools if one.name == forced), talk.tools[0])
-    return [(tool.name, arguments(tool, asked_words, evidence.names))]
+    tool = next((one for one in talk.tools if one.name == forced), _best(talk.tools, request))
+    return [(tool.name, one.arguments) for one in filled(tool, ask)]
+
+
+def _best(tools: Sequence[Tool], request: str) -> Tool:
+    return max(tools, key=lambda tool: fit(tool, request)[0])
 
 
 def _calls(talk: Conversation, wanted: Sequence[Errand]) -> tuple[ToolCall, ...]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from techrevati.runtime.chaos.conversation import Conversation, Message, Tool, ToolCall
 from techrevati.runtime.chaos.faults import Fault, FaultKind
+from techrevati.runtime.chaos.openai_checks import check_chat, check_content, missing, stops
 from techrevati.runtime.chaos.shape import items, mapping, parsed, string
 from techrevati.runtime.chaos.tokens import count_tokens, pieces
 from techrevati.runtime.chaos.wire import (
@@ -27,6 +28,10 @@ _ROLES = {"developer": "system", "function": "tool"}
 _UNANSWERED = (
     "An assistant message with 'tool_calls' must be followed by tool messages responding to each "
     "'tool_call_id'. The following tool_call_ids did not have response messages: {ids}"
+)
+_ORPHAN = (
+    "Invalid parameter: messages with role 'tool' must be a response to a preceeding message with "
+    "'tool_calls'."
 )
 _QUOTA = (
     "You exceeded your current quota, please check your plan and billing details. For more information on "
@@ -117,6 +122,8 @@ class OpenAIWire:
         model = string(body.get("model"))
         if not model:
             raise InvalidRequestError("you must provide a model parameter")
+        if body.get("messages") is None:
+            raise missing("messages")
         raw = items(body.get("messages"))
         if not raw:
             raise InvalidRequestError(
@@ -125,9 +132,11 @@ class OpenAIWire:
                 param="messages",
                 code="empty_array",
             )
+        check_chat(body)
         if body.get("n") not in (None, 1):
             raise InvalidRequestError("Only n = 1 is supported here.", param="n", code="unsupported_value")
-        limit = body.get("max_completion_tokens", body.get("max_tokens"))
+        limit = body.get("max_completion_tokens") or body.get("max_tokens")
+        form = mapping(body.get("response_format"))
         options = mapping(body.get("stream_options"))
         talk = Conversation(
             model=model,
@@ -137,9 +146,12 @@ class OpenAIWire:
             parallel=body.get("parallel_tool_calls") is not False,
             stream=body.get("stream") is True,
             stream_usage=options.get("include_usage") is True,
-            max_tokens=limit if isinstance(limit, int) and limit > 0 else None,
+            max_tokens=limit if isinstance(limit, int) else None,
+            stop=stops(body),
+            json_answer=form.get("type") in ("json_object", "json_schema"),
+            json_schema=mapping(mapping(form.get("json_schema")).get("schema")) or None,
         )
-        return checked_turns(talk, _UNANSWERED)
+        return checked_turns(talk, _UNANSWERED, _ORPHAN)
 
     def plain(self, made: Generation) -> bytes:
         """The ``chat.completion`` object."""
@@ -215,6 +227,8 @@ class OpenAIWire:
 
 def _message(raw: Mapping[str, object], index: int) -> Message:
     role = string(raw.get("role"))
+    if not role:
+        raise missing(f"messages[{index}].role")
     role = _ROLES.get(role, role)
     if role not in ("system", "user", "assistant", "tool"):
         raise InvalidRequestError(
@@ -223,7 +237,10 @@ def _message(raw: Mapping[str, object], index: int) -> Message:
             param=f"messages[{index}].role",
             code="invalid_value",
         )
+    check_content(role, raw, index)
     calls = tuple(_call(mapping(one)) for one in items(raw.get("tool_calls")))
+    if role == "tool" and raw.get("role") == "tool" and not string(raw.get("tool_call_id")):
+        raise missing(f"messages[{index}].tool_call_id")
     return Message(role, _text(raw.get("content")), calls, string(raw.get("tool_call_id")))
 
 
@@ -269,7 +286,7 @@ def _head(made: Generation, kind: str) -> dict[str, object]:
 
 def _usage(made: Generation) -> dict[str, object]:
     usage = made.usage
-    prompt = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
+    prompt = usage.prompt_tokens
     return {
         "prompt_tokens": prompt,
         "completion_tokens": usage.output_tokens,

@@ -55,6 +55,11 @@ class Plan:
     keep_open: bool = True
     cut_text: str | None = None
 
+    def without_body(self) -> Plan:
+        """The same with the head alone, for a HEAD request."""
+        sent = b"".join(step.data for step in self.steps if isinstance(step, Send))
+        return replace(self, steps=(Send(sent.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"),))
+
 
 @dataclass(frozen=True, slots=True)
 class Framing:

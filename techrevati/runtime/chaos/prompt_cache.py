@@ -1,6 +1,7 @@
 """Prompt caching as providers bill it: OpenAI's by itself, Anthropic's where the client marks a block.
 
 Prefixes end at message boundaries.  Below 1,024 tokens nothing is cached; OpenAI counts in steps of 128.
+What Anthropic writes up to the last mark of an hour is kept for an hour, the rest for five minutes.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ STEP_TOKENS = 128
 MAX_PREFIXES = 1_024
 
 
-def prompt_prefixes(talk: Conversation, api: str) -> list[tuple[str, int, bool]]:
-    """Each prefix of the prompt: digest, tokens so far, and whether the client marked its end."""
+def prompt_prefixes(talk: Conversation, api: str) -> list[tuple[str, int, str]]:
+    """Each prefix of the prompt: digest, tokens so far, and the mark that the client set at its end."""
     digest = hashlib.sha256(repr((api, talk.model, talk.tools)).encode("utf-8", "replace"))
     total = TOKENS_PER_REPLY + tool_tokens(talk.tools)
-    found: list[tuple[str, int, bool]] = []
+    found = [(digest.hexdigest(), total, talk.tools_mark)] if talk.tools_mark else []
     for message in talk.messages:
         calls = [(call.name, call.arguments_json) for call in message.calls]
         digest.update(repr((message.role, message.text, calls, message.answers)).encode("utf-8", "replace"))
@@ -51,12 +52,15 @@ class PromptCache:
         total = prefixes[-1][1]
         if api == "anthropic":
             marked = [one for one in prefixes if one[2] and one[1] >= MIN_TOKENS]
-            read = max((tokens for digest, tokens, _ in marked if digest in self._seen), default=0)
-            written = marked[-1][1] - read if marked else 0
+            end = marked[-1][1] if marked else 0
+            # A mark also finds what an earlier one wrote before it.
+            hits = (tokens for digest, tokens, _ in prefixes if tokens <= end and digest in self._seen)
+            read = max(hits, default=0)
+            long = max(0, max((one[1] for one in marked if one[2] == "1h"), default=0) - read)
             self._remember(digest for digest, _, _ in marked)
-            return BilledUsage(total - read - written, 0, written, read)
-        hits = (tokens for digest, tokens, _ in prefixes if digest in self._seen)
-        read = max(hits, default=0)
+            return BilledUsage(total - max(read, end), 0, max(0, end - read) - long, read, long)
+        found = (tokens for digest, tokens, _ in prefixes if digest in self._seen)
+        read = max(found, default=0)
         read = min(read, total - 1) // STEP_TOKENS * STEP_TOKENS if read >= MIN_TOKENS else 0
         self._remember(digest for digest, tokens, _ in prefixes if tokens >= MIN_TOKENS)
         return BilledUsage(total - read, 0, 0, read)

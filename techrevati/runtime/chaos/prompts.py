@@ -76,6 +76,16 @@ def question_in(text: str) -> str:
     return " ".join((paragraphs or [head])[0].split())[:500]
 
 
+def request_in(text: str) -> str:
+    """All that *text* asks for: the labelled question, else everything that is no material."""
+    labelled = _labelled_question(text)
+    if labelled:
+        return labelled
+    outside = _FENCE.sub("\n", _tagged(text)[1])
+    head = "\n".join(line for line, kind in _sorted_lines(outside) if kind == "other")
+    return (head if head.strip() else outside).strip()
+
+
 def _labelled_question(text: str) -> str:
     for tag, inside in _tagged(text)[0]:
         if re.fullmatch(rf"(?i){_ASKS}", tag.replace("_", " ")):

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from decimal import Decimal
 
     from techrevati.runtime.chaos.bill import Bill, BilledUsage, InjectedRecord
     from techrevati.runtime.chaos.verdict import Verdict
 
-_COUNTS = ("input", "output", "cache write", "cache read")
+_COUNTS = ("input", "output", "write 5m", "write 1h", "cache read", "cost in $")
 
 
 def report_text(records: Sequence[InjectedRecord], bill: Bill, verdict: Verdict, *, dropped: int = 0) -> str:
@@ -19,10 +20,15 @@ def report_text(records: Sequence[InjectedRecord], bill: Bill, verdict: Verdict,
     if dropped:
         lines.append(f"({dropped} older requests are no longer listed; the bill has them)")
     rows = [
-        [name or "(no model)", str(line.requests), str(line.billed_requests), *_counts(line.usage)]
+        [
+            name or "(no model)",
+            str(line.requests),
+            str(line.billed_requests),
+            *_counts(line.usage, line.cost_usd),
+        ]
         for name, line in sorted(bill.models.items())
     ]
-    rows.append(["total", str(bill.requests), str(bill.billed_requests), *_counts(bill.usage)])
+    rows.append(["total", str(bill.requests), str(bill.billed_requests), *_counts(bill.usage, bill.cost_usd)])
     lines += ["", "Bill (tokens)", *_table(["model", "requests", "billed", *_COUNTS], rows)]
     return "\n".join([*lines, "", "Verdict on the client", str(verdict)])
 
@@ -41,13 +47,27 @@ def _request_row(one: InjectedRecord) -> list[str]:
         str(one.status) if one.status else "-",
         one.outcome.value,
         "-" if one.retry_after_s is None else f"{one.retry_after_s:g} s",
-        *_counts(one.billed),
+        *_counts(one.billed, one.cost_usd),
     ]
 
 
-def _counts(usage: BilledUsage) -> list[str]:
-    counts = (usage.input_tokens, usage.output_tokens, usage.cache_write_tokens, usage.cache_read_tokens)
-    return [f"{count:,}" for count in counts]
+def _counts(usage: BilledUsage, cost_usd: Decimal | None) -> list[str]:
+    counts = (
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cache_write_tokens,
+        usage.cache_write_1h_tokens,
+        usage.cache_read_tokens,
+    )
+    return [*(f"{count:,}" for count in counts), dollars(cost_usd)]
+
+
+def dollars(cost_usd: Decimal | None) -> str:
+    """A cost with all its digits and no others; a question mark when it is not known."""
+    if cost_usd is None:
+        return "?"
+    text = f"{cost_usd:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -19,17 +19,21 @@ from techrevati.runtime._core import arguments
 from techrevati.runtime._core.errors import TechrevatiError
 from techrevati.runtime.chaos.bill import Outcome
 from techrevati.runtime.chaos.connection import Connection
+from techrevati.runtime.chaos.credentials import Credentials
 from techrevati.runtime.chaos.endpoint import Endpoint
 from techrevati.runtime.chaos.faults import Fault
+from techrevati.runtime.chaos.prices import Prices
 from techrevati.runtime.chaos.scenario import Scenario, checked_seed
 from techrevati.runtime.chaos.verdict import Verdict, judged
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
     from techrevati.runtime.chaos.bill import Bill, InjectedRecord
+    from techrevati.runtime.chaos.prices import ModelPrice
+    from techrevati.runtime.pricing import ModelPricing
 
 DEFAULT_MODELS = ("chaos-large", "chaos-small")
 _SLEEPERS = 8
@@ -57,7 +61,10 @@ class ChaosServer:
         models: Names in the list of models; any model name is served.
         max_body_bytes: Larger requests are refused with 413.
         max_connections: Further ones are hung up on at once.
-        history: Records kept; older ones are counted in ``dropped``.
+        history: Records kept; older ones are counted in ``dropped``, and a verdict then says so.
+        prices: Prices by model name for the cost on the bill, as ``ModelPrice`` or ``ModelPricing``. Others:
+            chaos-large 2.50 and 10 US dollars per million tokens in and out, chaos-small 0.25 and 1, all
+            other models what ``techrevati.runtime.pricing`` knows; without any price the cost is None.
         on_request: Called with the record of every request that ended, from the server's thread; it must not
             block, and what it raises is logged.
         clock: Monotonic seconds.
@@ -78,6 +85,7 @@ class ChaosServer:
         max_body_bytes: int = 4_194_304,
         max_connections: int = 1_024,
         history: int = 10_000,
+        prices: Mapping[str, ModelPrice | ModelPricing] | None = None,
         on_request: Callable[[InjectedRecord], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None] | None] | None = None,
@@ -103,6 +111,7 @@ class ChaosServer:
             models=tuple(models),
             history=arguments.count("history", history, minimum=1),
             listener=on_request,
+            prices=Prices(prices),
         )
         self._port: int | None = None
         self._thread: Thread | None = None
@@ -110,6 +119,7 @@ class ChaosServer:
         self._halt: asyncio.Event | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._connections: set[Connection] = set()
+        self._credentials = Credentials()
         self._accepted = 0
 
     # Life.
@@ -237,13 +247,17 @@ class ChaosServer:
             attempts_per_call: The most attempts that the client says one call takes.
             answers: Texts that the client took for complete answers.
         """
+        records = self.injected  # before it is asked what is missing in them
         return judged(
-            self.injected,
+            records,
             declared_requests=declared_requests,
             attempts_per_call=attempts_per_call,
             answers=tuple(answers),
-            cut_answers=self._endpoint.cut_answers(),
+            cut_answers=self._endpoint.cuts.known(),
             speed=self.speed,
+            dropped=self._endpoint.books.dropped,
+            dropped_chats=self._endpoint.books.dropped_chats,
+            dropped_cuts=self._endpoint.cuts.dropped,
         )
 
     def report(self) -> str:
@@ -311,6 +325,7 @@ class ChaosServer:
             pause=self._pause,
             max_body_bytes=self._max_body_bytes,
             api_key=self._api_key,
+            credentials=self._credentials,
             closed=self._connections.discard,
         )
         self._connections.add(connection)

@@ -1,8 +1,7 @@
 """Know a tool by its name and its JSON schema, and fill in its arguments.
 
 A tool lists, searches, reads, looks something else up, or acts.  The model never starts a tool that acts
-(writes, sends, runs) of its own will.  Required arguments are filled from the question's keywords or from
-names that earlier results showed, so tools of other people's agents work too.
+(writes, sends, runs) of its own will.  What a tool that looks something up is given is decided in ``slots``.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import re
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from techrevati.runtime.chaos.shape import items, mapping, string
+from techrevati.runtime.chaos.shape import items, mapping
 from techrevati.runtime.chaos.words import words_in
 
 if TYPE_CHECKING:
@@ -38,17 +37,25 @@ _ACTS = _set(
     """
     write create delete remove update edit send post put patch run execute exec shell bash eval move
     rename copy upload pay buy book order cancel deploy install publish approve refund transfer drop
-    insert append save set kill stop restart handoff
+    insert append save set kill stop restart handoff schedule shutdown reboot reset wipe destroy purge erase
+    revoke grant truncate terminate disable enable charge withdraw
     """
 )
 _SEARCHES = _set("search find grep query match retrieve lookup rag")
 _LISTS = _set("list ls dir tree index glob enumerate browse files documents")
-_READS = _set("read open cat get fetch load view show head content contents")
+_READS = _set("read open cat fetch load view")
+_GETS = _set("get show head content contents")
 _QUERY_NAMES = _set("query q question search text phrase input prompt keywords keyword topic")
 _SINGLE_NAMES = _set("keyword word term needle token")
 _PATTERN_NAMES = _set("pattern regex regexp expression")
-_FOLDER_NAMES = _set("dir directory folder root base prefix")
-_NAME_NAMES = _set("path file filename name document doc id uri url key page title source")
+_NAME_NAMES = _set("path file filename name document doc id ids uri url key page title source")
+_ASKS = _set("get list show search find fetch read check describe view lookup query count")
+_PAPERS = _set(
+    """file files filename filenames dir dirs directory directories folder folders document documents doc docs
+    page pages note notes path paths source sources resource resources entry entries article articles uri url
+    knowledge content contents tree"""
+)
+_QUERIES_RUN = _set("sql query queries select calculation calculator expression")
 
 
 def name_parts(name: str) -> list[str]:
@@ -57,20 +64,32 @@ def name_parts(name: str) -> list[str]:
 
 
 def tool_use(tool: Tool) -> ToolUse:
-    """What *tool* is good for, by the words of its name; a required path alone makes it a reader."""
-    parts = name_parts(tool.name)
-    if _ACTS & set(parts):
+    """What *tool* is good for, by the words of its name and of its parameters.
+
+    Only files, pages, notes and their like are listed and read; a list of events is looked up.
+    """
+    parts = set(name_parts(tool.name))
+    # What a tool that gets or lists is about may be an order or a post: only its verb acts.
+    acts = frozenset[str]() if set(name_parts(tool.name)[:1]) & _ASKS else parts & _ACTS
+    if acts and not (acts <= {"run", "execute"} and parts & _QUERIES_RUN):
         return ToolUse.ACT
-    if _SEARCHES & set(parts):
-        return ToolUse.SEARCH
-    if set(parts[:1]) & _LISTS or "list" in parts:
-        return ToolUse.LIST
-    if _READS & set(parts):
-        wants_name = any(_NAME_NAMES & set(name_parts(one)) for one in required(tool))
-        if wants_name:
-            return ToolUse.READ
-        return ToolUse.LIST if _LISTS & set(parts) else ToolUse.LOOKUP
-    return ToolUse.LIST if _LISTS & set(parts) else ToolUse.LOOKUP
+    taken = {part for one in _known(tool) for part in name_parts(one)}
+    papers = bool(parts & _PAPERS or taken & _PAPERS)
+    if acts:
+        return ToolUse.LOOKUP
+    if parts & _SEARCHES:
+        asks = taken & (_QUERY_NAMES | _SINGLE_NAMES | _PATTERN_NAMES)
+        return ToolUse.SEARCH if asks or len(required(tool)) <= 1 else ToolUse.LOOKUP
+    if "list" in parts or set(name_parts(tool.name)[:1]) & _LISTS:
+        return ToolUse.LIST if papers or len(parts) == 1 else ToolUse.LOOKUP
+    wants_name = any(_NAME_NAMES & set(name_parts(one)) for one in required(tool))
+    if wants_name and (parts & _READS or (parts & _GETS and papers)):
+        return ToolUse.READ
+    return ToolUse.LIST if parts & _LISTS and not wants_name else ToolUse.LOOKUP
+
+
+def _known(tool: Tool) -> list[str]:
+    return list(mapping(tool.parameters.get("properties")))
 
 
 def required(tool: Tool) -> list[str]:
@@ -87,24 +106,29 @@ def path_parameter(tool: Tool) -> str | None:
 
 
 def read_arguments(
-    tool: Tool, names: Sequence[str], question_words: Sequence[str]
+    tool: Tool, names: Sequence[str], arguments: Mapping[str, object]
 ) -> list[dict[str, object]]:
-    """Arguments of the calls that read *names*: one call for each, or one for all where a list is taken."""
+    """Arguments of the calls that read *names*: one call for each, or one for all where a list is taken.
+
+    *arguments* are for the other parameters.
+    """
     target = path_parameter(tool)
     if target is None:
         return [{}]
-    rest = arguments(tool, question_words, names, skip=target)
+    rest = _without(target, arguments)
     if mapping(mapping(tool.parameters.get("properties")).get(target)).get("type") == "array":
         return [{target: list(names), **rest}]
     return [{target: name, **rest} for name in names]
 
 
-def search_arguments(tool: Tool, question_words: Sequence[str]) -> list[dict[str, object]]:
+def search_arguments(
+    tool: Tool, question_words: Sequence[str], arguments: Mapping[str, object]
+) -> list[dict[str, object]]:
     """Arguments of the first searches: one with all keywords, or one a keyword where only one word fits."""
     target = _search_parameter(tool)
     if target is None:
-        return [arguments(tool, question_words, [])]
-    rest = arguments(tool, question_words, [], skip=target)
+        return [dict(arguments)]
+    rest = _without(target, arguments)
     parts = set(name_parts(target))
     if mapping(mapping(tool.parameters.get("properties")).get(target)).get("type") == "array":
         return [{target: list(question_words), **rest}]
@@ -115,16 +139,22 @@ def search_arguments(tool: Tool, question_words: Sequence[str]) -> list[dict[str
     return [{target: " ".join(question_words), **rest}]
 
 
-def narrower_searches(tool: Tool, question_words: Sequence[str]) -> list[dict[str, object]]:
+def narrower_searches(
+    tool: Tool, question_words: Sequence[str], arguments: Mapping[str, object]
+) -> list[dict[str, object]]:
     """Searches for one keyword each, for when all together found nothing; longest words first."""
     target = _search_parameter(tool)
     if target is None or len(question_words) < 2:
         return []
-    rest = arguments(tool, question_words, [], skip=target)
+    rest = _without(target, arguments)
     longest = sorted(question_words, key=lambda word: -len(word))[:4]
     if mapping(mapping(tool.parameters.get("properties")).get(target)).get("type") == "array":
         return [{target: [word], **rest} for word in longest]
     return [{target: word, **rest} for word in longest]
+
+
+def _without(target: str, arguments: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in arguments.items() if name != target}
 
 
 def _search_parameter(tool: Tool) -> str | None:
@@ -135,57 +165,3 @@ def _search_parameter(tool: Tool) -> str | None:
             if not names or names & set(name_parts(one)):
                 return one
     return None
-
-
-def arguments(
-    tool: Tool, question_words: Sequence[str], names: Sequence[str], *, skip: str = ""
-) -> dict[str, object]:
-    """A value for every required parameter but *skip*."""
-    known = mapping(tool.parameters.get("properties"))
-    return {
-        one: _value(one, mapping(known.get(one)), question_words, names)
-        for one in required(tool)
-        if one != skip
-    }
-
-
-def _value(
-    name: str, schema: Mapping[str, object], question_words: Sequence[str], names: Sequence[str]
-) -> object:
-    choices = items(schema.get("enum"))
-    lowered = {word.lower() for word in question_words}
-    if choices:
-        return next((one for one in choices if str(one).lower() in lowered), choices[0])
-    if "default" in schema:
-        return schema["default"]
-    kind = schema.get("type")
-    if isinstance(kind, list):
-        kind = next((one for one in items(schema.get("type")) if one != "null"), "string")
-    number = next((word for word in question_words if word.isdigit()), None)
-    match kind:
-        case "integer" | "number":
-            return int(number) if number else schema.get("minimum", 10)
-        case "boolean":
-            return False
-        case "array":
-            inner = mapping(schema.get("items"))
-            if string(inner.get("type")) in {"integer", "number"}:
-                return [int(word) for word in question_words if word.isdigit()]
-            return list(names[:3] if _NAME_NAMES & set(name_parts(name)) and names else question_words)
-        case "object":
-            inner = mapping(schema.get("properties"))
-            wanted = [one for one in items(schema.get("required")) if isinstance(one, str)]
-            return {one: _value(one, mapping(inner.get(one)), question_words, names) for one in wanted}
-        case _:
-            return _word(set(name_parts(name)), question_words, names)
-
-
-def _word(parts: set[str], question_words: Sequence[str], names: Sequence[str]) -> str:
-    if parts & _FOLDER_NAMES or (parts & {"path"} and not names):
-        return "."
-    if parts & _NAME_NAMES and names:
-        return names[0]
-    if parts & _QUERY_NAMES or not question_words:
-        return " ".join(question_words)
-    proper = [word for word in question_words if word[:1].isupper()]
-    return " ".join(proper) if proper else " ".join(question_words)

@@ -143,17 +143,25 @@ def wait_headers(form: str, default: str, wait_s: float | None, now_s: float) ->
     return headers
 
 
-def checked_turns(talk: Conversation, unanswered: str) -> Conversation:
-    """*talk*, or the error that providers give when a tool call has no result; *unanswered* is its text."""
+def checked_turns(talk: Conversation, unanswered: str, orphan: str) -> Conversation:
+    """*talk*, or the error that providers give when a tool call has no result, or a result no call.
+
+    *unanswered* and *orphan* are the texts.
+    """
     open_ids: list[str] = []
-    for message in talk.messages:
+    asked: list[str] = []
+    for index, message in enumerate(talk.messages):
         if message.role == "tool":
+            if message.answers not in asked:
+                text = orphan.format(id=message.answers[:100])
+                raise InvalidRequestError(text, param=f"messages.[{index}].role")
             if message.answers in open_ids:
                 open_ids.remove(message.answers)
             continue
         if open_ids:
             break
         open_ids = [call.id for call in message.calls]
+        asked = list(open_ids)
     if open_ids:
         raise InvalidRequestError(unanswered.format(ids=", ".join(open_ids)), param="messages")
     return talk

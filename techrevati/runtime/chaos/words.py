@@ -22,6 +22,7 @@ _STOP_WORDS_TEXT = """
     them then there these they thing things this those through to too under until up use used uses
     using very was we were what when where which while who whom whose why will with would you your
     document documents note notes text according mean means many long often exactly happen happens
+    hello hi hey thanks thank bye goodbye
 """
 STOP_WORDS = frozenset(_STOP_WORDS_TEXT.split())
 _WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")

@@ -6,6 +6,7 @@ The lock is held for each decision, never while the caller's code runs.
 from __future__ import annotations
 
 from techrevati.runtime._core.log import announce, logger
+from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime.circuit_breaker.core import (
     DISABLED,
     FORCED_OPEN,
@@ -128,7 +129,7 @@ class BreakerBooks:
         try:
             return bool(judge(what))
         except Exception as trouble:
-            logger("circuit_breaker").warning("a judge of %r raised %r", self._name, trouble)
+            logger("circuit_breaker").warning("a judge of %r raised %s", self._name, error_text(trouble))
             return True
         except BaseException:
             self._give_back(ticket)
@@ -220,7 +221,9 @@ class BreakerBooks:
         try:
             self._listener(self._name, before, after)
         except Exception as error:
-            logger("circuit_breaker").warning("on_state_change of %r raised %r", self._name, error)
+            logger("circuit_breaker").warning(
+                "on_state_change of %r raised %s", self._name, error_text(error)
+            )
 
 
 def resting(gate: Gate) -> bool:

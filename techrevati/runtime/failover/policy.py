@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.log import announce, logger
+from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime.failover.core import order, rest_s, waits_s
 from techrevati.runtime.failover.target import Target
 from techrevati.runtime.failover.turn import Turn
@@ -197,7 +198,7 @@ class Failover(Generic[P, T_co]):
         try:
             self._on_switch(switch)
         except Exception as trouble:
-            logger("failover").warning("on_switch raised %r", trouble)
+            logger("failover").warning("on_switch raised %s", error_text(trouble))
 
 
 def _different(targets: Iterable[Target[P, T_co]]) -> tuple[Target[P, T_co], ...]:

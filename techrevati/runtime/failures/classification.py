@@ -50,7 +50,7 @@ _WAITING_KINDS = frozenset(kind for kind, row in KINDS.items() if row[1]) | {Fai
 class _Verdict:
     """What one exception of a chain amounts to."""
 
-    __slots__ = ("error", "facts", "info", "kind", "rule", "sure", "whole")
+    __slots__ = ("error", "facts", "info", "kind", "rule", "sure", "text", "whole")
 
     def __init__(self, error: BaseException, facts: Facts, info: ClassEvidence) -> None:
         self.error = error
@@ -59,6 +59,7 @@ class _Verdict:
         self.rule: Rule | None = None
         self.kind: FailureKind | None = None
         self.sure = NOTHING
+        self.text: Text | None = None
         self.whole: Failure | None = None
 
     def decide(self, rule: Rule, sure: int) -> _Verdict:
@@ -67,7 +68,11 @@ class _Verdict:
 
 
 def _text(verdict: _Verdict) -> Text:
-    return Text((verdict.facts.message or text_of(verdict.error))[:_MAX_SEARCHED].lower())
+    text = verdict.text
+    if text is None:
+        said = (verdict.facts.message or text_of(verdict.error))[:_MAX_SEARCHED].lower()
+        text = verdict.text = Text(said)
+    return text
 
 
 def _judged(error: BaseException) -> _Verdict:
@@ -85,11 +90,11 @@ def _judged(error: BaseException) -> _Verdict:
             verdict.sure = EXACTLY
             return verdict
     if info.rule is not None and info.sure == EXACTLY:
-        return verdict.decide(info.rule, EXACTLY)
+        return verdict.decide(_sharpened(info.rule, verdict), EXACTLY)
     for code in facts.codes:
         rule = TABLE.codes.get(code)
         if rule is not None:
-            return verdict.decide(rule, EXACTLY)
+            return verdict.decide(_sharpened(rule, verdict), EXACTLY)
     status = facts.status
     if status is not None or facts.codes or facts.message or info.package:
         refused = status is None or (status < 500 and status not in _NOT_THE_REQUEST)
@@ -103,14 +108,23 @@ def _judged(error: BaseException) -> _Verdict:
         if rule is not None:
             return verdict.decide(rule, BY_STATUS)
     if info.rule is not None:
-        return verdict.decide(info.rule, info.sure)
+        return verdict.decide(_sharpened(info.rule, verdict), info.sure)
     return verdict
 
 
-def _said(text: Text, *, refused: bool) -> Rule | None:
+def _sharpened(rule: Rule, verdict: _Verdict) -> Rule:
+    """*rule*, or the one that the words make of it: some cases of one kind differ by words alone."""
+    found = registered.sharper(rule.kind, lambda: _text(verdict)) if registered.any_rules() else None
+    phrases = TABLE.sharper.get(rule.kind) if found is None else None
+    return found or (rule if phrases is None else phrases.first(_text(verdict)) or rule)
+
+
+def _said(text: Text, *, refused: bool, unless_setting: bool = False) -> Rule | None:
     """The rule for the provider's words; *refused* when they may be about the request itself."""
-    rule = TABLE.says.first(text)
-    return TABLE.complains.first(text) if rule is None and refused else rule
+    rule = TABLE.says.first(text, unless_setting=unless_setting)
+    if rule is None and refused:
+        rule = TABLE.complains.first(text, unless_setting=unless_setting)
+    return rule
 
 
 def _rule_of_status(status: int) -> Rule:
@@ -123,7 +137,7 @@ def _by_text(verdict: _Verdict) -> bool:
     codes = words.codes_in(text.text)
     rule = next((TABLE.codes[code] for code in codes if code in TABLE.codes), None)
     if rule is None:
-        rule = _said(text, refused=True)
+        rule = _said(text, refused=True, unless_setting=True)
     status = words.status_in(text.text)
     if status is not None and verdict.facts.status is None:
         verdict.facts.status = status
@@ -152,6 +166,8 @@ def _below(error: BaseException) -> tuple[BaseException | None, bool]:
 
 def _chained(verdict: _Verdict, depth: int, groups: _Groups) -> _Verdict:
     """*verdict* of the outermost exception, or a better one from below it."""
+    if verdict.info.bug:  # raised while it dealt with some failure, perhaps; it is still wrong code
+        return verdict
     text_left: list[_Verdict] = []
     if verdict.sure == NOTHING:
         text_left.append(verdict)
@@ -235,6 +251,8 @@ def _retryable(verdict: _Verdict) -> bool:
     if verdict.whole is not None:
         return verdict.whole.retryable
     should = verdict.facts.should_retry() if verdict.facts.headers else None
+    if should is None and verdict.rule is not None:
+        should = verdict.rule.retryable
     return KINDS[_kind(verdict)][1] if should is None else should
 
 

@@ -171,7 +171,7 @@ class Facts:
         if isinstance(value, str):
             if len(value) == 3 and value.isdigit():
                 return self._add_status(status_of(value))
-            if not value.isidentifier():
+            if len(value) > 200 or not value.isidentifier():
                 value = value[:200].rpartition("#")[2].partition(":")[0].strip()  # AWS: namespace#Code:url
                 if not value or " " in value:
                     return None
@@ -246,6 +246,8 @@ class Facts:
                     self.add_code("flagged_input")
                 self.add_code(metadata.get("error_type"))
                 self.add_message(metadata.get("raw"))
+                if "headers" in metadata:
+                    self.add_headers(metadata["headers"])
         for name in _BODY_CODES:
             if name in error:
                 self.add_code(error[name])
@@ -397,7 +399,7 @@ def facts_of(error: BaseException, package: str, offers: Collection[str]) -> Fac
             if value is not None:
                 held = {**held, name: value} if held is own else held
                 held[name] = value
-    if not held and not error.args and not isinstance(error, OSError) and not package:
+    if not held and not error.args and not package:  # an errno would stand in the arguments
         return facts
     for read in _SOURCES:
         try:

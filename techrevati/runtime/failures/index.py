@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from techrevati.runtime.failures.vocabulary import FailureKind
+
 MAX_CLASSES = 512
 
 # How sure a verdict is.
@@ -31,6 +33,7 @@ class Index:
         "kin",
         "last",
         "says",
+        "sharper",
         "statuses",
         "text",
         "types",
@@ -47,6 +50,7 @@ class Index:
         self.says: Phrases = Phrases()
         self.complains: Phrases = Phrases()
         self.text: Phrases = Phrases()
+        self.sharper: dict[FailureKind, Phrases] = {}  # by the kind they sharpen
         self.families: list[tuple[str, Rule, int]] = []  # class names with a star
         for rule in rules:
             for found, names, sure in ((self.types, rule.types, EXACTLY), (self.kin, rule.kin, ROUGHLY)):
@@ -72,12 +76,16 @@ class Index:
             ):
                 for phrase in phrases:
                     heard.add(phrase, rule)
+            if rule.within is not None:
+                sharper = self.sharper.setdefault(rule.within, Phrases())
+                for phrase in rule.sharpens:
+                    sharper.add(phrase, rule)
 
 
 class ClassEvidence:
     """What a class alone tells; worked out once per class."""
 
-    __slots__ = ("builtin", "last", "names", "offers", "package", "rule", "sure")
+    __slots__ = ("bug", "builtin", "last", "names", "offers", "package", "rule", "sure")
 
     def __init__(self, kind: type[BaseException]) -> None:
         self.names: tuple[str, ...] = tuple(_class_names(kind))
@@ -97,7 +105,8 @@ class ClassEvidence:
             if self.last is None:
                 bug = TABLE.bugs.get(name.removeprefix("builtins.")) if name.startswith("builtins.") else None
                 self.last = bug or TABLE.last.get(name)
-        if self.rule is None and self.builtin and kind.__name__ in TABLE.bugs:
+        self.bug: bool = self.rule is None and self.builtin and kind.__name__ in TABLE.bugs
+        if self.bug:
             # What causes a call of ours to fail may be such a bug; a status that hides it is the better word.
             self.rule, self.sure = self.last, BY_STATUS
 

@@ -94,6 +94,17 @@ def answer(
     return None
 
 
+def sharper(kind: FailureKind, text: Callable[[], Text]) -> Rule | None:
+    """The first registered rule that makes a case of its own of what the table gave *kind*."""
+    for entry in _judges:
+        phrases = None if entry.index is None else entry.index.sharper.get(kind)
+        if phrases is not None:
+            rule = phrases.first(text())
+            if rule is not None:
+                return rule
+    return None
+
+
 def _fits(index: Index, facts: Facts, evidence: ClassEvidence, text: Callable[[], Text]) -> bool:
     """Does any evidence of one user's rule fit?"""
     names = evidence.names

@@ -14,9 +14,12 @@ wins; within one column the first row wins:
 8. ``bugs``: built-in exceptions that only wrong code raises; ``last``: classes that speak when even the
    text is silent.
 
+``sharpens`` is asked where a class or code has decided for the kind ``within``: an expired certificate is a
+network error that no repetition mends, and a limit per day comes under the code of limits per minute.
+
 Class names are written ``RateLimitError`` (of any package), ``openai.APIError`` (top-level package and name),
 with a star at either end for families of names.  Codes are compared in lower case.  Phrases are in lower
-case and match whole words; a star lets the word at that end go on.
+case and match whole words; a star lets the word at that end go on, and ``…`` stands for a few words between.
 """
 
 from __future__ import annotations
@@ -46,6 +49,9 @@ class Rule:
         statuses: HTTP status codes, 100 to 599.
         says, complains, text: Phrases.
         inside_sdk: The kind instead, when a provider's SDK raised it while reading an answer.
+        retryable: Whether the identical call may succeed later; None takes what follows from the kind.
+        sharpens, within: Phrases that make a failure that class or code already gave the kind *within* a
+            case of this row.
     """
 
     __slots__ = (
@@ -58,11 +64,14 @@ class Rule:
         "kind",
         "last",
         "origin",
+        "retryable",
         "says",
         "scenario",
+        "sharpens",
         "statuses",
         "text",
         "types",
+        "within",
     )  # fmt: skip
 
     def __init__(
@@ -82,6 +91,9 @@ class Rule:
         bugs: str | Iterable[str] = (),
         last: str | Iterable[str] = (),
         inside_sdk: FailureKind | None = None,
+        retryable: bool | None = None,
+        sharpens: Iterable[str] = (),
+        within: FailureKind | None = None,
     ) -> None:
         self.kind: FailureKind = arguments.member("kind", kind, FailureKind)
         self.origin: FailureOrigin | None = None if origin is None else FailureOrigin(origin)
@@ -97,9 +109,19 @@ class Rule:
         self.text: tuple[str, ...] = _phrases(text)
         self.statuses: tuple[int, ...] = tuple(statuses)
         self.inside_sdk: FailureKind | None = inside_sdk
+        self.retryable: bool | None = retryable
+        self.sharpens: tuple[str, ...] = _phrases(sharpens)
+        self.within: FailureKind | None = (
+            None if within is None else arguments.member("within", within, FailureKind)
+        )
+        if bool(self.sharpens) != (within is not None):
+            raise ValueError(
+                f"sharpens and within belong together, got sharpens={sharpens!r}, within={within!r}"
+            )
 
     def __repr__(self) -> str:
-        given = (f"{name}={getattr(self, name)!r}" for name in self.__slots__[1:] if getattr(self, name))
+        facts = ((name, getattr(self, name)) for name in self.__slots__ if name != "kind")
+        given = (f"{name}={value!r}" for name, value in facts if value is not None and value != ())
         return f"Rule({', '.join((self.kind.value, *given))})"
 
 
@@ -124,7 +146,11 @@ RULES: tuple[Rule, ...] = (
         " techrevati.*BusyError techrevati.*ShedError",
     ),
     Rule(_K.RATE_LIMIT, _RUNTIME, types="techrevati.RateLimitExceededError techrevati.RateLimitedError"),
-    Rule(_K.TIMEOUT, _RUNTIME, types="techrevati.DeadlineExceededError techrevati.DeadlineError"),
+    # A deadline that has passed stays passed.
+    Rule(
+        _K.TIMEOUT, _RUNTIME, retryable=False, types="techrevati.DeadlineExceededError"
+        " techrevati.DeadlineError"
+    ),
     # The model did not answer, or fell silent, within its time: that is news about the model.
     Rule(
         _K.TIMEOUT,
@@ -134,7 +160,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         _K.RESOURCE_EXHAUSTED,
         _RUNTIME,
-        types="techrevati.BudgetExceededError techrevati.MaxIterationsExceededError",
+        types="techrevati.BudgetExceededError techrevati.MaxIterationsExceededError"
+        " techrevati.LoopDetectedError",
     ),
     Rule(_K.PERMISSION, _RUNTIME, _TOOL_FAILURE, types="techrevati.*DeniedError"),
     Rule(_K.CONTENT_POLICY, _RUNTIME, types="techrevati.GuardrailViolatedError"),
@@ -144,7 +171,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(_K.INVALID_REQUEST, _CALLER, types="techrevati.InvalidTransitionError"),
     Rule(_K.SERVER_ERROR, types="techrevati.UnreadableReplyError"),
-    Rule(_K.OUTPUT_VALIDATION, types="techrevati.ToolCallError"),
+    Rule(_K.OUTPUT_VALIDATION, types="techrevati.ToolCallError techrevati.OutputInvalidError"),
     Rule(_K.INVALID_REQUEST, _RUNTIME, kin="techrevati.TechrevatiError"),
     # --- stopping ---------------------------------------------------------------------------------
     Rule(
@@ -153,8 +180,14 @@ RULES: tuple[Rule, ...] = (
         " builtins.SystemExit builtins.GeneratorExit pydantic_ai.RunCancelled",
         statuses=(499,),
         broad="cancelled client_closed_request",
-        text=("was cancelled", "was canceled", "operation cancelled", "operation canceled"),
+        kin="CancelledError Cancelled OperationCancelled",
+        text=(
+            "was cancelled", "was canceled", "operation cancelled", "operation canceled", "request cancelled",
+            "cancelled by", "canceled by",
+        ),
     ),
+    # The model wrote a call or JSON that the provider itself could not read.
+    Rule(_K.OUTPUT_VALIDATION, codes="tool_use_failed json_validate_failed"),
     # --- tools: what fails inside a tool is no news about the model's provider --------------------
     Rule(_K.TIMEOUT, _TOOL, _WAITED, types="ToolTimeoutError subprocess.TimeoutExpired"),
     Rule(_K.RESOURCE_EXHAUSTED, _RUNTIME, types="ToolCallLimitExceededError ModelCallLimitExceededError"),
@@ -162,16 +195,38 @@ RULES: tuple[Rule, ...] = (
         _K.TOOL_ERROR,
         types="ToolError ToolExecutionError ToolException ToolFailed McpError MCPError"
         " subprocess.CalledProcessError subprocess.SubprocessError *Tool*",
-        broad="tool_error tool_execution_error tool_use_failed",
+        broad="tool_error tool_execution_error",
         text=(
             "failed to call tool",
             "tool execution failed", "tool execution error", "tool call failed", "tool failed", "tool error",
             "error executing tool", "error in tool", "failed to execute tool", "tool invocation failed",
-            "tool raised", "tool crashed", "toolerror", "toolexecutionerror", "toolexception",
+            "tool raised", "tool crashed", "tool … failed", "tool … raised", "tool … crashed", "toolerror",
+            "toolexecutionerror", "toolexception",
         ),
     ),
     # --- a daily quota, before everything that looks like a rate limit ----------------------------
-    Rule(_K.QUOTA_EXHAUSTED, codes="daily_quota", says=("*perday*",)),
+    Rule(
+        _K.QUOTA_EXHAUSTED,
+        codes="daily_quota",
+        says=(
+            "*perday*", "free-models-per-day", "daily limit*", "daily quota", "daily request limit",
+            "monthly limit*",
+            "/ month", "per month", "tokens per day limit", "hard limit",
+        ),
+        sharpens=(
+            "tokens per day", "requests per day", "*perday*", "credits are depleted", "spending cap",
+            "spend cap",
+            "spending limit*", "spend limit*", "out of credits", "insufficient balance",
+            "insufficient credits",
+            "daily limit*", "daily quota", "monthly limit*",
+        ),
+        within=_K.RATE_LIMIT,
+    ),
+    # Disks have quotas, too.
+    Rule(_K.RESOURCE_EXHAUSTED, _STORAGE, codes="enospc edquot efbig sqlite_full", says=("disk quota"
+    " exceeded",),
+         text=("no space left on device", "database or disk is full", "disk full", "disk is full",
+               "not enough space on the disk", "not enough disk space")),
     Rule(
         _K.RATE_LIMIT,
         types="google.ResourceExhausted RampLimitExceededError",
@@ -192,7 +247,8 @@ RULES: tuple[Rule, ...] = (
         codes="insufficient_quota billing_hard_limit_reached billing_not_active billing_error"
         " quota_exceeded credit_balance_exhausted insufficient_credits insufficient_balance"
         " organization_spend_limit_exceeded project_spend_limit_exceeded"
-        " organization_usage_limit_exceeded exceeded_current_quota_error enforced_spend_limit_reached"
+        " organization_usage_limit_exceeded exceeded_current_quota_error budget_exceeded credits_exhausted"
+        " enforced_spend_limit_reached"
         " contract_spend_limit_reached linked_organization_spend_limit_reached"
         " linked_organization_billing_unavailable user_profile_not_billable servicequotaexceededexception"
         " storage_quota_exceeded payment_required arrearage",
@@ -202,21 +258,38 @@ RULES: tuple[Rule, ...] = (
             "insufficient credits", "insufficient balance", "insufficient funds", "more credits",
             "billing hard limit", "billing limit*", "spending limit*", "spend limit*", "spend cap",
             "key limit exceeded", "usage limits", "out of call volume quota", "enable billing",
-            "payment required", "monthly quota", "quota exhausted", "quota is exhausted", "daily quota",
+            "payment required", "monthly quota", "quota exhausted", "quota is exhausted",
+            "not enough credits", "no credits", "credits exhausted", "included credits",
+            "credit limit exceeded",
+            "credits are depleted", "spending cap", "recharge your account", "*余额不足*", "*欠费*",
+            "budget has been exceeded", "usage cap", "trial has expired", "trial expired", "billing details",
+            "payment method", "overdue payment", "past due",
         ),
         statuses=(402,),
+        kin="*QuotaExceeded *QuotaExceededError *QuotaError InsufficientQuotaError InsufficientQuota"
+        " BillingError"
+        " *CreditsError InsufficientFundsError InsufficientBalanceError PaymentRequired SpendLimitExceeded",
         text=("quota exceeded", "exceeded quota", "exceeded your quota", "quota has been exceeded"),
     ),
     # --- too much input ---------------------------------------------------------------------------
     Rule(
         _K.CONTEXT_OVERFLOW,
         types="ContextWindowExceededError ContextOverflowError ModelContextWindowExceededError",
+        kin="*ContextLengthExceeded* *ContextWindowExceeded* *ContextOverflow* *ContextLength*"
+        " *PromptTooLong*",
         codes="context_length_exceeded context_window_exceeded string_above_max_length request_too_large"
         " tokens_limit_reached model_max_prompt_tokens_exceeded exceeded_max_tokens context_overflow",
         complains=(
             "maximum context length",
             "context window too small", "max tokens exceeded", "context length exceeded",
             "context_length_exceeded", "context limit",
+            "maximum model length", "model token limit", "`inputs` tokens +", "must have less than … tokens",
+            "payload size exceeds", "available context size", "exceed context window",
+            "exceeds context window",
+            "exceed the context window", "context size exceeded", "context window is full",
+            "token limit exceeded",
+            "token count exceeds", "exceeds … token limit", "exceeds maximum allowed tokens",
+            "too long for the context*", "max context length", "longer than the model's context*",
             "exceeds the context*", "exceed the context*", "exceeds context*", "exceeded the context*",
             "context window exceeded", "context window is exceeded", "context overflow", "prompt is too long",
             "prompt too long", "input is too long", "input too long", "input tokens exceed*",
@@ -235,11 +308,20 @@ RULES: tuple[Rule, ...] = (
         " GuardrailRaisedException BlockedPiiEntityError PIIDetectionError *TripwireTriggered",
         codes="content_filter content_policy_violation responsibleaipolicyviolation content_policy"
         " flagged_input cyber_policy_violation safety prohibited_content"
-        " data_inspection_failed guardrail_intervened cyber_policy",
+        " data_inspection_failed guardrail_intervened cyber_policy moderation_blocked content_blocked"
+        " image_safety recitation blocklist",
         complains=(
             "content management policy", "content filter*", "content policy", "responsible ai*",
             "safety system", "usage policy", "usage policies", "input was flagged", "was flagged by",
             "has been flagged", "content violates", "violates our", "prohibited content",
+            "prohibited_content",
+            "content exists risk", "inappropriate content", "blocked by safety", "blocked for safety*",
+            "blocked due to safety", "safety settings", "flagged by", "blocked by the guardrail*",
+            "blocked by guardrail*", "guardrail policy", "blocked output", "blocked input",
+            "content moderation",
+            "usage guidelines", "safety filter*", "*敏感内容*", "*不安全或敏感*", "finish_reason: safety",
+            "finishreason: safety", "finish reason: safety", "finish_reason=safety", "blocked by content*",
+            "prompt was blocked", "response was blocked", "prompt blocked", "refused to answer for safety*",
         ),
     ),
     # --- who are you, and may you -----------------------------------------------------------------
@@ -252,16 +334,27 @@ RULES: tuple[Rule, ...] = (
         " openai.SubjectTokenProviderError",
         codes="api_key_invalid invalid_api_key incorrect_api_key api_key_expired account_deactivated"
         " expiredtokenexception expiredtoken invalidsignatureexception unrecognizedclientexception"
-        " invalidclienttokenid signaturedoesnotmatch missingauthenticationtokenexception token_expired",
+        " invalidclienttokenid signaturedoesnotmatch missingauthenticationtokenexception token_expired"
+        " incompletesignature",
         complains=(
             "api key not valid", "invalid api key", "incorrect api key", "api key expired",
-            "invalid x-api-key",
+            "invalid x-api-key", "no api key", "api key is missing", "missing api key", "api key required",
+            "locate credentials", "credentials not found", "key has expired", "token has expired",
+            "token is expired",
+            "bearer token is invalid", "invalid credentials", "could not authenticate",
+            "could not be authenticated",
+            "invalid api token", "invalid token", "invalid access token", "invalid auth*",
+            "not authenticated",
+            "login required", "authentication fails", "authentication required", "credentials are invalid",
+            "invalid subscription key", "security token … is invalid", "api key … invalid", "wrong api key",
+            "please make sure your api key",
             "api key is invalid", "api_key client option must be set", "invalid authentication",
             "authentication failed", "failed to authenticate", "no auth credentials", "invalid bearer token",
         ),
         statuses=(401, 407),
         broad="authentication_error unauthenticated unauthorized invalid_authentication",
-        kin="AuthenticationError UnauthorizedError ModelAuthenticationError *AuthenticationError",
+        kin="AuthenticationError UnauthorizedError Unauthorized Unauthenticated ModelAuthenticationError"
+        " *AuthenticationError",
         text=("unauthorized", "unauthenticated", "authentication error", "authentication_error"),
     ),
     # A 403 while a subscription is being set up; AWS says to try again.
@@ -270,21 +363,35 @@ RULES: tuple[Rule, ...] = (
         _K.PERMISSION,
         types="builtins.PermissionError",
         codes="eacces eperm erofs accessdeniedexception accessdenied unsupported_country_region_territory"
-        " model_not_allowed organization_on_hold",
+        " model_not_allowed organization_on_hold organization_restricted model_terms_required",
         statuses=(403, 451),
         broad="permission_error permission_denied forbidden access_denied",
-        kin="PermissionDeniedError ForbiddenError ModelPermissionDeniedError",
-        text=("forbidden", "permission denied", "access denied", "permission_denied"),
+        kin="PermissionDeniedError ForbiddenError ModelPermissionDeniedError PermissionDenied Forbidden"
+        " AccessDeniedError"
+        " AccessDenied",
+        text=(
+            "forbidden", "permission denied", "access denied", "permission_denied", "do not have permission",
+            "does not have permission", "don't have permission", "does not have access to", "not authorized",
+            "not permitted to", "not supported in your country", "region … not supported",
+            "territory not supported", "insufficient permissions", "operation not permitted",
+            "read-only file system",
+        ),
     ),
     Rule(
         _K.NOT_FOUND,
         types="builtins.FileNotFoundError builtins.ModuleNotFoundError",
         codes="enoent model_not_found model_not_available deploymentnotfound resourcenotfoundexception"
-        " deployment_not_found thread_not_found",
+        " deployment_not_found thread_not_found unknown_model invalid_model model_decommissioned",
         statuses=(404, 410),
         broad="not_found not_found_error",
-        kin="NotFoundError ModelNotFoundError ResourceNotFoundError",
-        text=("model not found", "does not exist or you do not have access"),
+        kin="NotFoundError ModelNotFoundError ResourceNotFoundError NotFound",
+        text=(
+            "model not found", "does not exist or you do not have access", "model … does not exist",
+            "model … not found", "deployment … does not exist", "deployment … not found",
+            "is not found for api version",
+            "no such file or directory", "no such model", "unknown model", "modelnotfounderror",
+            "no endpoints found",
+        ),
     ),
     # --- no answer in time ------------------------------------------------------------------------
     Rule(_K.TIMEOUT, _STORAGE, _WAITED, codes="sqlite_busy sqlite_locked", types="redis.TimeoutError",
@@ -298,7 +405,7 @@ RULES: tuple[Rule, ...] = (
         statuses=(408, 504, 524),
         broad="timeout timeout_error deadline_exceeded gateway_timeout etimedout requesttimeout"
         " requesttimeoutexception server_timeout",
-        kin="*TimeoutError *Timeout *TimedOut *TimeoutException",
+        kin="*TimeoutError *Timeout *TimedOut *TimeoutException DeadlineExceeded DeadlineExceededError",
     ),
     Rule(
         _K.TIMEOUT,
@@ -309,10 +416,24 @@ RULES: tuple[Rule, ...] = (
         codes="etimedout",
         text=(
             "timed out", "time out", "timeout", "timeouts", "timedout", "deadline exceeded", "timeouterror",
-            "readtimeout", "connecttimeout", "apitimeouterror", "gateway time-out",
+            "readtimeout", "connecttimeout", "apitimeouterror", "gateway time-out", "etimedout",
+            "did not respond in time",
+            "no response within", "took too long", "deadline expired", "deadline_exceeded",
         ),
     ),
     # --- no connection ----------------------------------------------------------------------------
+    # A certificate stays wrong until somebody acts.
+    Rule(
+        _K.NETWORK,
+        retryable=False,
+        types="ssl.SSLCertVerificationError ssl.CertificateError ClientConnectorCertificateError",
+        says=("certificate_verify_failed", "certificate verify failed", "certificate has expired",
+        "self-signed certificate",
+              "self signed certificate", "unable to get local issuer certificate"),
+        sharpens=("certificate_verify_failed", "certificate verify failed", "certificate has expired",
+                  "hostname mismatch", "unknown url type", "no host given"),
+        within=_K.NETWORK,
+    ),
     Rule(
         _K.NETWORK,
         _STORAGE,
@@ -321,7 +442,8 @@ RULES: tuple[Rule, ...] = (
     # Wrong before anything was sent, although their base classes speak of transport.
     Rule(
         _K.INVALID_REQUEST,
-        types="UnsupportedProtocol LocalProtocolError InvalidURL MissingSchema InvalidSchema"
+        types="http.ImproperConnectionState UnsupportedProtocol LocalProtocolError InvalidURL"
+        " MissingSchema InvalidSchema"
         " InvalidHeader InvalidProxyURL URLRequired InvalidUrlClientError NonHttpUrlClientError"
         " LocationParseError LocationValueError URLSchemeUnknown ProxySchemeUnknown UnknownProtocol"
         " TooManyRedirects TooManyRedirectsError WebSocketQueueFullError",
@@ -332,7 +454,7 @@ RULES: tuple[Rule, ...] = (
         " httpcore.ProtocolError httpcore2.ProtocolError urllib3.ProtocolError botocore.HTTPClientError"
         " botocore.ConnectionError ConnectionClosedError EndpointConnectionError ResponseStreamingError"
         " socket.gaierror socket.herror ssl.SSLError SSLError ChunkedEncodingError ClientPayloadError"
-        " aiohttp.HttpProcessingError aiohttp.ServerDisconnectedError aiohttp.ClientOSError"
+        " aiohttp.HttpProcessingError ServerDisconnectedError aiohttp.ClientOSError"
         " http.IncompleteRead http.RemoteDisconnected http.BadStatusLine http.HTTPException"
         " builtins.ConnectionResetError builtins.ConnectionRefusedError builtins.ConnectionAbortedError"
         " builtins.BrokenPipeError asyncio.IncompleteReadError NameResolutionError NewConnectionError"
@@ -340,8 +462,9 @@ RULES: tuple[Rule, ...] = (
         " ConnectionClosed WebSocketConnectionClosedError StreamConnectionError google.TransportError"
         " MaxRetryError ClosedResourceError BrokenResourceError EndOfStream",
         codes="econnrefused econnreset econnaborted epipe enetunreach ehostunreach enetdown ehostdown"
-        " eaddrnotavail enotconn network_error connection_error cmek_key_unreachable",
-        kin="ConnectionError APIConnectionError ModelConnectionError TransportError RequestError URLError"
+        " eaddrnotavail enotconn enetreset eshutdown network_error connection_error cmek_key_unreachable",
+        kin="DNSError *DNSLookupError ConnectionError APIConnectionError ModelConnectionError"
+        " TransportError RequestError URLError"
         " RequestException ClientConnectionError ServiceRequestError ServiceResponseError"
         " aiohttp.ClientError urllib3.HTTPError *ConnectionError *NetworkError",
         text=(
@@ -355,7 +478,15 @@ RULES: tuple[Rule, ...] = (
             "nodename nor servname", "getaddrinfo failed", "dns lookup failed", "econnrefused", "econnreset",
             "connectionerror", "connecterror", "connect error",
             "max retries exceeded with url", "incomplete chunked read", "ssl handshake*",
-            "socket hang up", "certificate_verify_failed", "certificate verify failed",
+            "socket hang up", "connection attempts failed", "violation of protocol", "stream disconnected",
+            "incompleteread", "incomplete read", "could not resolve host*", "couldn't resolve host*",
+            "failed to resolve", "resolve hostname", "connection pool", "connect call failed",
+            "connection timed*",
+            "connection interrupted", "stream interrupted", "stream ended unexpectedly", "premature close",
+            "unexpected eof", "proxy error", "tunnel connection failed", "remote disconnected",
+            "remotedisconnected",
+            "remoteprotocolerror", "apiconnectionerror", "network is down", "host is down", "enotfound",
+            "eai_again",
         ),
     ),
     # --- no capacity ------------------------------------------------------------------------------
@@ -369,11 +500,14 @@ RULES: tuple[Rule, ...] = (
         says=("overloaded", "over capacity", "at capacity"),
         statuses=(498, 503, 529),
         broad="unavailable service_unavailable service_unavailable_error compaction_unavailable",
-        kin="ServiceUnavailableError ServiceUnavailable",
+        kin="ServiceUnavailableError ServiceUnavailable *OverloadedError *Overloaded *UnavailableError",
         text=(
             "service unavailable", "service is unavailable", "temporarily unavailable",
             "currently unavailable",
-            "server is busy", "server busy", "model is busy", "no healthy upstream", "service temporarily*",
+            "server is busy", "server busy", "currently loading", "high demand", "too busy", "is too busy",
+            "high traffic",
+            "high load", "try again shortly", "no capacity", "model is busy", "no healthy upstream",
+            "service temporarily*",
         ),
     ),
     Rule(
@@ -387,7 +521,8 @@ RULES: tuple[Rule, ...] = (
         text=(
             "too many requests", "rate limit*", "rate-limit*", "ratelimit*", "rate_limit*", "throttl*",
             "ratelimiterror", "request limit reached", "requests limit exceeded",
-            "resource exhausted", "resource has been exhausted",
+            "resource exhausted", "resource has been exhausted", "concurrency limit*", "max concurrency",
+            "concurrent requests", "requests per second", "slow down", "too many concurrent*", "*速率限制*",
         ),
     ),
     # --- the service failed -----------------------------------------------------------------------
@@ -403,18 +538,26 @@ RULES: tuple[Rule, ...] = (
     Rule(
         _K.SERVER_ERROR,
         types="APIResponseValidationError ResponseValidationError UnknownApiResponseError"
-        " ContentTypeError DecodingError ContentDecodingError azure.DecodeError ModelServerError",
+        " ContentTypeError DecodingError ContentDecodingError azure.DecodeError",
         codes="modelerrorexception modelstreamerrorexception internalserverexception internalfailure",
         # 409, 423, 425: another request holds the lock; the SDKs themselves try again.
-        statuses=(409, 423, 424, 425, 500, 501, 505, 507, 508, 510),
+        statuses=(409, 423, 424, 425, 500, 507, 508, 510),
         broad="server_error internal_server_error internal_error api_error internal backend_error unknown"
         " data_loss provider_error upstream_error conflict_error aborted server_had_an_error"
         " internalservererror",
-        kin="InternalServerError ServerError openai.APIError anthropic.APIError groq.APIError"
+        kin="ModelServerError InternalServerError ServerError BadGateway BadGatewayError openai.APIError"
+        " anthropic.APIError groq.APIError"
         " litellm.APIError google.APIError cohere.ApiError mistralai.MistralError ModelHTTPError"
         " ModelAPIError RetryableError",
-        text=("internal server error", "internal error", "server error", "server had an error"),
+        text=(
+            "internal server error", "internal error", "server error", "server had an error",
+            "internalservererror",
+            "unknown error occurred on the server", "internal_server_error", "backend error",
+            "upstream error",
+        ),
     ),
+    # What a server does not do at all it will not do later.
+    Rule(_K.SERVER_ERROR, retryable=False, statuses=(501, 505)),
     # --- the answer is not what was agreed --------------------------------------------------------
     Rule(
         _K.OUTPUT_VALIDATION,
@@ -431,27 +574,51 @@ RULES: tuple[Rule, ...] = (
         " LengthFinishReasonError UnexpectedModelBehavior ModelBehaviorError IncompleteToolCall"
         " OutputTokenLimitExceeded JSONSchemaValidationError ModelRetry IncompleteOutputException"
         " InstructorRetryException MultipleStructuredOutputsError",
+        text=(
+            "could not parse llm output", "could not parse … output", "failed to parse … output",
+            "output validation*",
+            "invalid json output", "returned invalid json", "not valid json", "did not match the schema",
+            "does not match the schema", "failed to parse … json", "output parsing failed",
+            "unparseable output",
+            "invalid structured output", "malformed tool call", "malformed function call",
+            "schema validation failed",
+            "model returned invalid", "response validation failed", "could not parse … json",
+        ),
     ),
     # --- limits of this run and this machine ------------------------------------------------------
     Rule(
         _K.RESOURCE_EXHAUSTED,
         types="BudgetExceededError UsageLimitExceeded MaxTurnsExceeded GraphRecursionError"
         " builtins.MemoryError BrokenProcessPool BrokenThreadPool BrokenExecutor asyncio.QueueFull"
-        " queue.Full",
-        codes="emfile enfile enomem enobufs eagain sqlite_nomem",
+        " queue.Full OutOfMemoryError",
+        codes="emfile enfile enomem enobufs eagain eaddrinuse sqlite_nomem",
+        says=("requires more system memory", "cuda out of memory"),
+        kin="*TurnsExceeded *TurnsExceededError *IterationsExceeded *IterationsExceededError"
+        " *IterationLimitError"
+        " *StepsExceeded *StepsExceededError",
+        text=(
+            "too many open files", "out of memory", "cannot allocate memory", "maximum recursion depth",
+            "recursion limit", "start new thread", "iterations reached", "iteration limit",
+            "iterations exceeded",
+            "max turns", "maximum turns", "maximum number of turns", "maximum iterations", "max iterations",
+            "max steps", "step limit reached", "memory limit exceeded", "address already in use",
+        ),
     ),
     Rule(_K.RESOURCE_EXHAUSTED, _CALLER, types="builtins.RecursionError"),
-    Rule(_K.RESOURCE_EXHAUSTED, _STORAGE, codes="enospc edquot efbig sqlite_full",
-         text=("no space left on device", "disk quota exceeded", "database or disk is full")),
     # --- stored data ------------------------------------------------------------------------------
     Rule(
         _K.STORAGE_CORRUPTION,
         codes="sqlite_corrupt sqlite_notadb sqlite_ioerr sqlite_format eio ebadmsg",
-        types="*CorruptionError *CorruptedError pickle.UnpicklingError zlib.error",
+        types="*CorruptionError *CorruptedError pickle.UnpicklingError zlib.error gzip.BadGzipFile"
+        " zipfile.BadZipFile"
+        " tarfile.ReadError lzma.LZMAError",
         text=(
             "database disk image is malformed", "file is not a database", "checksum mismatch",
             "memory corruption",
-            "database is corrupt*", "data corruption", "corrupt database",
+            "database is corrupt*", "data corruption", "corrupt database", "file is corrupt*",
+            "disk i/o error",
+            "data is corrupt*", "index is corrupt*", "corrupted file", "corrupted database", "crc mismatch",
+            "state is corrupt*", "checkpoint is corrupt*",
         ),
     ),
     Rule(_K.INVALID_REQUEST, _CALLER, codes="sqlite_error sqlite_misuse sqlite_constraint sqlite_mismatch"
@@ -465,7 +632,8 @@ RULES: tuple[Rule, ...] = (
         " validationexception validation_error invalid_prompt unsupported_parameter unknown_parameter"
         " out_of_range unimplemented unprocessable_entity badrequest invalid_value"
         " missing_required_parameter",
-        kin="BadRequestError UnprocessableEntityError ModelRequestRejectedError InvalidRequestError"
+        kin="BadRequestError BadRequest InvalidArgument InvalidArgumentError UnprocessableEntityError"
+        " UnprocessableEntity ModelRequestRejectedError InvalidRequestError"
         " UserError openai.OpenAIError anthropic.AnthropicError groq.GroqError botocore.BotoCoreError"
         " RequestRejectedError pydantic_ai.UserError OptionalImportError",
         # Only wrong code raises these; a class derived from one may be a report with a text of its own.
@@ -475,7 +643,14 @@ RULES: tuple[Rule, ...] = (
         " StopAsyncIteration BufferError ReferenceError UnicodeError UnicodeDecodeError"
         " UnicodeEncodeError UnicodeTranslateError Warning FileExistsError IsADirectoryError"
         " NotADirectoryError",
-        last="builtins.ValueError",
+        text=(
+            "bad request", "invalid argument", "unsupported parameter", "unsupported value",
+            "invalid parameter",
+            "unprocessable entity", "method not allowed", "unsupported media type", "invalid request",
+            "malformed request",
+            "malformed input",
+        ),
+        last="builtins.ValueError struct.error re.error re.PatternError",
     ),
 )  # fmt: skip
 

@@ -11,15 +11,21 @@ from techrevati.runtime.failures.rules import REASONS, Rule
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import re
+    from typing import TypeAlias
+
+    _Candidate: TypeAlias = tuple[int, str, Rule, frozenset[str]]  # place, phrase, rule, words it needs
 
 _BLANKS = {character: " " for character in range(128) if not chr(character).isalpha()}
+_MAX_BETWEEN = 60  # characters that ``…`` stands for
 _compiled: dict[str, re.Pattern[str]] = {}
 
 # After or before a phrase, these make it the name of a setting.
 _SETTING_AFTER = (
     "must", "should", "cannot", "can't", "can not", "may not", "has to", "needs", "need ", "parameter",
     "argument", "value", "setting", "option", "config", "=", "is required", "is not a", "is invalid",
-    "expects", "keyword", "policy", "handler", "not set", "to be a", "of -",
+    "expects", "keyword", "policy", "handler", "not set", "to be a", "of -", ": expected", ": must",
+    ": invalid",
+    ": input should", ": field required", ": extra", "function", "method", "operator", "signature",
 )  # fmt: skip
 _SETTING_BEFORE = (
     "invalid", "unexpected keyword argument", "unknown", "negative", "missing", "argument", "parameter",
@@ -58,6 +64,8 @@ def _pattern(name: str) -> re.Pattern[str]:
 
 def has_phrase(text: str, phrase: str, *, unless_setting: bool = False) -> bool:
     """Does *phrase* stand in *text* as words; a star at an end lets the word there go on."""
+    if "…" in phrase:
+        return _has_parts(text, *phrase.split(" … ", 1))
     bare = phrase.strip("*")
     start = text.find(bare)
     while start >= 0:
@@ -73,8 +81,23 @@ def has_phrase(text: str, phrase: str, *, unless_setting: bool = False) -> bool:
     return False
 
 
+def _has_parts(text: str, head: str, tail: str) -> bool:
+    """Do *head* and, a few words later, *tail* stand in *text*?"""
+    start = text.find(head)
+    while start >= 0:
+        end = start + len(head)
+        if (
+            (not start or not _in_word(text[start - 1]))
+            and not _in_word(text[end : end + 1])
+            and has_phrase(text[end + 1 : end + _MAX_BETWEEN + len(tail)], tail)
+        ):
+            return True
+        start = text.find(head, start + 1)
+    return False
+
+
 def _in_word(character: str) -> bool:
-    return character.isalnum() or character == "_"
+    return character.isalnum() or character == "_"  # of no character at all: no
 
 
 def _quoted(text: str, start: int, end: int) -> bool:
@@ -84,10 +107,12 @@ def _quoted(text: str, start: int, end: int) -> bool:
 
 
 def _names_a_setting(text: str, start: int, end: int) -> bool:
-    after = text[end : end + 20].lstrip("'\"` ")
-    before = text[max(0, start - 30) : start].rstrip("'\"` ")
-    return after.startswith(_SETTING_AFTER) or any(
-        has_phrase(before[-len(word) - 1 :], word) for word in _SETTING_BEFORE
+    if text[end : end + 20].lstrip("'\"` ").startswith(_SETTING_AFTER):
+        return True
+    before = text[max(0, start - 30) : start].rstrip("'\"`: ")
+    return before.endswith(_SETTING_BEFORE) and any(
+        before.endswith(word) and not _in_word(before[-len(word) - 1 : -len(word)])
+        for word in _SETTING_BEFORE
     )
 
 
@@ -103,13 +128,14 @@ class Text:
 
 
 class Phrases:
-    """Phrases in the order of their rows, found by one whole word of each: most texts have none of them."""
+    """Phrases in the order of their rows, found by the whole words of each: most texts have none of them."""
 
-    __slots__ = ("_by_word", "_loose", "_size")
+    __slots__ = ("_bare", "_by_word", "_loose", "_size")
 
     def __init__(self) -> None:
-        self._by_word: dict[str, list[tuple[int, str, Rule]]] = {}
-        self._loose: list[tuple[int, str, Rule]] = []
+        self._by_word: dict[str, list[_Candidate]] = {}
+        self._loose: list[_Candidate] = []
+        self._bare: list[str] = []  # of the loose ones, their letters
         self._size = 0
 
     def __len__(self) -> int:
@@ -117,40 +143,50 @@ class Phrases:
 
     def add(self, phrase: str, rule: Rule) -> None:
         """Put *phrase* of *rule* behind those that are there."""
-        anchor = _anchor(phrase)
-        column = self._by_word.setdefault(anchor, []) if anchor else self._loose
-        column.append((self._size, phrase, rule))
+        whole = _whole_words(phrase)
+        if not whole:
+            self._bare.append(phrase.strip("*").partition(" … ")[0])
+        column = self._by_word.setdefault(max(whole, key=len), []) if whole else self._loose
+        column.append((self._size, phrase, rule, frozenset(whole)))
         self._size += 1
 
     def first(self, text: Text, *, unless_setting: bool = False) -> Rule | None:
         """The rule of the first phrase that stands in *text*."""
-        columns = self._by_word
-        known = columns.keys() if text.words is None else columns.keys() & text.words
-        candidates = [*self._loose]
-        for word in known:
-            candidates += columns[word]
+        columns, words = self._by_word, text.words
+        said = text.text
+        candidates = [self._loose[nth] for nth, bare in enumerate(self._bare) if bare in said]
+        if words is None:
+            for column in columns.values():
+                candidates += column
+        else:
+            for word in columns.keys() & words:
+                for candidate in columns[word]:
+                    if candidate[3] <= words:
+                        candidates.append(candidate)
+        if not candidates:
+            return None
         candidates.sort(key=_place)
-        for _, phrase, rule in candidates:
-            if has_phrase(text.text, phrase, unless_setting=unless_setting):
+        for _, phrase, rule, _ in candidates:
+            if has_phrase(said, phrase, unless_setting=unless_setting):
                 return rule
         return None
 
 
-def _place(candidate: tuple[int, str, Rule]) -> int:
+def _place(candidate: _Candidate) -> int:
     return candidate[0]
 
 
-def _anchor(phrase: str) -> str:
-    """The longest word that *phrase* has whole, ``""`` without one."""
+def _whole_words(phrase: str) -> list[str]:
+    """The words that a text must have when *phrase* stands in it; none where that cannot be said."""
+    if not phrase.replace("…", "").isascii():
+        return []
     bare = phrase.strip("*")
-    if not bare.isascii():
-        return ""
-    whole = bare.translate(_BLANKS).split()
+    whole = bare.replace("…", " ").translate(_BLANKS).split()
     if phrase[0] == "*" and bare[0].isalpha():
         whole = whole[1:]
     if phrase[-1] == "*" and bare[-1].isalpha():
         whole = whole[:-1]
-    return max(whole, key=len, default="")
+    return whole
 
 
 def status_in(text: str) -> int | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.log import announce, logger
+from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime.hedging.call import HedgedCall
 from techrevati.runtime.hedging.latencies import ExtraLoad, Latencies
 from techrevati.runtime.hedging.vocabulary import HedgedRequest, HedgeSnapshot, Loser
@@ -347,7 +348,7 @@ class Hedge:
         try:
             listener(news)
         except Exception as trouble:
-            logger("hedging").warning("%s raised %r", name, trouble)
+            logger("hedging").warning("%s raised %s", name, error_text(trouble))
 
 
 def _answer(answer: T) -> T:

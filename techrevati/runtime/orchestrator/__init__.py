@@ -16,6 +16,7 @@ from techrevati.runtime.orchestrator.errors import (
     PermissionDeniedError,
     SessionEndedError,
 )
+from techrevati.runtime.orchestrator.parallel import ToolCall, ToolResult
 from techrevati.runtime.orchestrator.session import OrchestrationSession
 from techrevati.runtime.usage_tracking import BudgetExceededError as BudgetExceededError
 
@@ -29,6 +30,8 @@ __all__ = [
     "Orchestrator",
     "PermissionDeniedError",
     "SessionEndedError",
+    "ToolCall",
+    "ToolResult",
     "TurnTimeoutError",
     "current_session",
 ]

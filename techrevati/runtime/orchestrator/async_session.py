@@ -6,33 +6,35 @@ from collections.abc import Awaitable
 from threading import Lock
 from typing import TYPE_CHECKING, cast, overload
 
-from techrevati.runtime._core.scrub import scrubbed
 from techrevati.runtime.agent_events import AgentEventName as Name, AgentEventStatus as Status
 from techrevati.runtime.agent_lifecycle import AgentStatus
 from techrevati.runtime.deadlines import Timeout
 from techrevati.runtime.failures import classify
 from techrevati.runtime.orchestrator.errors import InputStateError, SessionEndedError
+from techrevati.runtime.orchestrator.parallel import checked, in_tasks
 from techrevati.runtime.orchestrator.phase import SessionPhase
-from techrevati.runtime.orchestrator.tools import SessionTools
+from techrevati.runtime.orchestrator.tools import SessionTools, checked_arguments
+from techrevati.runtime.orchestrator.turn_guards import SessionTurnGuards
 from techrevati.runtime.orchestrator.turns import SessionTurns
 from techrevati.runtime.retry_policy import aattempt_recovery
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
-    from typing import Self, TypeVar
+    from typing import Any, Self, TypeVar
 
     from techrevati.runtime.circuit_breaker import AsyncCircuitBreaker
     from techrevati.runtime.handoffs import Handoff
     from techrevati.runtime.orchestrator.configuration import Orchestrator
+    from techrevati.runtime.orchestrator.parallel import ToolCall, ToolResult
     from techrevati.runtime.retry_policy import Recovery
     from techrevati.runtime.usage import UsageSnapshot
 
     T = TypeVar("T")
 
 
-class AsyncOrchestrationSession(SessionTurns, SessionTools, SessionPhase):
+class AsyncOrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, SessionPhase):
     """One run of an agent, for ``async with``; see :class:`OrchestrationSession`.
 
     A cancelled task moves the worker to CANCELLED.
@@ -59,36 +61,44 @@ class AsyncOrchestrationSession(SessionTurns, SessionTools, SessionPhase):
     @overload
     async def arun_turn(
         self,
-        fn: Callable[[], Awaitable[T]],
+        fn: Callable[..., Awaitable[T]],
         model: str = "",
         usage: UsageSnapshot | None = None,
         estimate_usage: Callable[[T], UsageSnapshot] | None = None,
         timeout: float | None = None,
+        *,
+        prompt: object = None,
     ) -> tuple[T, UsageSnapshot]: ...
 
     @overload
     async def arun_turn(
         self,
-        fn: Callable[[], T],
+        fn: Callable[..., T],
         model: str = "",
         usage: UsageSnapshot | None = None,
         estimate_usage: Callable[[T], UsageSnapshot] | None = None,
         timeout: float | None = None,
+        *,
+        prompt: object = None,
     ) -> tuple[T, UsageSnapshot]: ...
 
     async def arun_turn(
         self,
-        fn: Callable[[], Awaitable[T] | T],
+        fn: Callable[..., Awaitable[T] | T],
         model: str = "",
         usage: UsageSnapshot | None = None,
         estimate_usage: Callable[[T], UsageSnapshot] | None = None,
         timeout: float | None = None,
+        *,
+        prompt: object = None,
     ) -> tuple[T, UsageSnapshot]:
         """Run one model call and book it; see :meth:`OrchestrationSession.run_turn`.
 
         *timeout* seconds run the call in a task of its own, which is then cancelled.  An *fn* that is not
         async is called as it is, and blocks the loop while it runs.
         """
+        if prompt is not None:
+            fn = await self._aprompted(fn, model, prompt)
         self._begin_turn(usage, estimate_usage, timeout)
 
         async def call() -> T:
@@ -104,17 +114,21 @@ class AsyncOrchestrationSession(SessionTurns, SessionTools, SessionPhase):
         breaker = config.async_circuit_breaker
         if breaker is None and config.circuit_breaker is not None:
             breaker = config.circuit_breaker.as_async()
-        if config.recovery is not None:
-            result = await self._recovered(config.recovery, run, breaker, model)
-            return self._end_turn(result, model, usage, estimate_usage)
+        recovery = config.recovery
         try:
-            result = await (run() if breaker is None else breaker.call(run))
+            if recovery is not None:
+                result = await self._recovered(recovery, run, breaker, model)
+            else:
+                result = await (run() if breaker is None else breaker.call(run))
         except Exception as error:
-            failure = classify(error)
-            recovery = await aattempt_recovery(failure.scenario, self.recovery)
-            self._failed_turn(error, failure, recovery)
+            if recovery is None:
+                failure = classify(error)
+                self._failed_turn(error, failure, await aattempt_recovery(failure.scenario, self.recovery))
             raise
-        return self._end_turn(result, model, usage, estimate_usage)
+        if not self._looks_at_turns:
+            return self._end_turn(result, model, usage, estimate_usage)
+        result, usage = self._end_turn(result, model, usage, estimate_usage)
+        return await self._acheck_answer(model, prompt, result), usage
 
     async def _recovered(
         self,
@@ -134,17 +148,55 @@ class AsyncOrchestrationSession(SessionTurns, SessionTools, SessionPhase):
         return await recovery.telling(turn).acall(attempt)
 
     @overload
-    async def arun_tool(self, tool_name: str, fn: Callable[[], Awaitable[T]]) -> T: ...
+    async def arun_tool(
+        self, tool_name: str, fn: Callable[..., Awaitable[T]], arguments: Mapping[str, object] | None = None
+    ) -> T: ...
 
     @overload
-    async def arun_tool(self, tool_name: str, fn: Callable[[], T]) -> T: ...
+    async def arun_tool(
+        self, tool_name: str, fn: Callable[..., T], arguments: Mapping[str, object] | None = None
+    ) -> T: ...
 
-    async def arun_tool(self, tool_name: str, fn: Callable[[], Awaitable[T] | T]) -> T:
+    async def arun_tool(
+        self,
+        tool_name: str,
+        fn: Callable[..., Awaitable[T] | T],
+        arguments: Mapping[str, object] | None = None,
+    ) -> T:
         """Run one tool, async or not; see :meth:`OrchestrationSession.run_tool`."""
-        with self._tool(tool_name) as look_at:
-            value = await _awaited(fn())
-            look_at(value)
+        arguments = checked_arguments(arguments)
+        self._permit(tool_name)
+        if len(self._guardrails):
+            with self._hook(Name.HOOK_PRE_TOOL, tool_name):
+                arguments = await self._guardrails.abefore(arguments, role=self.role, tool=tool_name)
+        with self._tool(tool_name, arguments) as returned:
+            value = await _awaited(fn() if arguments is None else fn(**arguments))
+            if len(self._guardrails):
+                with self._hook(Name.HOOK_POST_TOOL, tool_name):
+                    value = cast("T", await self._guardrails.aafter(value, role=self.role, tool=tool_name))
+            returned(value)
         return value
+
+    async def arun_tools(
+        self, calls: Iterable[ToolCall[Any]], *, max_concurrency: int = 8
+    ) -> list[ToolResult[Any]]:
+        """Run several tools at once, each in a task and like one of :meth:`arun_tool`.
+
+        What a call raises is its own result.  Cancelling this cancels the calls and waits for them.  A tool
+        that is not async blocks the loop while it runs.
+
+        Args:
+            calls: What to run.
+            max_concurrency: How many at once, >= 1.
+
+        Returns:
+            One result a call, in the order of the calls.
+        """
+
+        async def run(call: ToolCall[Any]) -> Any:
+            return await self.arun_tool(call.tool_name, call.fn, call.arguments)
+
+        return await in_tasks(checked(calls, max_concurrency), run, max_concurrency)
 
     async def pause_for_input(self, prompt: str) -> str:
         """Wait until somebody calls :meth:`provide_input`; the worker is WAITING_FOR_INPUT meanwhile.
@@ -161,8 +213,9 @@ class AsyncOrchestrationSession(SessionTurns, SessionTools, SessionPhase):
         answer: Future[str] = asyncio.get_running_loop().create_future()
         self._pause, self._answered = answer, False
         try:
-            self.worker.transition(AgentStatus.WAITING_FOR_INPUT, prompt)
-            self.emit(Name.AGENT_BLOCKED, Status.BLOCKED, None, scrubbed(prompt))
+            shown = self._redactor.text(prompt)
+            self.worker.transition(AgentStatus.WAITING_FOR_INPUT, shown)
+            self.emit(Name.AGENT_BLOCKED, Status.BLOCKED, None, shown)
             value = await answer
         finally:
             self._pause = None

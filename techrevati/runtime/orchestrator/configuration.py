@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime.agent_lifecycle import AgentRegistry
+from techrevati.runtime.guardrails import GuardrailChain
+from techrevati.runtime.redaction import Redactor
 from techrevati.runtime.sinks import NoopEventSink, NoopUsageSink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from decimal import Decimal
+    from typing import Literal
 
     from techrevati.runtime.circuit_breaker import AsyncCircuitBreaker, CircuitBreaker
     from techrevati.runtime.guardrails import Guardrail
     from techrevati.runtime.handoffs import Handoff
+    from techrevati.runtime.loop_detection import LoopDetection
     from techrevati.runtime.orchestrator.async_session import AsyncOrchestrationSession
     from techrevati.runtime.orchestrator.session import OrchestrationSession
     from techrevati.runtime.permissions import PermissionEnforcer, PermissionPolicy
@@ -44,9 +48,13 @@ class Orchestrator:
         budget_usd: US dollars a session may spend, >= 0; None for no limit.
         enforce_budget: Whether spending more raises ``BudgetExceededError``.
         max_iterations: Turns a session may have, >= 0.
-        guardrails: Asked before and after every tool call, in order.
+        guardrails: Asked before and after every tool call, and about prompts and answers of turns where they
+            look at those, in order.
+        on_guardrail_error: ``"block"``: a guardrail that raises refuses.  ``"allow"``: that is logged.
         event_sink: Told every event, from any thread.
         usage_sink: Told what every turn used, from any thread.
+        redactor: Goes over everything a session tells before anybody sees it; the default one when None.
+        loop_detection: The rules by which repeated tool calls and answers are stopped; None looks for none.
         clock: Monotonic seconds, for elapsed times.
         recovery: Makes failed turns again as the recipes say; with None a failed turn is classified, booked
             and raised, as in 0.1.  Each attempt goes through the breaker and has the whole *timeout* of its
@@ -74,6 +82,9 @@ class Orchestrator:
         event_sink: EventSink | None = None,
         usage_sink: UsageSink | None = None,
         *,
+        redactor: Redactor | None = None,
+        loop_detection: LoopDetection | None = None,
+        on_guardrail_error: Literal["block", "allow"] = "block",
         clock: Callable[[], float] = time.monotonic,
         recovery: Recovery | None = None,
     ) -> None:
@@ -93,11 +104,16 @@ class Orchestrator:
         self.max_iterations: int = arguments.count("max_iterations", max_iterations)
         if not isinstance(guardrails, Iterable):
             raise TypeError(f"guardrails must be a sequence of guardrails, got {guardrails!r}")
+        self.on_guardrail_error: Literal["block", "allow"] = on_guardrail_error
         self.guardrails: list[Guardrail] = list(guardrails)
         self.event_sink: EventSink = NoopEventSink() if event_sink is None else event_sink
         self.usage_sink: UsageSink = NoopUsageSink() if usage_sink is None else usage_sink
         self.clock: Callable[[], float] = clock
         self.recovery: Recovery | None = recovery
+        self.redactor: Redactor = Redactor() if redactor is None else redactor
+        self.loop_detection: LoopDetection | None = loop_detection
+        _demand("redactor", self.redactor, "mapping")
+        _demand("loop_detection", loop_detection, "before")
         _demand("registry", self.registry, "create")
         _demand("permissions", permissions, "authorize", "check")
         _demand("circuit_breaker", circuit_breaker, "as_async")
@@ -107,13 +123,25 @@ class Orchestrator:
         _demand("recovery", recovery, "telling")
         _demand("event_sink", self.event_sink, "emit")
         _demand("usage_sink", self.usage_sink, "record")
-        for guardrail in self.guardrails:
-            _demand("guardrails", guardrail, "check_pre")
-            _demand("guardrails", guardrail, "check_post")
+        self._chain = GuardrailChain(self.guardrails, on_error=on_guardrail_error)
+        self._chained = list(self.guardrails)
         arguments.function("clock", clock)
 
+    def guardrail_chain(self) -> GuardrailChain:
+        """The guardrails as sessions ask them; made again only when :attr:`guardrails` was changed."""
+        if self._chained != self.guardrails:
+            self._chain = GuardrailChain(self.guardrails, on_error=self.on_guardrail_error)
+            self._chained = list(self.guardrails)
+        return self._chain
+
     def session(self, handoff: Handoff | None = None) -> OrchestrationSession:
-        """A new session for ``with``; *handoff* makes it take over the worker that was created for it."""
+        """A new session for ``with``; *handoff* makes it take over the worker that was created for it.
+
+        Raises:
+            TypeError: A guardrail is async.
+        """
+        if self.guardrail_chain().is_async:
+            raise TypeError("guardrails must not be async in a sync session; use asession()")
         from techrevati.runtime.orchestrator.session import OrchestrationSession
 
         return OrchestrationSession(self, handoff)

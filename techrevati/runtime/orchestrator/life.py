@@ -8,7 +8,6 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core.log import announce, logger
-from techrevati.runtime._core.scrub import error_text, scrubbed
 from techrevati.runtime.agent_events import (
     AgentEvent,
     AgentEventName as Name,
@@ -19,6 +18,7 @@ from techrevati.runtime.agent_lifecycle import AgentStatus, AgentWorker, Unknown
 from techrevati.runtime.failures import classify
 from techrevati.runtime.orchestrator.current import current
 from techrevati.runtime.orchestrator.errors import SessionEndedError
+from techrevati.runtime.orchestrator.loops import LoopWatch
 from techrevati.runtime.retry_policy import RecoveryContext
 from techrevati.runtime.usage_tracking import UsageTracker
 
@@ -55,6 +55,9 @@ class SessionLife:
 
     def __init__(self, config: Orchestrator, handoff: Handoff | None) -> None:
         self._config = config
+        self._redactor = config.redactor
+        self._loops = None if config.loop_detection is None else LoopWatch(self, config.loop_detection)
+        self._guardrails = config.guardrail_chain()
         self._handoff = handoff
         self.tracker: UsageTracker = UsageTracker()
         self.recovery: RecoveryContext = RecoveryContext()
@@ -124,9 +127,10 @@ class SessionLife:
         if error is None:
             self._end(AgentStatus.COMPLETED, None, None)
         elif isinstance(error, Exception):
-            self._end(AgentStatus.FAILED, error_text(error), classify(error).failure_class, error)
+            detail = self._redactor.error_text(error)
+            self._end(AgentStatus.FAILED, detail, classify(error).failure_class, error)
         else:  # Ctrl-C, SystemExit, a cancelled task, a closed generator
-            self._end(AgentStatus.CANCELLED, error_text(error), None)
+            self._end(AgentStatus.CANCELLED, self._redactor.error_text(error), None)
         # Not by token: sessions may be left in another order, or in another context, than they were entered.
         inner = current.get()
         while inner is not None and inner._state != "running":
@@ -145,6 +149,7 @@ class SessionLife:
         if self._end_told:
             return
         self._end_told = True
+        detail = None if detail is None else self._redactor.text(detail)  # the worker keeps it, too
         worker = self.worker
         if worker.is_terminal:  # somebody ended it through the registry
             status, detail, failure_class = worker.status, None, None
@@ -183,9 +188,9 @@ class SessionLife:
             detail, failure_class = (None if text is None else str(text)), detail
         if isinstance(detail, BaseException):
             failure_class = failure_class or classify(detail).failure_class
-            detail = error_text(detail)
+            detail = self._redactor.error_text(detail)
         why = AgentFailureClass(failure_class or AgentFailureClass.UNKNOWN)
-        self._end(AgentStatus.FAILED, None if detail is None else scrubbed(detail), why)
+        self._end(AgentStatus.FAILED, detail, why)
 
     def cancel(self, detail: str | None = None) -> None:
         """End as cancelled now."""
@@ -216,8 +221,13 @@ class SessionLife:
     ) -> None:
         """Tell an event of this run: it gets the next sequence number and goes to the event sink.
 
-        Everything a session does it tells by itself; this is for what only the program knows.
+        Everything a session does it tells by itself; this is for what only the program knows.  *detail* and
+        *data* go through the redactor first.
         """
+        if detail is not None:
+            detail = self._redactor.text(detail)
+        if data is not None:
+            data = self._redactor.mapping(data)
         with self._event_lock:  # so that sequence numbers and the order in the ring agree
             self._event_count += 1
             event = AgentEvent(
@@ -239,7 +249,7 @@ class SessionLife:
         try:
             self._config.event_sink.emit(event)
         except Exception as error:
-            logger("orchestrator").warning("event_sink.emit raised %s", error_text(error))
+            logger("orchestrator").warning("event_sink.emit raised %s", self._redactor.error_text(error))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(role={self.role!r}, phase={self.phase!r}, {self._state})"

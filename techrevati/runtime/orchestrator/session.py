@@ -7,24 +7,27 @@ from typing import TYPE_CHECKING
 
 from techrevati.runtime.deadlines import Timeout
 from techrevati.runtime.failures import classify
+from techrevati.runtime.orchestrator.parallel import checked, in_threads
 from techrevati.runtime.orchestrator.phase import SessionPhase
-from techrevati.runtime.orchestrator.tools import SessionTools
+from techrevati.runtime.orchestrator.tools import SessionTools, checked_arguments
+from techrevati.runtime.orchestrator.turn_guards import SessionTurnGuards
 from techrevati.runtime.orchestrator.turns import SessionTurns
 from techrevati.runtime.retry_policy import attempt_recovery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
     from typing import Self, TypeVar
 
     from techrevati.runtime.circuit_breaker import CircuitBreaker
+    from techrevati.runtime.orchestrator.parallel import ToolCall, ToolResult
     from techrevati.runtime.retry_policy import Recovery
     from techrevati.runtime.usage import UsageSnapshot
 
     T = TypeVar("T")
 
 
-class OrchestrationSession(SessionTurns, SessionTools, SessionPhase):
+class OrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, SessionPhase):
     """One run of an agent, for ``with``.
 
     Entering walks the worker to RUNNING.  Leaving cleanly completes it; an exception is classified, moves it
@@ -45,11 +48,13 @@ class OrchestrationSession(SessionTurns, SessionTools, SessionPhase):
 
     def run_turn(
         self,
-        fn: Callable[[], T],
+        fn: Callable[..., T],
         model: str = "",
         usage: UsageSnapshot | None = None,
         estimate_usage: Callable[[T], UsageSnapshot] | None = None,
         timeout: float | None = None,
+        *,
+        prompt: object = None,
     ) -> tuple[T, UsageSnapshot]:
         """Run one model call and book it.
 
@@ -60,20 +65,27 @@ class OrchestrationSession(SessionTurns, SessionTools, SessionPhase):
             estimate_usage: Says from the result what it used.  With neither, the result itself is read,
                 and one that says nothing counts as zero.
             timeout: Seconds to wait for it, in a thread of its own (see ``deadlines.Timeout``).
+            prompt: What guardrails see before the call and may rewrite; *fn* then gets it as the keyword
+                argument ``prompt``.
 
         Returns:
             The result and what it used.
 
         Raises:
             MaxIterationsExceededError, CircuitOpenError: *fn* was not called.
+            GuardrailViolatedError: The prompt was refused, and *fn* not called; or the answer, which was
+                paid for.
+            LoopDetectedError: The same answer came too often.
             TurnTimeoutError: It did not end in time; what it returns later becomes an event.
             BudgetExceededError: The budget is enforced and used up: before the call, or after it with the
                 paid result in ``result``.
             Exception: Whatever *fn* raised, after a recovery event; with a ``recovery``, what the last
                 attempt raised.
         """
+        if prompt is not None:
+            fn = self._prompted(fn, model, prompt)
         self._begin_turn(usage, estimate_usage, timeout)
-        call = fn
+        call: Callable[[], T] = fn
         if timeout is not None:
             late = self._late_outcome(model, usage, estimate_usage)
             call = partial(Timeout(timeout, on_late=late).call, fn)
@@ -81,17 +93,21 @@ class OrchestrationSession(SessionTurns, SessionTools, SessionPhase):
         breaker = config.circuit_breaker
         if breaker is None and config.async_circuit_breaker is not None:
             breaker = config.async_circuit_breaker.as_sync()
-        if config.recovery is not None:
-            return self._end_turn(
-                self._recovered(config.recovery, call, breaker, model), model, usage, estimate_usage
-            )
+        recovery = config.recovery
         try:
-            result = call() if breaker is None else breaker.call(call)
+            if recovery is not None:
+                result = self._recovered(recovery, call, breaker, model)
+            else:
+                result = call() if breaker is None else breaker.call(call)
         except Exception as error:
-            failure = classify(error)
-            self._failed_turn(error, failure, attempt_recovery(failure.scenario, self.recovery))
+            if recovery is None:
+                failure = classify(error)
+                self._failed_turn(error, failure, attempt_recovery(failure.scenario, self.recovery))
             raise
-        return self._end_turn(result, model, usage, estimate_usage)
+        if not self._looks_at_turns:
+            return self._end_turn(result, model, usage, estimate_usage)
+        result, usage = self._end_turn(result, model, usage, estimate_usage)
+        return self._check_answer(model, prompt, result), usage
 
     def _recovered(
         self, recovery: Recovery, call: Callable[[], T], breaker: CircuitBreaker | None, model: str
@@ -106,15 +122,49 @@ class OrchestrationSession(SessionTurns, SessionTools, SessionPhase):
 
         return recovery.telling(turn).call(attempt)
 
-    def run_tool(self, tool_name: str, fn: Callable[[], T]) -> T:
+    def run_tool(
+        self, tool_name: str, fn: Callable[..., T], arguments: Mapping[str, object] | None = None
+    ) -> T:
         """Run one tool: permission, guardrails, *fn*, guardrails.
+
+        Args:
+            tool_name: What the policy and the guardrails know it as.
+            fn: Runs it.  Without *arguments* it is called with nothing; with them, with these as keyword
+                arguments, as the guardrails left them.
+            arguments: What guardrails see and may rewrite, and what loop detection tells calls apart by.
+
+        Returns:
+            What *fn* returned, as the guardrails left it.
 
         Raises:
             PermissionDeniedError: The role may not; *fn* was not called.
             GuardrailViolatedError: A guardrail refused before (*fn* was not called) or after.
+            LoopDetectedError: The same was done too often; *fn* was not called.
             Exception: Whatever *fn* raised.
         """
-        with self._tool(tool_name) as look_at:
-            value = fn()
-            look_at(value)
+        arguments = checked_arguments(arguments)
+        self._permit(tool_name)
+        arguments = self._check_before(tool_name, arguments)
+        with self._tool(tool_name, arguments) as returned:
+            value: T = self._check_after(tool_name, fn() if arguments is None else fn(**arguments))
+            returned(value)
         return value
+
+    def run_tools(self, calls: Iterable[ToolCall[T]], *, max_concurrency: int = 8) -> list[ToolResult[T]]:
+        """Run several tools at once, each in a thread and like one of :meth:`run_tool`.
+
+        Each call sees a copy of this context's variables.  What a call raises is its own result.  On Ctrl-C
+        no further call starts, those that run are waited for, and no thread is left.
+
+        Args:
+            calls: What to run.
+            max_concurrency: How many at once, >= 1; 1 needs no thread.
+
+        Returns:
+            One result a call, in the order of the calls.
+        """
+
+        def run(call: ToolCall[T]) -> T:
+            return self.run_tool(call.tool_name, call.fn, call.arguments)
+
+        return in_threads(checked(calls, max_concurrency), run, max_concurrency)

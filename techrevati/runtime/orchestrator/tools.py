@@ -5,20 +5,20 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime.agent_events import (
     AgentEventName as Name,
     AgentEventStatus as Status,
     AgentFailureClass,
 )
 from techrevati.runtime.failures import classify
-from techrevati.runtime.guardrails import GuardrailViolatedError, run_post_checks, run_pre_checks
+from techrevati.runtime.guardrails import GuardrailViolatedError
 from techrevati.runtime.orchestrator.errors import PermissionDeniedError
 from techrevati.runtime.orchestrator.life import SessionLife
 from techrevati.runtime.permissions import PermissionOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
 
 
 class SessionTools(SessionLife):
@@ -33,47 +33,74 @@ class SessionTools(SessionLife):
         outcome: PermissionOutcome = ask(self.role, tool)
         return outcome
 
-    @contextmanager
-    def _tool(self, tool: str) -> Iterator[Callable[[object], None]]:
-        """Everything around one tool call; gives what must look at its result."""
+    def _permit(self, tool: str) -> None:
+        """Raise unless *tool* may be used now."""
         self._require_running()
         outcome = self.authorize(tool)
         if not outcome.allowed:
             self._blocked(tool, "permission", outcome.reason)
             raise PermissionDeniedError(outcome)
-        self._check_before(tool)
+
+    @contextmanager
+    def _tool(self, tool: str, arguments: Mapping[str, object] | None) -> Iterator[Callable[[object], None]]:
+        """The events around one tool call; gives what is told its result."""
+        loops = self._loops
+        call = None if loops is None or arguments is None else loops.before_tool(tool, arguments)
         self.emit(Name.AGENT_TOOL_CALLED, Status.RUNNING, None, None, {"tool": tool})
+        came: list[object] = []
         try:
-            yield lambda value: self._check_after(tool, value)
+            yield came.append
         except BaseException as error:
+            if call is not None and loops is not None and isinstance(error, Exception):
+                loops.after_tool(call, error)
             why = classify(error).failure_class if isinstance(error, GuardrailViolatedError) else None
             why = why or AgentFailureClass.TOOL_ERROR
-            self.emit(Name.AGENT_TOOL_COMPLETED, Status.FAILED, why, error_text(error), {"tool": tool})
+            detail = self._redactor.error_text(error)
+            self.emit(Name.AGENT_TOOL_COMPLETED, Status.FAILED, why, detail, {"tool": tool})
             raise
+        if call is not None and loops is not None:
+            loops.after_tool(call, came[-1] if came else None)
         self.emit(Name.AGENT_TOOL_COMPLETED, Status.COMPLETED, None, None, {"tool": tool})
 
-    def _check_before(self, tool: str) -> None:
-        guardrails = self._config.guardrails
-        if not guardrails:
-            return
-        try:
-            run_pre_checks(guardrails, role=self.role, tool=tool)
-        except GuardrailViolatedError as refusal:
-            self.emit(Name.HOOK_PRE_TOOL, Status.RED, None, str(refusal), {"tool": tool})
-            self._blocked(tool, refusal.guardrail, refusal.outcome.reason)
-            raise
-        self.emit(Name.HOOK_PRE_TOOL, Status.GREEN, None, None, {"tool": tool})
+    def _check_before(self, tool: str, arguments: Mapping[str, object] | None) -> Mapping[str, object] | None:
+        if not len(self._guardrails):
+            return arguments
+        with self._hook(Name.HOOK_PRE_TOOL, tool):
+            return self._guardrails.before(arguments, role=self.role, tool=tool)
 
-    def _check_after(self, tool: str, value: object) -> None:
-        guardrails = self._config.guardrails
-        if not guardrails:
-            return
+    def _check_after(self, tool: str, value: object) -> Any:
+        if not len(self._guardrails):
+            return value
+        with self._hook(Name.HOOK_POST_TOOL, tool):
+            return self._guardrails.after(value, role=self.role, tool=tool)
+
+    @contextmanager
+    def _hook(self, name: Name, tool: str) -> Iterator[None]:
+        """Tell what the guardrails said."""
         try:
-            run_post_checks(guardrails, value, role=self.role, tool=tool)
+            yield
         except GuardrailViolatedError as refusal:
-            self.emit(Name.HOOK_POST_TOOL, Status.RED, None, str(refusal), {"tool": tool})
+            data: dict[str, object] = {"tool": tool}
+            data.update(
+                (key, value) for key in ("rule", "path") if (value := getattr(refusal.outcome, key, None))
+            )
+            self.emit(name, Status.RED, None, str(refusal), data)
+            if name is Name.HOOK_PRE_TOOL:
+                self._blocked(tool, refusal.guardrail, refusal.outcome.reason)
             raise
-        self.emit(Name.HOOK_POST_TOOL, Status.GREEN, None, None, {"tool": tool})
+        self.emit(name, Status.GREEN, None, None, {"tool": tool})
 
     def _blocked(self, tool: str, by: str, reason: str | None) -> None:
         self.emit(Name.AGENT_BLOCKED, Status.BLOCKED, None, reason, {"tool": tool, "by": by})
+
+
+def checked_arguments(arguments: Mapping[str, object] | None) -> Mapping[str, object] | None:
+    """The arguments of a tool call, which are names and values."""
+    if arguments is None:
+        return None
+    if not hasattr(arguments, "items"):
+        raise TypeError(f"arguments must be a mapping, got {type(arguments).__name__}")
+    for name in arguments:
+        if not isinstance(name, str):
+            raise TypeError(f"arguments must have strings as keys, got a {type(name).__name__}")
+    return dict(arguments)

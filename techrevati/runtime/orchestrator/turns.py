@@ -92,7 +92,7 @@ class SessionTurns(SessionLife):
         try:
             self._config.usage_sink.record(model, usage, usd(cost))
         except Exception as error:
-            logger("orchestrator").warning("usage_sink.record raised %s", error_text(error))
+            logger("orchestrator").warning("usage_sink.record raised %s", self._redactor.error_text(error))
         if self._budget is None or tracker.total_picodollars <= self._budget:
             return False
         if not self._budget_reported:
@@ -123,7 +123,7 @@ class SessionTurns(SessionLife):
         def tell(late: LateOutcome) -> None:
             if late.error is not None:
                 why = classify(late.error).failure_class
-                self.emit(Name.AGENT_LATE_RESULT, Status.FAILED, why, error_text(late.error))
+                self.emit(Name.AGENT_LATE_RESULT, Status.FAILED, why, self._redactor.error_text(late.error))
                 return
             used = _usage_of(cast("T", late.result), estimate_usage) if usage is None else usage
             self.emit(
@@ -145,7 +145,7 @@ class SessionTurns(SessionLife):
             Name.RECOVERY_ESCALATED if escalated else Name.RECOVERY_ATTEMPTED,
             Status.BLOCKED if escalated else Status.RUNNING,
             failure.failure_class,
-            error_text(error),
+            self._redactor.error_text(error),
             {"scenario": failure.scenario.value, **result.to_dict()},
         )
 

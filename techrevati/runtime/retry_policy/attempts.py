@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from techrevati.runtime._core.deadline import remaining_s
 from techrevati.runtime._core.log import logger
+from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime.failures import Failure, FailureKind, classify
 from techrevati.runtime.retry_policy.backoff import Jitter, backoff_delay
 from techrevati.runtime.retry_policy.history import gave_up_inside, mark, never_sent, note
@@ -161,7 +162,7 @@ def asked(name: str, judge: Callable[[Any], bool | None], what: object) -> bool 
         answer = judge(what)
         return None if answer is None else bool(answer)
     except Exception as trouble:
-        logger("retry_policy").warning("%s raised %r", name, trouble)
+        logger("retry_policy").warning("%s raised %s", name, error_text(trouble))
         return False
 
 
@@ -221,7 +222,7 @@ class Attempts:
             try:
                 self._retry._on_attempt(RetryAttempt(self.number, failure, elapsed_s, wait_s, reason))
             except Exception as trouble:
-                logger("retry_policy").warning("on_attempt raised %r", trouble)
+                logger("retry_policy").warning("on_attempt raised %s", error_text(trouble))
             except BaseException:
                 if again:
                     self._retry._not_made()

@@ -21,15 +21,18 @@ class RetryBudget:
     Args:
         max_retries: Tokens of a full bucket, >= 0.
         refill_per_success: Tokens that each success gives back, >= 0.
+        observe_only: Count what would be refused, but refuse nothing; may be set at any time.
 
     >>> budget = RetryBudget(max_retries=1, refill_per_success=0.5)
     >>> budget.take(), budget.take()
     (True, False)
     """
 
-    __slots__ = ("_capacity", "_denied", "_gain", "_lock", "_taken", "_tokens")
+    __slots__ = ("_capacity", "_denied", "_gain", "_lock", "_taken", "_tokens", "enabled", "observe_only")
 
-    def __init__(self, max_retries: int = 10, *, refill_per_success: float = 0.1) -> None:
+    def __init__(
+        self, max_retries: int = 10, *, refill_per_success: float = 0.1, observe_only: bool = False
+    ) -> None:
         # Millionths as integers: a tenth added ten times is one whole token.
         self._capacity = arguments.count("max_retries", max_retries) * _TOKEN
         self._gain = round(arguments.number("refill_per_success", refill_per_success) * _TOKEN)
@@ -37,19 +40,28 @@ class RetryBudget:
         self._taken = 0
         self._denied = 0
         self._lock = allocate_lock()
+        self.observe_only: bool = observe_only
+        self.enabled: bool = True
+        """Set to False to let every retry be made, uncounted."""
 
     def take(self) -> bool:
         """Take one retry; False when there is none left."""
+        if not self.enabled:
+            return True
         with self._lock:
             if self._tokens < _TOKEN:
                 self._denied += 1
-                return False
-            self._tokens -= _TOKEN
+                if not self.observe_only:
+                    return False
+            else:
+                self._tokens -= _TOKEN
             self._taken += 1
             return True
 
     def give_back(self) -> None:
         """Return a retry that was taken and not made."""
+        if not self.enabled:
+            return
         with self._lock:
             self._tokens = min(self._capacity, self._tokens + _TOKEN)
             self._taken -= 1

@@ -1,0 +1,203 @@
+"""Make the bundled price book from what two packages publish: ``genai-prices`` and ``litellm``.
+
+    python -m venv /tmp/prices && /tmp/prices/bin/pip install genai-prices litellm
+    /tmp/prices/bin/python .ci/price_book.py
+
+Both are read as the facts they publish.  Where they disagree about a price, genai-prices wins (its prices are
+dated and checked against the providers' pages) unless it only matched the name by a part of it; every
+disagreement is written to ``docs/price-disagreements.csv``.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import datetime
+import json
+import re
+import sys
+import zlib
+from decimal import Decimal
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from techrevati.runtime.pricing.files import check, write_book  # noqa: E402
+from techrevati.runtime.pricing.genai_prices_file import models_from as from_genai, names_in  # noqa: E402
+from techrevati.runtime.pricing.litellm_file import models_from as from_litellm  # noqa: E402
+from techrevati.runtime.pricing.names import families, shelves  # noqa: E402
+
+DATA = ROOT / "techrevati" / "runtime" / "data"
+DISAGREEMENTS = ROOT / "docs" / "price-disagreements.csv"
+# Mirrors of other hosts, and hosts whose LiteLLM rows are not priced by tokens of a language model.
+LEFT_OUT = re.compile(
+    r"huggingface_|fal_ai/|runwayml/|stability/|recraft/|black_forest_labs/|quicksilverpro/"
+)
+
+
+def plain(value: object) -> object:
+    """Dataclasses and prices of genai-prices as the JSON that the project itself publishes."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        name = type(value).__name__
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        if name.startswith("Clause"):
+            return {key.rstrip("_"): plain(inner) for key, inner in fields.items()}
+        return {key: plain(inner) for key, inner in fields.items() if inner is not None}
+    if type(value).__name__ == "ModelPrice":
+        return {key: plain(inner) for key, inner in vars(value).items() if inner is not None}
+    if isinstance(value, dict):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    if isinstance(value, (Decimal, datetime.date, datetime.time)):
+        return str(value)
+    return value
+
+
+def published() -> tuple[list[object], dict[str, dict]]:
+    """The providers of genai-prices, and LiteLLM's models as ``provider/name`` to their written form."""
+    from genai_prices.data import providers
+
+    spec = find_spec("litellm")
+    assert spec is not None
+    assert spec.origin is not None
+    path = Path(spec.origin).parent / "model_prices_and_context_window_backup.json"
+    content = json.loads(path.read_text(encoding="utf-8"), parse_float=str)
+    return providers, from_litellm(content)
+
+
+class GenaiPrices:
+    """genai-prices: its models in our form, and its own opinion on which of them a name means."""
+
+    def __init__(self, providers: list) -> None:
+        self.all = providers
+        self.by_id = {provider.id: provider for provider in providers}
+        read = plain([dataclasses.replace(provider, extractors=None) for provider in providers])
+        assert isinstance(read, list)
+        self.models = from_genai(read)
+        self.names = {
+            id(model): {str(model.id).lower(), *names_in(plain(model.match))}
+            for provider in providers
+            for model in provider.models
+        }
+        self.home = {id(model): provider.id for provider in providers for model in provider.models}
+
+    def meaning(self, name: str) -> tuple[dict, bool] | None:
+        """(the model that prices *name*, whether a name of it says so); None if genai-prices has none."""
+        shelf, _, own = name.partition("/")
+        for each in shelves(shelf):
+            provider = self.by_id.get(each)
+            model = provider and provider.find_model(own, all_providers=self.all)
+            if model:
+                written = self.models.get(f"{self.home[id(model)]}/{str(model.id).lower()}")
+                names = self.names[id(model)]
+                spelled = any(family in names or own.endswith(f"/{family}") for family in families(own))
+                return None if written is None else (written, spelled)
+        return None
+
+
+def main() -> None:
+    providers, litellm = published()
+    genai = GenaiPrices(providers)
+    models = {name: dict(written) for name, written in genai.models.items()}
+    rows: list[tuple[str, str, str, str, str]] = []
+    for name, theirs in sorted(litellm.items()):
+        meant = genai.meaning(name)
+        if meant is None:
+            models.setdefault(name, dict(theirs))
+            continue
+        ours, spelled = meant
+        listed = [f"{shelf}/{name.partition('/')[2]}" for shelf in shelves(name.partition("/")[0])]
+        same = agree(ours, theirs, rows, name, spelled)
+        if same:
+            merged = completed(ours, theirs)
+        elif spelled:
+            merged = {**ours, **({"out": theirs["out"]} if "out" in theirs else {})}
+        else:
+            merged = dict(theirs)
+        home = next((each for each in listed if each in genai.models), name)
+        if same or home == name or home not in genai.models:
+            models[home] = merged
+    models = {name: written for name, written in models.items() if not LEFT_OUT.match(name)}
+    weekend(models)
+    half_price_cache(models)
+    day = datetime.datetime.now(datetime.UTC).date().isoformat()
+    sources = f"genai-prices {version('genai-prices')}, litellm {version('litellm')}"
+    text = write_book(models, {"version": f"{day} ({sources})", "made": day, "sources": sources})
+    check(text)
+    DATA.mkdir(exist_ok=True)
+    (DATA / "prices.book.z").write_bytes(zlib.compress(text.encode(), 9))
+    with DISAGREEMENTS.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("model", "part", "genai-prices", "litellm", "chosen"))
+        writer.writerows(sorted(set(rows)))
+    listed_providers = {name.partition("/")[0] for name in models}
+    sys.stdout.write(
+        f"{len(models)} names, {len(listed_providers)} providers, {len(text):,} bytes as text, "
+        f"{len(rows)} disagreements\n"
+    )
+
+
+def agree(ours: dict, theirs: dict, rows: list, name: str, spelled: bool) -> bool:
+    """Whether both say the same of the parts that both price; what differs is written down."""
+    mine, other = standing(ours["prices"]), theirs["prices"][0][0]
+    off_peak = theirs["prices"][-1][0]
+    chosen = "genai-prices" if spelled else "litellm"
+    same = True
+    for part in sorted(mine.keys() & other.keys()):
+        if mine[part] != other[part] and mine[part] != off_peak[part]:
+            rows.append((name, part, str(mine[part]), str(other[part]), chosen))
+            same = same and part not in ("input", "output", "cache_read", "cache_write")
+    return same
+
+
+def standing(periods: list) -> dict:
+    """The prices of today, at no special hour."""
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    prices = periods[0][0]
+    for period in periods[1:]:
+        if "from" in period[1] and period[1]["from"] <= today:
+            prices = period[0]
+    return prices
+
+
+def completed(ours: dict, theirs: dict) -> dict:
+    """Ours, with what only the other source knows: parts, tiers, the output limit."""
+    merged = {**ours}
+    if len(ours["prices"]) == 1:
+        mine, other = ours["prices"][0][0], theirs["prices"][0][0]
+        extra = {part: price for part, price in other.items() if part not in mine and part != "request"}
+        merged["prices"] = [[{**extra, **mine}]]
+    tiers = {**theirs.get("tiers", {}), **ours.get("tiers", {})}
+    if tiers:
+        merged["tiers"] = tiers
+    if "out" in theirs:
+        merged["out"] = theirs["out"]
+    return merged
+
+
+def half_price_cache(models: dict[str, dict]) -> None:
+    """Fireworks' page: a cached prompt token costs half of an input token where nothing else is said."""
+    for name, written in models.items():
+        prices = written["prices"][0][0]
+        if name.startswith("fireworks/") and "cache_read" not in prices:
+            given = prices.get("input")
+            if given and not isinstance(given, list) and prices.get("output"):
+                written["prices"] = [[{**prices, "cache_read": str(Decimal(str(given)) / 2)}]]
+
+
+def weekend(models: dict[str, dict]) -> None:
+    """DeepSeek's page: peak hours are on working days only, which genai-prices cannot express yet."""
+    for name, written in models.items():
+        if not name.startswith("deepseek/"):
+            continue
+        for period in written["prices"]:
+            if len(period) == 2 and "01:00-04:00" in period[1].get("hours", ()):
+                period[1].update({"days": [1, 2, 3, 4, 5], "from": "2026-08-17"})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""An upper bound of a request's input tokens, for requests whose tokens nobody counted.
+
+Every tokenizer in use is byte-level at its bottom: no text has more tokens than UTF-8 bytes.  A message adds
+a few control tokens.  Images and audio are bounded by what providers publish as their most expensive case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    Request: TypeAlias = object
+
+PER_MESSAGE = 16
+PER_REQUEST = 512  # hidden system text, such as that of tool use
+PER_IMAGE = 40_000
+PER_BINARY_BYTE = 1
+_MAX_DEPTH = 64
+
+
+def estimate_input_tokens(request: Request) -> int:
+    """The most input tokens that *request* can have; a bound, several times the truth for plain text.
+
+    Args:
+        request: A text, the list of messages, or the whole request as a mapping (messages, system, tools…)
+            or as an object with ``model_dump``.
+
+    Counted are: the UTF-8 bytes of every text and of every name in it, ``PER_MESSAGE`` tokens for every
+    mapping or list, ``PER_REQUEST`` once, and ``PER_IMAGE`` for every part whose type says image.  Not
+    covered: what a provider adds from elsewhere by reference (files, cached content, earlier turns kept by
+    the provider); add those yourself.
+
+    Raises:
+        ValueError: It is nested deeper than any request.
+
+    >>> estimate_input_tokens("Why is the sky blue?")
+    532
+    """
+    return PER_REQUEST + _size(request, 0)
+
+
+def _size(value: object, depth: int) -> int:
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"request must be nested at most {_MAX_DEPTH} deep, got more")
+    if value is None or isinstance(value, bool):
+        return 2
+    if isinstance(value, str):
+        return len(value.encode("utf-8", "surrogatepass"))
+    if isinstance(value, (bytes, bytearray)):
+        return len(value) * PER_BINARY_BYTE
+    if isinstance(value, (int, float)):
+        return len(str(value))
+    if isinstance(value, Mapping):
+        kind = value.get("type")
+        image = isinstance(kind, str) and "image" in kind
+        parts = sum(_size(str(name), depth + 1) + _size(item, depth + 1) for name, item in value.items())
+        return PER_MESSAGE + parts + (PER_IMAGE if image else 0)
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return PER_MESSAGE + sum(_size(item, depth + 1) for item in value)
+    dump = getattr(value, "model_dump", None)
+    if callable(dump):
+        return _size(dump(), depth + 1)
+    attributes = getattr(value, "__dict__", None)
+    return _size(attributes, depth + 1) if attributes else len(str(value).encode("utf-8", "surrogatepass"))

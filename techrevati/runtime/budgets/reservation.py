@@ -1,0 +1,239 @@
+"""One reservation: from the worst case to the truth, whatever happens to the call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from techrevati.runtime._core.errors import TechrevatiError
+from techrevati.runtime._core.log import logger
+from techrevati.runtime._core.tally import USD
+from techrevati.runtime.pricing import UnknownModelError, UnknownPriceError, picodollars, quote
+from techrevati.runtime.pricing.quotes import cost_picodollars_or_none
+from techrevati.runtime.usage import UsageSnapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from decimal import Decimal
+    from types import TracebackType
+    from typing import Self
+
+    from techrevati.runtime._core.tally import Amount, Lease
+    from techrevati.runtime.budgets.book import Charge
+    from techrevati.runtime.budgets.budget import Budget
+
+_COUNTED = ("model_calls", "attempts", "tool_calls", "delegated_tasks", "turns")
+NOTHING = UsageSnapshot()
+
+
+class ReservationSettledError(TechrevatiError, RuntimeError):
+    """A reservation was settled a second time; the first settlement stands."""
+
+    def __init__(self, key: str, state: str) -> None:
+        super().__init__(key, state)
+        self.key = key
+        self.state = state
+
+    def __str__(self) -> str:
+        return f"the reservation {self.key!r} is {self.state} already"
+
+
+class Reservation:
+    """What one call may use, taken out of every budget it concerns.  Thread-safe.
+
+    Use it with ``with`` or ``async with`` and call :meth:`settle` when the usage is known.  Leaving the block
+    without that gives everything back only if the exception proves that nothing was sent or billed; else the
+    input that was sent is counted as estimated.
+
+    Attributes:
+        key: Becomes the key of the ledger's record.
+        state: "open", "settled" or "released".
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_budget",
+        "_charges",
+        "_input_tokens",
+        "_lease",
+        "_started_s",
+        "key",
+        "state",
+    )
+
+    def __init__(
+        self,
+        budget: Budget,
+        charges: Sequence[Charge],
+        lease: Lease,
+        input_tokens: int,
+        started_s: float,
+    ) -> None:
+        self._budget = budget
+        self._charges = charges
+        self._lease = lease
+        self._input_tokens = input_tokens
+        self._started_s = started_s
+        self.key: str = lease.key
+        self.state: str = "open"
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """The reserved maximum in US dollars; None when no budget concerned limits money."""
+        from techrevati.runtime.pricing import decimal_usd
+
+        amount = self._lease.asked.get(USD)
+        return None if amount is None else decimal_usd(amount)
+
+    def settle(
+        self,
+        usage: UsageSnapshot,
+        *,
+        cost: float | Decimal | None = None,
+        certainty: str = "measured",
+    ) -> None:
+        """Count what was really used, give the rest back, and put it on the books.
+
+        More than was reserved is counted in full, reported, and stops the next call.  A ledger that cannot
+        be written keeps the settlement in memory and tries again (``ledger.pending``): nothing is raised,
+        because the result is paid for.
+
+        Args:
+            usage: What the call used.
+            cost: US dollars, if the caller knows better than the price book.
+            certainty: "measured", "estimated" or "unknown".
+
+        Raises:
+            ReservationSettledError: It was settled or released before.
+            TypeError, ValueError: An argument is out of range; the reservation stays open.
+        """
+        if not isinstance(usage, UsageSnapshot):
+            raise TypeError(f"usage must be a UsageSnapshot, got {usage!r}")
+        if self.state != "open":
+            raise ReservationSettledError(self.key, self.state)
+        actual = self._actual(usage, cost)
+        self.state = "settled"
+        self._budget._end(self._charges, self._lease, actual, usage, cost, certainty)
+
+    def release(self) -> None:
+        """Give everything back: nothing was sent.  After a settlement it does nothing."""
+        if self.state == "open":
+            self.state = "released"
+            self._budget._end(self._charges, self._lease, {}, None, None, "measured")
+
+    def renew(self, seconds: float | None = None) -> None:
+        """Say that the call still runs: the lease ends *seconds* from now (its own length when None).
+
+        Reservations in a ledger are renewed by themselves while their process lives.
+        """
+        if self.state == "open":
+            self._budget._renew(self._lease, seconds)
+
+    def _actual(self, usage: UsageSnapshot, cost: float | Decimal | None) -> dict[str, Amount]:
+        asked = self._lease.asked
+        actual: dict[str, Amount] = {}
+        output = -1
+        for unit in asked:
+            if unit == USD:
+                actual[USD] = self._cost(usage, cost)
+            elif unit in _COUNTED:
+                actual[unit] = asked.get(unit, 0)
+            elif unit == "wall_seconds":
+                actual[unit] = round((self._budget._monotonic() - self._started_s) * 1000)
+            else:
+                if output < 0:
+                    output = usage.output_tokens + usage.output_audio_tokens + usage.output_image_tokens
+                if unit == "output_tokens":
+                    actual[unit] = output
+                elif unit == "reasoning_tokens":
+                    actual[unit] = usage.reasoning_tokens
+                else:
+                    given = input_of(usage)
+                    actual[unit] = given if unit == "input_tokens" else given + output
+        return actual
+
+    def _cost(self, usage: UsageSnapshot, cost: float | Decimal | None) -> Amount:
+        if cost is not None:
+            return picodollars(cost)
+        if usage.reported_cost_usd is not None:
+            return picodollars(usage.reported_cost_usd)
+        about = self._lease.about
+        model = about.get("model") or usage.model
+        if not isinstance(model, str):
+            return self._lease.asked.get(USD, 0) if usage != NOTHING else 0
+        provider, tier = about.get("provider"), about.get("tier")
+        if provider is None and tier is None and usage.tier is None:
+            found = cost_picodollars_or_none(model, usage)
+            if found is not None:
+                return found
+        try:
+            return quote(model, usage, provider=provider, tier=_tier(tier)).cost_picodollars  # type: ignore[arg-type]
+        except (UnknownModelError, UnknownPriceError):
+            # What it cost is not known: the reserved maximum is the only amount that cannot be too little.
+            logger("budgets").warning("no price for model %r: the reserved maximum is counted", model)
+            return self._lease.asked.get(USD, 0)
+
+    # --- leaving --------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.state != "open":
+            return
+        self.fail(error)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, error, traceback)
+
+    def fail(self, error: BaseException | None = None) -> None:
+        """End it without a usage: what *error* does not prove unsent or unbilled is counted as sent.
+
+        A request that the provider refused counts as a call and an attempt and costs nothing; one that was
+        never sent is given back; of anything else the input is counted, as estimated.
+        """
+        if self.state != "open":
+            return
+        if error is not None:
+            from techrevati.runtime.budgets.evidence import Proof, proof
+
+            found = proof(error)
+            if found is Proof.UNSENT:
+                self.release()
+                return
+            if found is Proof.UNBILLED:
+                self.settle(NOTHING, certainty="measured")
+                return
+        self.settle(UsageSnapshot(self._input_tokens), certainty="estimated")
+
+    def __repr__(self) -> str:
+        return f"Reservation({self.key!r}, {self.state})"
+
+
+def input_of(usage: UsageSnapshot) -> int:
+    """Every token given to the model, cached ones included."""
+    return (
+        usage.input_tokens
+        + usage.cache_write_tokens
+        + usage.cache_read_tokens
+        + usage.cache_write_1h_tokens
+        + usage.input_audio_tokens
+        + usage.input_image_tokens
+        + usage.cache_read_audio_tokens
+    )
+
+
+def _tier(tier: object) -> object:
+    return tuple(tier) if isinstance(tier, list) else tier

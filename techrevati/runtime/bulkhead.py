@@ -1,0 +1,454 @@
+"""Let only so many calls run at once, and only so many wait for that.
+
+``Line`` decides: who is in, who waits, who is next; it has no clock, no lock and waits for nobody.  Whoever
+leaves hands the place to the first in the queue, so nobody overtakes and no place is free while somebody
+waits.  ``Bulkhead`` adds the lock and the waiting, for threads and tasks in one queue.
+"""
+
+from __future__ import annotations
+
+import time
+from _thread import allocate_lock
+from collections import deque
+from types import CoroutineType
+from typing import TYPE_CHECKING, NamedTuple
+
+from techrevati.runtime._core import arguments
+from techrevati.runtime._core.deadline import shortened
+from techrevati.runtime._core.errors import TechrevatiError
+from techrevati.runtime._core.log import announce, logger
+from techrevati.runtime._core.scrub import error_text
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import ParamSpec, Self, TypeVar
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
+    F = TypeVar("F", bound=Callable[..., object])
+
+announce("bulkhead")
+
+
+# --- what it decides ----------------------------------------------------------------------------------------
+
+
+class Place:
+    """One caller: inside, waiting, or neither.  ``wake`` is called, under the lock, when it gets in."""
+
+    __slots__ = ("is_in", "wake")
+
+    def __init__(self, wake: Callable[[], object] | None = None) -> None:
+        self.wake: Callable[[], object] | None = wake
+        self.is_in: bool = False
+
+
+class Line:
+    """Who is inside and who waits, in the order they came.  Not thread-safe."""
+
+    __slots__ = ("limit", "max_queue", "queue", "running")
+
+    def __init__(self, limit: int, max_queue: int) -> None:
+        self.limit: int = limit
+        self.max_queue: int = max_queue
+        self.running: int = 0
+        self.queue: deque[Place] = deque()
+
+    def enter(self, *, anyway: bool = False) -> bool:
+        """Let one in now, if there is room and nobody waits, or *anyway*."""
+        if not anyway and (self.running >= self.limit or self.queue):
+            return False
+        self.running += 1
+        return True
+
+    def wait(self, place: Place) -> bool:
+        """Put *place* at the end of the queue, if that has room."""
+        if len(self.queue) >= self.max_queue:
+            return False
+        self.queue.append(place)
+        return True
+
+    def leave(self) -> list[Place]:
+        """One goes; who gets in now."""
+        self.running -= 1
+        return self.admitted(self.limit)
+
+    def give_up(self, place: Place) -> list[Place]:
+        """*place* waits no longer, or goes if it got in by now; who gets in for that."""
+        if place.is_in:
+            place.is_in = False
+            return self.leave()
+        if place in self.queue:
+            self.queue.remove(place)
+        return []
+
+    def admitted(self, limit: float) -> list[Place]:
+        """Let in from the queue while fewer than *limit* are inside."""
+        came = []
+        while self.queue and self.running < limit:
+            place = self.queue.popleft()
+            place.is_in = True
+            self.running += 1
+            came.append(place)
+        return came
+
+
+# --- words --------------------------------------------------------------------------------------------------
+
+
+class BulkheadFullError(TechrevatiError):
+    """A call was refused before it began: too many run, and too many wait or the wait was too long.
+
+    Attributes:
+        name: The bulkhead that refused.
+        reason: ``"full"`` (no place in the queue), ``"waited"`` (no place inside within the longest wait) or
+            ``"deadline"`` (what is left of the running deadline was less than that).
+        max_concurrent: How many may run at once.
+        running, queued: How many ran and waited then.
+        waited_seconds: How long this call had waited.
+        retry_after: None: nobody can say when a place is free.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        reason: str,
+        *,
+        max_concurrent: int,
+        running: int,
+        queued: int,
+        waited_seconds: float = 0.0,
+    ) -> None:
+        super().__init__(name, reason)
+        self.name = name
+        self.reason = reason
+        self.max_concurrent = max_concurrent
+        self.running = running
+        self.queued = queued
+        self.waited_seconds = waited_seconds
+        self.retry_after: float | None = None
+
+    def __str__(self) -> str:
+        state = f"{self.running} of {self.max_concurrent} run, {self.queued} wait"
+        waited = f", waited {self.waited_seconds:.3g} s" if self.waited_seconds else ""
+        return f"bulkhead {self.name!r} is full ({self.reason}): {state}{waited}"
+
+
+class BulkheadSnapshot(NamedTuple):
+    """What a bulkhead knew at one moment.
+
+    Attributes:
+        running, queued: Calls inside, and calls that wait.
+        admitted: Calls let in so far.
+        refused: Calls refused so far, or that would have been if only observing.
+    """
+
+    running: int
+    queued: int
+    admitted: int
+    refused: int
+
+
+# --- who waits ----------------------------------------------------------------------------------------------
+
+
+class Bulkhead:
+    """At most *max_concurrent* calls at once.  Thread-safe and task-safe, over any number of event loops; no
+    lock is held while the caller's code runs.
+
+    Use it as ``bulkhead.call(fn, …)``, ``await bulkhead.acall(fn, …)``, ``with bulkhead:``, ``async with
+    bulkhead:``, or as a decorator of any function; a stream holds its place from its first item to its end.
+    First come, first in.  A caller that is cancelled or interrupted, waiting or inside, gives its place to
+    the next.
+
+    Args:
+        max_concurrent: Calls inside at once, >= 1.
+        max_queue: Calls that may wait, >= 0; the next one is refused at once.
+        max_wait_seconds: How long one may wait, >= 0; the running deadline shortens it.
+        name: Stands in refusals; not empty.
+        on_refused: Told each :class:`BulkheadFullError`, also when only observing.  What it raises is logged.
+        observe_only: Count, but let everybody in; may be set at any time, and lets in who waits.
+        clock: Monotonic seconds, to say how long a refused call had waited.
+
+    Raises:
+        ValueError, TypeError: An argument is out of range; the text names it.
+
+    >>> bulkhead = Bulkhead(1)
+    >>> with bulkhead:
+    ...     bulkhead.call(max, 1, 2)
+    Traceback (most recent call last):
+        ...
+    techrevati.runtime.bulkhead.BulkheadFullError: bulkhead 'bulkhead' is full (full): 1 of 1 run, 0 wait
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_admitted",
+        "_clock",
+        "_enabled",
+        "_line",
+        "_lock",
+        "_max_wait_s",
+        "_name",
+        "_observe_only",
+        "_on_refused",
+        "_refused",
+    )
+
+    def __init__(
+        self,
+        max_concurrent: int,
+        max_queue: int = 0,
+        max_wait_seconds: float = float("inf"),
+        *,
+        name: str = "bulkhead",
+        on_refused: Callable[[BulkheadFullError], object] | None = None,
+        observe_only: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._line = Line(
+            arguments.count("max_concurrent", max_concurrent, minimum=1),
+            arguments.count("max_queue", max_queue),
+        )
+        self._max_wait_s = arguments.number("max_wait_seconds", max_wait_seconds, infinite=True)
+        self._name = arguments.text("name", name)
+        if on_refused is not None:
+            arguments.function("on_refused", on_refused)
+        arguments.function("clock", clock)
+        self._on_refused = on_refused
+        self._clock = clock
+        self._lock = allocate_lock()
+        self._admitted = self._refused = 0
+        self._observe_only = observe_only
+        self._enabled = True
+
+    def call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """The result of ``fn(*args, **kwargs)``, run inside.
+
+        Raises:
+            BulkheadFullError: Refused; *fn* was not called.
+            TypeError: *fn* is an async function: use :meth:`acall`.
+        """
+        self._enter()
+        try:
+            result = fn(*args, **kwargs)
+        finally:
+            self._leave()
+        if isinstance(result, CoroutineType):
+            result.close()
+            raise TypeError("an async function is called with acall(), not call()")
+        return result
+
+    async def acall(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """The result of ``await fn(*args, **kwargs)``, run inside; see :meth:`call`."""
+        await self._aenter()
+        try:
+            return await fn(*args, **kwargs)
+        finally:
+            self._leave()
+
+    def __enter__(self) -> Self:
+        self._enter()
+        return self
+
+    def __exit__(self, *ended: object) -> None:
+        self._leave()
+
+    async def __aenter__(self) -> Self:
+        await self._aenter()
+        return self
+
+    async def __aexit__(self, *ended: object) -> None:
+        self._leave()
+
+    def __call__(self, fn: F) -> F:
+        """Decorate *fn* of any colour; a stream is inside from its first item to its end.
+
+        Raises:
+            TypeError: A wrapper could not be right: of a class or a ``staticmethod`` object.
+        """
+        from techrevati.runtime._core.wrapping import inside
+
+        return inside(lambda args, kwargs: self, fn)
+
+    # --- what it knows --------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The name it was given; it stands in every refusal."""
+        return self._name
+
+    @property
+    def max_concurrent(self) -> int:
+        """Calls inside at once."""
+        return self._line.limit
+
+    @property
+    def max_queue(self) -> int:
+        """Calls that may wait."""
+        return self._line.max_queue
+
+    @property
+    def observe_only(self) -> bool:
+        """True while it counts and lets everybody in; may be set at any time."""
+        return self._observe_only
+
+    @observe_only.setter
+    def observe_only(self, only: bool) -> None:
+        with self._lock:
+            self._observe_only = only
+            self._let_in_locked()
+
+    @property
+    def enabled(self) -> bool:
+        """False while it is switched off and lets everybody in; may be set at any time."""
+        return self._enabled
+
+    @enabled.setter
+    def enabled(self, on: bool) -> None:
+        with self._lock:
+            self._enabled = on
+            self._let_in_locked()
+
+    def snapshot(self) -> BulkheadSnapshot:
+        """What it knows now."""
+        with self._lock:
+            line = self._line
+            return BulkheadSnapshot(line.running, len(line.queue), self._admitted, self._refused)
+
+    def __repr__(self) -> str:
+        now = self.snapshot()
+        return f"Bulkhead({self._name!r}, {now.running} of {self._line.limit} run, {now.queued} wait)"
+
+    # --- getting in and out ---------------------------------------------------------------------------------
+
+    def _enter(self) -> None:
+        if self._entered():
+            return
+        came = allocate_lock()
+        came.acquire()  # until its place is inside
+        place = Place(came.release)
+        if self._queued(place):
+            return
+        wait_s, started_s = shortened(self._max_wait_s), self._clock()
+        try:
+            came.acquire(timeout=min(wait_s, _LONGEST_S))
+        except BaseException:  # Ctrl-C
+            self._give_up(place)
+            raise
+        self._waited(place, self._clock() - started_s, wait_s)
+
+    async def _aenter(self) -> None:
+        if self._entered():
+            return
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        came: asyncio.Future[None] = loop.create_future()
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(lambda: None if came.done() else came.set_result(None))
+
+        place = Place(wake)
+        if self._queued(place):
+            return
+        wait_s, started_s = shortened(self._max_wait_s), self._clock()
+        try:
+            await asyncio.wait({came}, timeout=None if wait_s == float("inf") else wait_s)
+        except BaseException:  # cancelled
+            self._give_up(place)
+            raise
+        self._waited(place, self._clock() - started_s, wait_s)
+
+    def _entered(self) -> bool:
+        """Whether the caller is inside now."""
+        refusal = None
+        with self._lock:
+            line = self._line
+            if not line.enter():
+                if self._enabled and not self._observe_only:
+                    return False
+                if self._enabled and line.running >= line.limit + line.max_queue:
+                    self._refused += 1
+                    refusal = self._refusal_locked("full")
+                line.enter(anyway=True)
+            self._admitted += 1
+        if refusal is not None:
+            try:
+                self._tell(refusal)
+            except BaseException:
+                self._leave()
+                raise
+        return True
+
+    def _queued(self, place: Place) -> bool:
+        """False: *place* waits in the queue now.  True: it is inside.  Otherwise it is refused."""
+        with self._lock:
+            if self._line.enter():  # somebody left meanwhile
+                self._admitted += 1
+                return True
+            if self._line.wait(place):
+                return False
+            self._refused += 1
+            refusal = self._refusal_locked("full")
+        self._tell(refusal)
+        raise refusal
+
+    def _waited(self, place: Place, waited_s: float, allowed_s: float) -> None:
+        with self._lock:
+            if place.is_in:
+                return
+            self._line.give_up(place)
+            self._refused += 1
+            reason = "waited" if allowed_s >= self._max_wait_s else "deadline"
+            refusal = self._refusal_locked(reason, waited_s)
+        self._tell(refusal)
+        raise refusal
+
+    def _leave(self) -> None:
+        with self._lock:
+            line = self._line
+            if line.queue:
+                self._welcome_locked(line.leave())
+            else:
+                line.running -= 1
+
+    def _give_up(self, place: Place) -> None:
+        with self._lock:
+            self._welcome_locked(self._line.give_up(place))
+
+    def _let_in_locked(self) -> None:
+        if self._observe_only or not self._enabled:
+            self._welcome_locked(self._line.admitted(float("inf")))
+
+    def _welcome_locked(self, came: list[Place]) -> None:
+        while came:
+            place = came.pop(0)
+            assert place.wake is not None
+            try:
+                place.wake()
+                self._admitted += 1
+            except RuntimeError:  # its event loop is closed: nobody waits there any more
+                came += self._line.give_up(place)
+
+    def _refusal_locked(self, reason: str, waited_s: float = 0.0) -> BulkheadFullError:
+        line = self._line
+        return BulkheadFullError(
+            self._name,
+            reason,
+            max_concurrent=line.limit,
+            running=line.running,
+            queued=len(line.queue),
+            waited_seconds=waited_s,
+        )
+
+    def _tell(self, refusal: BulkheadFullError) -> None:
+        if self._on_refused is None:
+            return
+        try:
+            self._on_refused(refusal)
+        except Exception as trouble:
+            logger("bulkhead").warning("on_refused raised %s", error_text(trouble))
+
+
+_LONGEST_S = 1e6  # what every platform's locks can wait; longer than any call

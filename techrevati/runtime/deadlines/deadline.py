@@ -1,0 +1,115 @@
+"""One end for a whole piece of work, carried in a context variable."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from techrevati.runtime._core import arguments
+from techrevati.runtime._core.deadline import current
+from techrevati.runtime._core.errors import TechrevatiError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Self
+
+    from techrevati.runtime._core.deadline import Remaining
+
+
+class DeadlineExceededError(TechrevatiError, TimeoutError):
+    """The time for a whole piece of work is over.
+
+    Attributes:
+        seconds: How long it had.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return f"the deadline of {self.seconds:g} s has passed"
+
+
+class Deadline:
+    """One end for a whole piece of work, which shortens every wait inside it.
+
+    ``with Deadline(30):`` lets every :class:`Timeout`, ``Retry`` and wait inside see how long is left, in
+    tasks and timed calls too (it is a context variable; plain threads do not see it).  An inner deadline
+    can only end sooner.  It does not interrupt code that never asks.
+
+    Args:
+        seconds: How long the work may take, counted from construction, > 0; ``inf`` is no end.
+        clock: Monotonic seconds.
+
+    >>> deadline = Deadline(30, clock=lambda: 100.0)
+    >>> with deadline:
+    ...     deadline.remaining()
+    30.0
+    """
+
+    __slots__ = ("_clock", "_end_s", "seconds")
+
+    def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.seconds: float = arguments.number("seconds", seconds, infinite=True)
+        if not self.seconds:
+            raise ValueError(f"seconds must be a number > 0, got {seconds!r}")
+        arguments.function("clock", clock)
+        self._clock = clock
+        self._end_s = clock() + self.seconds
+
+    def remaining(self) -> float:
+        """Seconds left of this deadline, >= 0, whatever those around it say."""
+        return max(0.0, self._end_s - self._clock())
+
+    def expired(self) -> bool:
+        """True when no time is left."""
+        return self.remaining() <= 0
+
+    def check(self) -> None:
+        """Go on, if there is time.
+
+        Raises:
+            DeadlineExceededError: There is none.
+        """
+        if self.expired():
+            raise DeadlineExceededError(self.seconds)
+
+    def __enter__(self) -> Self:
+        current.set(_Entered(self, current.get()))
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        current.set(_without(self, current.get()))
+
+    def __repr__(self) -> str:
+        return f"Deadline({self.seconds:g} s, {self.remaining():.3g} s left)"
+
+
+class _Entered:
+    """A deadline in force, with those around it: the link is kept here, so that tasks may share one."""
+
+    __slots__ = ("deadline", "outer")
+
+    def __init__(self, deadline: Deadline, outer: Remaining | None) -> None:
+        self.deadline = deadline
+        self.outer = outer
+
+    def remaining(self) -> float:
+        left_s = self.deadline.remaining()
+        return left_s if self.outer is None else min(left_s, self.outer.remaining())
+
+
+def _without(deadline: Deadline, entered: Remaining | None) -> Remaining | None:
+    """*entered* less its innermost link for *deadline*: two generators may leave theirs in any order."""
+    if not isinstance(entered, _Entered):
+        return entered
+    if entered.deadline is deadline:
+        return entered.outer
+    outer = _without(deadline, entered.outer)
+    return entered if outer is entered.outer else _Entered(entered.deadline, outer)
+
+
+def current_deadline() -> Remaining | None:
+    """The innermost deadline of this context; None outside any."""
+    return current.get()

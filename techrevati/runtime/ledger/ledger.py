@@ -1,0 +1,554 @@
+"""The ledger itself: records in, sums out.
+
+A record is priced and checked before any lock is taken.  With ``durability="full"`` it is then one synced
+transaction.  With ``"batched"`` it goes to a spool file (it survives the process from there on) and into the
+database with others, a moment later.  What the disk refuses waits in memory and is tried again.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from functools import partial
+from itertools import count
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from techrevati.runtime._core import arguments
+from techrevati.runtime._core.log import announce, logger
+from techrevati.runtime.ledger import query
+from techrevati.runtime.ledger.errors import IdempotencyConflictError
+from techrevati.runtime.ledger.record import (
+    CERTAINTIES,
+    Draft,
+    Given,
+    SpendGroup,
+    checked_tags,
+    draft,
+    optional_text,
+    record_from,
+    short_text,
+)
+from techrevati.runtime.ledger.report import SpendReport
+from techrevati.runtime.ledger.reservations import LedgerReservations
+from techrevati.runtime.ledger.spool import Spool, adopt_orphans
+from techrevati.runtime.ledger.tables import ROWS, SCHEMA, Writer, standing
+from techrevati.runtime.stores.errors import StoreError, StoreUnavailableError
+from techrevati.runtime.stores.forks import PATIENCE_S, watch
+from techrevati.runtime.stores.sqlite import SCHEMA as STORE_SCHEMA
+from techrevati.runtime.stores.sqlite_file import SqliteFile
+from techrevati.runtime.usage import UsageSnapshot
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from decimal import Decimal
+    from os import PathLike
+    from types import TracebackType
+    from typing import Any, Self
+
+    from techrevati.runtime.ledger.query import When
+    from techrevati.runtime.ledger.record import SpendRecord
+
+announce("ledger")
+
+BATCH = 512
+BATCH_AGE_S = 0.05
+PENDING_CAPACITY = 10_000
+_PAGE = 1000
+
+
+class SpendLedger(LedgerReservations):
+    """What every project spent, in a SQLite file.  Safe for threads, forks and any number of processes.
+
+    Args:
+        path_or_url: The file, made when it is not there, or ``":memory:"`` for this object alone.
+        durability: ``"full"``: a record that returned survives a power failure.  ``"batched"``: it survives
+            the death of the process (SIGKILL included) and, after :meth:`flush`, a power failure; records
+            are committed together, so that other processes see them up to ``BATCH_AGE_S`` seconds later.
+        timeout_s: How long a write waits for other processes; > 0.
+        read_only: Only reports; the file must exist, its disk may be read-only.
+        clock: Seconds since 1970.
+
+    Raises:
+        ValueError, TypeError: An argument is out of range.
+        StoreUnavailableError: The file cannot be opened now; ``StoreCorruptError``: it is damaged or no
+            database; ``NewerSchemaError``: a newer version of this package wrote it.
+    """
+
+    def __init__(
+        self,
+        path_or_url: str | PathLike[str],
+        *,
+        durability: str = "full",
+        timeout_s: float = 10.0,
+        read_only: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if isinstance(path_or_url, str) and "://" in path_or_url:
+            raise ValueError(
+                "path_or_url must be a file or ':memory:'; ledgers in a database server are not there yet, "
+                f"got a {path_or_url.partition('://')[0]} URL"
+            )
+        schema = {"store": STORE_SCHEMA, "ledger": SCHEMA}
+        self._clock = clock
+        self._file = SqliteFile(
+            path_or_url,
+            schema,
+            durability=durability,
+            timeout_s=arguments.positive("timeout_s", timeout_s),
+            read_only=read_only,
+        )
+        self.path: str = self._file.path
+        self.durability: str = durability
+        self._read_only = read_only
+        self._batched = durability == "batched" and not self._file.is_memory and not read_only
+        self._writer = Writer()
+        self._lock = Lock()
+        self._spool = Spool(self.path)
+        self._buffer: list[Draft] = []
+        self._buffered_keys: dict[str, Draft] = {}
+        self._flusher_runs = False
+        self._pending: deque[Draft] = deque()
+        self._dropped = 0
+        self._settlements: deque[Callable[[], object]] = deque()
+        self._prefix = os.urandom(8).hex()
+        self._numbers = count(1)
+        self.fork_rank: int = 0
+        watch(self)
+        self._file.read(lambda _: None)
+        self._adopt()
+
+    # --- writing --------------------------------------
+
+    def record(
+        self,
+        *,
+        project: str,
+        model: str,
+        usage: UsageSnapshot,
+        cost: float | Decimal | None = None,
+        user: str | None = None,
+        session: str | None = None,
+        run: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        key: str | None = None,
+        certainty: str = "measured",
+        provider: str | None = None,
+        tier: str | tuple[str, ...] | None = None,
+    ) -> str:
+        """Put one call on the books, once; returns its key.
+
+        Args:
+            project, model: For whom, and which model.
+            usage: What it used.
+            cost: US dollars.  None takes what the provider reported in *usage*, else what the price
+                book says; a model that nothing prices is recorded without a cost, with a warning.
+            user, session, run, tags: Whose, for reports.
+            key: The same key twice is one record; made up when None.
+            certainty: "measured", "estimated" or "unknown".
+            provider, tier: For the price.
+
+        Raises:
+            IdempotencyConflictError: *key* was recorded before with other content.
+            StoreError: The file cannot be written.  The record is not lost: it waits in memory, is counted in
+                :attr:`pending` and written by the next use that can; do not record it again.
+            ValueError, TypeError: An argument is out of range; nothing was recorded.
+        """
+        given = self._given(project, model, usage, cost, user, session, run, tags, certainty, provider, tier)
+        made = self._new_key() if key is None else short_text("key", key)
+        self._put(draft(given, made, self._clock()), unique=key is None)
+        return made
+
+    @staticmethod
+    def _given(
+        project: str,
+        model: str,
+        usage: UsageSnapshot,
+        cost: float | Decimal | None = None,
+        user: str | None = None,
+        session: str | None = None,
+        run: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        certainty: str = "measured",
+        provider: str | None = None,
+        tier: str | tuple[str, ...] | None = None,
+    ) -> Given:
+        if not isinstance(usage, UsageSnapshot):
+            raise TypeError(f"usage must be a UsageSnapshot, got {usage!r}")
+        if certainty not in CERTAINTIES:
+            raise ValueError(f"certainty must be one of {', '.join(CERTAINTIES)}; got {certainty!r}")
+        return Given(
+            short_text("project", project),
+            short_text("model", model),
+            usage,
+            cost,
+            optional_text("user", user),
+            optional_text("session", session),
+            optional_text("run", run),
+            checked_tags(tags),
+            certainty,
+            None if provider is None else short_text("provider", provider),
+            tier,
+        )
+
+    def _new_key(self) -> str:
+        return f"{self._prefix}-{next(self._numbers):x}"
+
+    def _put(self, made: Draft, *, unique: bool) -> None:
+        if made.source == "unpriced":
+            logger("ledger").warning("no price for model %r: its cost is recorded as unknown", made.model)
+        if self._read_only:
+            raise StoreUnavailableError(self.path, "this ledger was opened to read only", "read-only")
+        if self._batched:
+            self._put_batched(made, unique)
+            return
+        if self._pending or self._settlements:
+            self._retry()
+        try:
+            self._write([made], unique=unique)
+        except StoreError:
+            self._keep(made)
+            raise
+
+    def _put_batched(self, made: Draft, unique: bool) -> None:
+        if not unique and self._is_known(made):
+            return
+        with self._lock:
+            try:
+                self._spool.append(made)
+            except OSError as error:
+                self._keep_locked(made)
+                reason = f"the spool cannot be written ({error.strerror})"
+                raise StoreUnavailableError(self.path, reason, "full") from error
+            self._buffer.append(made)
+            if not unique:
+                self._buffered_keys[made.key] = made
+            full = len(self._buffer) >= BATCH
+            start = not full and not self._flusher_runs
+            self._flusher_runs = self._flusher_runs or start
+        if full:
+            self._commit_buffer()
+        elif start:
+            self._start_flusher()
+
+    def _is_known(self, made: Draft) -> bool:
+        """Whether the key of *made* was recorded before, here or in the file."""
+        from techrevati.runtime.ledger.record import differences
+
+        with self._lock:
+            there = self._buffered_keys.get(made.key)
+        if there is None:
+            there = self._file.read(lambda connection: standing(connection, made.key))
+        if there is None:
+            return False
+        differs = differences(there, made)
+        if differs:
+            raise IdempotencyConflictError(made.key, differs)
+        return True
+
+    def _start_flusher(self) -> None:
+        from threading import Thread
+
+        def later() -> None:
+            time.sleep(BATCH_AGE_S)
+            with self._lock:
+                self._flusher_runs = False
+            try:
+                self._commit_buffer()
+            except StoreError as error:
+                logger("ledger").warning("records wait for the disk: %s", error)
+
+        Thread(target=later, name="techrevati-ledger", daemon=True).start()
+
+    def _commit_buffer(self) -> None:
+        """Write what waits; it stays in the spool until it is in the database."""
+        with self._lock:
+            if not self._buffer:
+                return
+            drafts = self._buffer
+            keyed = [one for one in drafts if one.key in self._buffered_keys]
+            fresh = [one for one in drafts if one.key not in self._buffered_keys] if keyed else drafts
+            self._write(fresh, keyed, unique=True)
+            self._buffer = []
+            self._buffered_keys.clear()
+            self._spool.empty()
+
+    def _write(self, drafts: Sequence[Draft], keyed: Sequence[Draft] = (), *, unique: bool) -> None:
+        """Commit drafts: those of keys made here at once, the others after a look at what is there."""
+
+        def work(connection: sqlite3.Connection) -> list[IdempotencyConflictError]:
+            conflicts = []
+            if unique and drafts:
+                self._writer.write_new(connection, drafts)
+            for one in keyed if unique else drafts:
+                try:
+                    self._writer.write_once(connection, one)
+                except IdempotencyConflictError as conflict:
+                    conflicts.append(conflict)
+            return conflicts
+
+        try:
+            conflicts = self._file.write(work)
+        except BaseException:
+            self._writer.forget()
+            raise
+        for conflict in conflicts:
+            if not unique:
+                raise conflict
+            logger("ledger").warning("a batched record was dropped: %s", conflict)
+
+    def _adopt(self) -> None:
+        """Write what processes that died had acknowledged."""
+        if self._file.is_memory or self._read_only:
+            return
+
+        def write(drafts: Sequence[Draft]) -> None:
+            self._write((), drafts, unique=True)
+
+        adopt_orphans(self.path, write)
+
+    # --- what the disk refused --------------------------------------
+
+    @property
+    def pending(self) -> int:
+        """Records and settlements that the disk refused and that wait in memory."""
+        return len(self._pending) + len(self._settlements)
+
+    @property
+    def dropped(self) -> int:
+        """Records that were lost because more than ``PENDING_CAPACITY`` waited for the disk."""
+        return self._dropped
+
+    def _keep(self, made: Draft) -> None:
+        with self._lock:
+            self._keep_locked(made)
+
+    def _keep_locked(self, made: Draft) -> None:
+        if len(self._pending) >= PENDING_CAPACITY:
+            self._pending.popleft()
+            self._dropped += 1
+        self._pending.append(made)
+
+    def _retry(self) -> bool:
+        """Try again to write what waits; whether nothing waits any more."""
+        with self._lock:
+            waiting = list(self._pending)
+        if waiting:
+            try:
+                self._write((), waiting, unique=True)
+            except StoreError:
+                return False
+            with self._lock:
+                for _ in waiting:
+                    self._pending.popleft()
+        while self._settlements:
+            try:
+                self._settlements[0]()
+            except StoreError:
+                return False
+            self._settlements.popleft()
+        return True
+
+    def flush(self) -> None:
+        """Return once everything recorded is in the file and survives a power failure.
+
+        Raises:
+            StoreError: It cannot be written now; nothing is lost, see :attr:`pending`.
+        """
+        self._commit_buffer()
+        self._adopt()
+        if not self._retry():
+            raise StoreUnavailableError(self.path, f"{self.pending} records wait for the disk", "locked")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Write what waits and close the file; a later use opens it again.
+
+        Raises:
+            StoreError: Something could not be written; the ledger stays open.
+        """
+        if not self._read_only:
+            self._commit_buffer()
+            if not self._retry():
+                raise StoreUnavailableError(self.path, f"{self.pending} records wait for the disk", "locked")
+        with self._lock:
+            if not self._buffer:
+                self._spool.close()
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def before_fork(self) -> bool:
+        """Let nobody be in the middle of a batch."""
+        return self._lock.acquire(timeout=PATIENCE_S)
+
+    def after_fork(self, held: bool, child: bool) -> None:
+        """Go on; what waits stays with the parent."""
+        if child:
+            self._spool.leave()
+            self._buffer, self._flusher_runs = [], False
+            self._buffered_keys.clear()
+            self._pending.clear()
+            self._settlements.clear()
+            self._prefix = os.urandom(8).hex()
+        if held:
+            self._lock.release()
+        elif child:
+            self._lock = Lock()
+
+    # --- reading --------------------------------------
+
+    def _settled_file(self) -> SqliteFile:
+        """The file with everything in it that this process knows of."""
+        if not self._read_only:
+            try:
+                self._commit_buffer()
+                self._adopt()
+                if self._pending or self._settlements:
+                    self._retry()
+            except StoreError as error:
+                logger("ledger").warning("a report is read while records wait for the disk: %s", error)
+        return self._file
+
+    def total(
+        self,
+        *,
+        project: str | None = None,
+        model: str | None = None,
+        provider: str | None = None,
+        user: str | None = None,
+        session: str | None = None,
+        run: str | None = None,
+        certainty: str | None = None,
+        since: When | None = None,
+        until: When | None = None,
+    ) -> Decimal:
+        """US dollars spent, exact; of everything, or of what the filters leave.
+
+        Args:
+            since, until: Aware datetimes or dates (UTC): from *since* on, before *until*.  Whole days are
+                answered from sums, other times from the records.
+        """
+        from decimal import Decimal
+
+        filters = dict(
+            zip(query.FILTERS, (project, model, provider, user, session, run, certainty), strict=True)
+        )
+        found = self._sums((), filters, since, until)
+        return found[0].cost if found else Decimal(0)
+
+    def by(
+        self,
+        *names: str,
+        project: str | None = None,
+        model: str | None = None,
+        provider: str | None = None,
+        user: str | None = None,
+        session: str | None = None,
+        run: str | None = None,
+        certainty: str | None = None,
+        since: When | None = None,
+        until: When | None = None,
+    ) -> SpendReport:
+        """Calls, tokens and cost by one name or several, as a sequence of (group, calls, tokens, cost).
+
+        Args:
+            names: Of "project", "model", "provider", "user", "certainty", "day", "month", "hour", "session",
+                "run", "source".  Groups come in their order; what was not given is the group "".
+        """
+        if not names:
+            raise ValueError(f"by needs at least one name of {', '.join(query.GROUPS)}")
+        for name in names:
+            if name not in query.GROUPS:
+                raise ValueError(f"names must be of {', '.join(query.GROUPS)}; got {name!r}")
+        filters = dict(
+            zip(query.FILTERS, (project, model, provider, user, session, run, certainty), strict=True)
+        )
+        return SpendReport(names, self._sums(names, filters, since, until))
+
+    def _sums(
+        self,
+        names: Sequence[str],
+        filters: Mapping[str, str | None],
+        since: When | None,
+        until: When | None,
+    ) -> list[SpendGroup]:
+        since_s, until_s = query.epoch("since", since), query.epoch("until", until)
+        return self._settled_file().read(lambda c: query.sums(c, names, filters, since_s, until_s))
+
+    def records(
+        self,
+        *,
+        project: str | None = None,
+        model: str | None = None,
+        provider: str | None = None,
+        user: str | None = None,
+        session: str | None = None,
+        run: str | None = None,
+        certainty: str | None = None,
+        since: When | None = None,
+        until: When | None = None,
+        after: int = 0,
+    ) -> Iterator[SpendRecord]:
+        """Every record, oldest first, read in pages: records written meanwhile may be among them.
+
+        Args:
+            after: Only records behind this ``sequence``.
+        """
+        filters = dict(
+            zip(query.FILTERS, (project, model, provider, user, session, run, certainty), strict=True)
+        )
+        clause, values = query.where(filters, query.epoch("since", since), query.epoch("until", until))
+        sql = f"{ROWS}{clause}{' AND' if clause else ' WHERE'} spend.id > ? ORDER BY spend.id LIMIT {_PAGE}"
+        file = self._settled_file()
+        while True:
+            rows = file.read(partial(_all_rows, sql, (*values, after)))
+            for row in rows:
+                yield record_from(row)
+            if len(rows) < _PAGE:
+                return
+            after = rows[-1][0]
+
+    def export(
+        self, path: str | PathLike[str], *, format: str | None = None, since: When | None = None
+    ) -> int:
+        """Write every record to a file and say how many.
+
+        Args:
+            format: "csv" or "jsonl"; None goes by the file's ending.
+        """
+        from techrevati.runtime.ledger.export import exported
+
+        return exported(self.records(since=since), os.fspath(path), format)
+
+    def prune(self, *, before: When) -> int:
+        """Forget single records from before a moment, and their keys; how many.
+
+        The sums of their days stay: totals by project, model, provider, user and certainty do not change.
+        """
+        before_s = query.epoch("before", before)
+        self._settled_file()
+        return self._file.write(
+            lambda connection: connection.execute("DELETE FROM spend WHERE at_s < ?", (before_s,)).rowcount
+        )
+
+    def __repr__(self) -> str:
+        return f"SpendLedger({self.path!r}, durability={self.durability!r})"
+
+    def _repr_html_(self) -> str:
+        return self.by("project", "model")._repr_html_()
+
+
+def _all_rows(sql: str, values: Sequence[object], connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    return connection.execute(sql, values).fetchall()

@@ -1,0 +1,285 @@
+"""One priced model call, as the ledger keeps and gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from fractions import Fraction
+from typing import TYPE_CHECKING, NamedTuple
+
+from techrevati.runtime._core import arguments
+from techrevati.runtime.pricing import UnknownModelError, UnknownPriceError, decimal_usd, picodollars, quote
+from techrevati.runtime.usage import UsageSnapshot
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    Amount: TypeAlias = int | Fraction
+
+CERTAINTIES = ("measured", "estimated", "unknown")
+LARGEST = 2**63 - 1  # what an integer column holds
+MAX_TEXT = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class SpendRecord:
+    """One model call on the books.  Immutable.
+
+    Attributes:
+        project, model: For whom, and which model.
+        usage: What it used.
+        cost: US dollars, exact; None when nothing prices the model.
+        user, session, run, tags: Whose, as given.
+        key: The idempotency key.
+        certainty: "measured", "estimated" or "unknown": how the usage is known.
+        provider: Who charges, if known.
+        at: When, in UTC.
+        tier: The service tier priced.
+        cost_source: "book", "registered", "given", "reported" (by the provider) or "unpriced".
+        price_book: The version of the price book.
+        unit_prices: Part of the usage to US dollars per million (fees: per thousand).
+        sequence: Its place in the ledger.
+    """
+
+    project: str
+    model: str
+    usage: UsageSnapshot
+    cost: Decimal | None
+    user: str | None = None
+    session: str | None = None
+    run: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    key: str = ""
+    certainty: str = "measured"
+    provider: str | None = None
+    at: datetime = datetime(1970, 1, 1, tzinfo=UTC)
+    tier: str = "standard"
+    cost_source: str = "given"
+    price_book: str = ""
+    unit_prices: Mapping[str, str] = field(default_factory=dict)
+    sequence: int = 0
+
+    def to_dict(self) -> dict[str, object]:
+        """Everything as JSON values; money as text, so that no digit is lost."""
+        return {
+            "key": self.key,
+            "at": self.at.isoformat(),
+            "project": self.project,
+            "model": self.model,
+            "provider": self.provider,
+            "user": self.user,
+            "session": self.session,
+            "run": self.run,
+            "tags": dict(self.tags),
+            "certainty": self.certainty,
+            "usage": self.usage.to_dict(),
+            "cost_usd": None if self.cost is None else format(self.cost, "f"),
+            "cost_source": self.cost_source,
+            "tier": self.tier,
+            "price_book": self.price_book,
+            "unit_prices": dict(self.unit_prices),
+        }
+
+
+class SpendGroup(NamedTuple):
+    """Sums of one group; ``group`` is a text, or a tuple of texts when grouped by several names."""
+
+    group: str | tuple[str, ...]
+    calls: int
+    tokens: int
+    cost: Decimal
+
+
+class Doubt(NamedTuple):
+    """A reservation whose holder was not heard of in time; it stays counted until resolved.
+
+    Attributes:
+        key: For ``ledger.resolve``.
+        reserved_at, expired_at: In UTC.
+        cost: The reserved maximum in US dollars; 0 when no money was reserved.
+        holder: The process that made it.
+        about: Project, model and what else was said of it.
+    """
+
+    key: str
+    reserved_at: datetime
+    expired_at: datetime
+    cost: Decimal
+    holder: str
+    about: Mapping[str, object]
+
+
+class Draft(NamedTuple):
+    """A record on its way into the file: plain values only, in the order of the columns."""
+
+    key: str
+    at_s: float
+    project: str
+    model: str
+    provider: str
+    user: str
+    session: str
+    run: str
+    certainty: str
+    source: str
+    cost: int | None
+    cost_exact: str | None
+    tokens: int
+    usage: str
+    tags: str
+    book: str
+    tier: str
+    unit_prices: str
+
+
+class Given(NamedTuple):
+    """What a caller said of a call; checked, not yet priced."""
+
+    project: str
+    model: str
+    usage: UsageSnapshot
+    cost: float | Decimal | None
+    user: str
+    session: str
+    run: str
+    tags: Mapping[str, str] | None
+    certainty: str
+    provider: str | None
+    tier: str | tuple[str, ...] | None
+
+
+def total_tokens(usage: UsageSnapshot) -> int:
+    """Every token once: reasoning is a part of the output."""
+    return (
+        usage.input_tokens
+        + usage.output_tokens
+        + usage.cache_write_tokens
+        + usage.cache_read_tokens
+        + usage.cache_write_1h_tokens
+        + usage.input_audio_tokens
+        + usage.output_audio_tokens
+        + usage.input_image_tokens
+        + usage.output_image_tokens
+        + usage.cache_read_audio_tokens
+    )
+
+
+def price(given: Given, at_s: float) -> tuple[Amount | None, str, str, str, str]:
+    """(exact cost in pico-dollars or None, source, price book, tier, unit prices as JSON) of a call."""
+    usage = given.usage
+    tier = given.tier if given.tier is not None else usage.tier
+    named = "+".join(tier) if isinstance(tier, tuple) else tier or "standard"
+    if given.cost is not None:
+        arguments.number("cost", given.cost)
+        return picodollars(given.cost), "given", "", named, "{}"
+    if usage.reported_cost_usd is not None:
+        return picodollars(usage.reported_cost_usd), "reported", "", named, "{}"
+    try:
+        at = datetime.fromtimestamp(at_s, UTC)
+        found = quote(given.model, usage, provider=given.provider, at=at, tier=given.tier)
+    except (UnknownModelError, UnknownPriceError):
+        return None, "unpriced", "", named, "{}"
+    import json
+
+    prices = json.dumps(dict(found.unit_prices), separators=(",", ":"))
+    return found.cost_picodollars, found.source, found.book, found.tier, prices
+
+
+def draft(given: Given, key: str, at_s: float) -> Draft:
+    """The record of a call, priced at *at_s*."""
+    amount, source, book, tier, unit_prices = price(given, at_s)
+    fits = amount is None or (isinstance(amount, int) and amount <= LARGEST)
+    import json
+
+    usage = given.usage
+    counts = usage.to_dict()
+    return Draft(
+        key,
+        at_s,
+        given.project,
+        given.model,
+        given.provider or "",
+        given.user,
+        given.session,
+        given.run,
+        given.certainty,
+        source,
+        int(amount) if fits and amount is not None else None,
+        None if fits else str(amount),
+        total_tokens(usage),
+        json.dumps({name: count for name, count in counts.items() if count}, separators=(",", ":")),
+        json.dumps(dict(given.tags), sort_keys=True) if given.tags else "",
+        book,
+        tier,
+        unit_prices,
+    )
+
+
+def record_from(row: tuple[object, ...]) -> SpendRecord:
+    """The record of a row: sequence, then the columns of a draft."""
+    import json
+
+    sequence, values = row[0], Draft(*row[1:])  # type: ignore[arg-type]
+    cost = exact_cost(values.cost, values.cost_exact)
+    return SpendRecord(
+        values.project,
+        values.model,
+        UsageSnapshot.from_dict(json.loads(values.usage)),
+        None if cost is None else decimal_usd(cost),
+        values.user or None,
+        values.session or None,
+        values.run or None,
+        json.loads(values.tags) if values.tags else {},
+        values.key,
+        values.certainty,
+        values.provider or None,
+        datetime.fromtimestamp(values.at_s, UTC),
+        values.tier,
+        values.source,
+        values.book,
+        json.loads(values.unit_prices),
+        int(sequence),  # type: ignore[call-overload]
+    )
+
+
+def exact_cost(cost: int | None, cost_exact: str | None) -> Amount | None:
+    """The amount that a row's two columns say; None for an unpriced call."""
+    return cost if cost_exact is None else Fraction(cost_exact)
+
+
+def differences(stands: Draft, given: Draft) -> tuple[str, ...]:
+    """What differs between two records of one key.  When prices were looked up, a newer price is no other
+    content; the time is none either."""
+    names = ["project", "model", "user", "session", "run", "certainty", "usage", "tags"]
+    if stands.source == given.source == "given":
+        names += ["cost", "cost_exact"]
+    elif "given" in (stands.source, given.source):
+        names += ["source"]
+    return tuple(name for name in names if getattr(stands, name) != getattr(given, name))
+
+
+def optional_text(name: str, value: str | None) -> str:
+    """A text or nothing, as a column holds it."""
+    if value is None:
+        return ""
+    return short_text(name, value)
+
+
+def short_text(name: str, value: str) -> str:
+    """A non-empty text that a report can show."""
+    if len(arguments.text(name, value)) > MAX_TEXT:
+        raise ValueError(f"{name} must have at most {MAX_TEXT} characters, got {len(value)}")
+    return value
+
+
+def checked_tags(tags: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """Texts by name, or nothing."""
+    if tags is None:
+        return None
+    if not isinstance(tags, Mapping) or not all(
+        isinstance(name, str) and isinstance(text, str) for name, text in tags.items()
+    ):
+        raise TypeError(f"tags must map names to texts, got {tags!r}")
+    return tags

@@ -1,0 +1,67 @@
+"""Sums by group, as a sequence that also shows itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, overload
+
+if TYPE_CHECKING:
+    from techrevati.runtime.ledger.record import SpendGroup
+
+
+class SpendReport(Sequence["SpendGroup"]):
+    """What ``SpendLedger.by`` found: (group, calls, tokens, cost) in order of the groups.  Immutable.
+
+    Attributes:
+        names: What it is grouped by.
+    """
+
+    def __init__(self, names: Sequence[str], groups: Iterable[SpendGroup]) -> None:
+        self.names: tuple[str, ...] = tuple(names)
+        self._groups: tuple[SpendGroup, ...] = tuple(groups)
+
+    @overload
+    def __getitem__(self, index: int) -> SpendGroup: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[SpendGroup]: ...
+
+    def __getitem__(self, index: int | slice) -> SpendGroup | Sequence[SpendGroup]:
+        return self._groups[index]
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    @property
+    def total(self) -> Decimal:
+        """US dollars of all groups."""
+        return sum((group.cost for group in self._groups), Decimal(0))
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Every group as texts: its names' values, calls, tokens, US dollars."""
+        return [(*_texts(g.group), str(g.calls), str(g.tokens), format(g.cost, "f")) for g in self._groups]
+
+    def __repr__(self) -> str:
+        return f"<SpendReport by {', '.join(self.names)}: {len(self)} groups, ${self.total:f}>"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        heads = (*self.names, "calls", "tokens", "USD")
+        head = "".join(f"<th>{escape(name)}</th>" for name in heads)
+        width = len(self.names)
+        body = "".join(
+            "<tr>"
+            + "".join(
+                f'<td style="text-align:{"right" if n >= width else "left"}">{escape(text)}</td>'
+                for n, text in enumerate(row)
+            )
+            + "</tr>"
+            for row in self.rows()
+        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _texts(group: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (group,) if isinstance(group, str) else group

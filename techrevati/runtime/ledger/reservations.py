@@ -1,0 +1,203 @@
+"""What budgets keep in the ledger's file: tallies and leases, and the doubts that dead processes leave."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from techrevati.runtime._core.tally import (
+    LEASE_PREFIX,
+    TALLY_PREFIX,
+    USD,
+    Lease,
+    lease_from,
+    settled,
+    tally_bytes,
+    tally_from,
+)
+from techrevati.runtime.ledger.errors import UnknownReservationError
+from techrevati.runtime.ledger.record import Doubt, Draft, draft, total_tokens
+from techrevati.runtime.pricing import decimal_usd
+from techrevati.runtime.stores.protocol import Change
+from techrevati.runtime.stores.sqlite import keys_of, row_of, updated
+from techrevati.runtime.usage import UsageSnapshot
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections import deque
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import TypeVar
+
+    from techrevati.runtime._core.tally import Amount
+    from techrevati.runtime.ledger.record import Given
+    from techrevati.runtime.ledger.tables import Writer
+    from techrevati.runtime.stores.sqlite_file import SqliteFile
+
+    T = TypeVar("T")
+
+_PAGE = 1000
+
+
+class LedgerReservations:
+    """The side of a ledger that budgets use.  Thread- and process-safe."""
+
+    _file: SqliteFile
+    _writer: Writer
+    _clock: Callable[[], float]
+    _settlements: deque[Callable[[], object]]
+
+    if TYPE_CHECKING:
+        _given: Callable[..., Given]
+
+    def transact(
+        self,
+        keys: Sequence[str],
+        decide: Callable[[Mapping[str, bytes | None]], Change[T]],
+        bookings: Sequence[Mapping[str, object]] = (),
+    ) -> T:
+        """``Store.update``, with spend records in the same transaction; for budgets.
+
+        *bookings* are the arguments of :meth:`SpendLedger.record`, each with its key; one that is there
+        already is left alone.
+        """
+        now_s = self._clock()
+        drafts = [self._draft(booking, now_s) for booking in bookings]
+
+        def work(connection: sqlite3.Connection) -> T:
+            change = updated(connection, keys, decide, now_s)
+            for one in drafts:
+                self._writer.write_once(connection, one)
+            return change.result
+
+        try:
+            return self._file.write(work)
+        except BaseException:
+            self._writer.forget()
+            raise
+
+    def _draft(self, booking: Mapping[str, object], now_s: float) -> Draft:
+        content = {name: value for name, value in booking.items() if name != "input_tokens"}
+        content["project"] = content.get("project") or "default"
+        content["model"] = content.get("model") or "(unnamed)"
+        if isinstance(content.get("tier"), list):
+            content["tier"] = tuple(content["tier"])  # type: ignore[arg-type]
+        key = str(content.pop("key"))
+        return draft(self._given(**content), key, now_s)
+
+    def leases(self) -> list[Lease]:
+        """Every reservation that is neither settled nor released, in doubt or not."""
+
+        def work(connection: sqlite3.Connection) -> list[Lease]:
+            found: list[Lease] = []
+            after = ""
+            while True:
+                now_s = self._clock()
+                page = keys_of(connection, LEASE_PREFIX, after, _PAGE, now_s)
+                for key in page:
+                    row = row_of(connection, key, now_s)
+                    if row is not None:
+                        found.append(lease_from(row[0]))
+                if len(page) < _PAGE:
+                    return found
+                after = page[-1]
+
+        return self._file.read(work)
+
+    def has(self, key: str) -> bool:
+        """Whether a record has this key."""
+        sql = "SELECT 1 FROM spend WHERE key = ?"
+        return self._file.read(lambda connection: connection.execute(sql, (key,)).fetchone()) is not None
+
+    def keep_settlement(self, settle: Callable[[], object]) -> None:
+        """Try *settle* again with the next use that can write; counted in ``pending``.  For budgets."""
+        self._settlements.append(settle)
+
+    def doubts(self) -> list[Doubt]:
+        """Reservations whose process died or went silent, oldest first; they stay counted in full."""
+        now_s = self._clock()
+        found = [one for one in self.leases() if one.in_doubt(now_s)]
+        found.sort(key=lambda one: (one.expires_at, one.key))
+        return [
+            Doubt(
+                lease.key,
+                datetime.fromtimestamp(lease.reserved_at, UTC),
+                datetime.fromtimestamp(lease.expires_at, UTC),
+                decimal_usd(lease.asked.get(USD, 0)),
+                lease.holder,
+                lease.about,
+            )
+            for lease in found
+        ]
+
+    def resolve(
+        self,
+        key: str,
+        *,
+        usage: UsageSnapshot | None = None,
+        not_sent: bool = False,
+        certainty: str = "measured",
+    ) -> None:
+        """Say what became of a reservation in doubt: what it used, or that nothing was sent.
+
+        With *usage* it is recorded under its key and counted; with *not_sent* it is given back.
+
+        Raises:
+            UnknownReservationError: No open reservation has *key*.
+            ValueError: Neither or both of *usage* and *not_sent* are given.
+        """
+        if (usage is None) is not not_sent:
+            raise ValueError("resolve needs either usage=… or not_sent=True")
+        name = LEASE_PREFIX + key
+        row = self._file.read(lambda connection: row_of(connection, name, self._clock()))
+        if row is None:
+            raise UnknownReservationError(key)
+        lease = lease_from(row[0])
+        actual: dict[str, Amount] = {}
+        bookings = []
+        if usage is not None:
+            booking = {**lease.about, "key": key, "usage": usage, "certainty": certainty}
+            bookings.append(booking)
+            actual = amounts_of(usage, self._draft(booking, self._clock()), lease.asked)
+
+        def decide(records: Mapping[str, bytes | None]) -> Change[None]:
+            if records[name] is None:
+                raise UnknownReservationError(key)
+            values: dict[str, bytes | None] = {name: None}
+            for tally in lease.tallies:
+                values[tally] = tally_bytes(settled(tally_from(records[tally]), lease.asked, actual))
+            return Change(None, values)
+
+        self.transact([name, *lease.tallies], decide, bookings)
+
+    def budgets(self) -> dict[str, tuple[Mapping[str, Amount], Mapping[str, Amount]]]:
+        """(settled, reserved) of every budget window on the books, by "name:window"; US dollars are
+        pico-dollars, wall time milliseconds."""
+
+        def work(connection: sqlite3.Connection) -> dict[str, bytes]:
+            rows = connection.execute(
+                "SELECT key, value FROM store_record WHERE key >= ? AND key < ? ORDER BY key",
+                (TALLY_PREFIX, TALLY_PREFIX[:-1] + ";"),
+            )
+            return dict(rows.fetchall())
+
+        return {
+            key.removeprefix(TALLY_PREFIX): tally_from(value)[:2]
+            for key, value in self._file.read(work).items()
+        }
+
+
+def amounts_of(usage: UsageSnapshot, made: Draft, asked: Mapping[str, Amount]) -> dict[str, Amount]:
+    """What a settled call counts in the units of a tally; calls and attempts as they were reserved."""
+    from techrevati.runtime.ledger.record import exact_cost
+
+    cost = exact_cost(made.cost, made.cost_exact)
+    output = usage.output_tokens + usage.output_audio_tokens + usage.output_image_tokens
+    total = total_tokens(usage)
+    counted: dict[str, Amount] = {
+        USD: asked.get(USD, 0) if cost is None else cost,
+        "input_tokens": total - output,
+        "output_tokens": output,
+        "reasoning_tokens": usage.reasoning_tokens,
+        "total_tokens": total,
+    }
+    return {unit: counted.get(unit, amount) for unit, amount in asked.items()}

@@ -1,0 +1,117 @@
+"""Records that were acknowledged and are not in the database yet, in a file beside it.
+
+Group commit would lose, with the process, what waits for the next commit.  So each waiting record is first
+appended to a spool file of its writer: one system call, no sync.  After the commit the spool is emptied.  A
+writer holds a lock on its spool as long as it lives; whoever can take that lock finds an orphan, and whoever
+finds an orphan writes its records.  Every record has a key, so writing one twice does nothing.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+from glob import escape, glob
+from struct import Struct
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+from techrevati.runtime.ledger.record import Draft
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_HEAD = Struct("<II")  # length and CRC-32 of what follows
+_numbers = iter(range(1 << 62))
+
+
+def _lock(descriptor: int) -> bool:
+    """Take the lock of a spool, if nobody has it; where there are no such locks, only its maker has it."""
+    try:
+        import fcntl
+    except ImportError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+class Spool:
+    """The spool file of one writer.  Not thread-safe: its ledger holds a lock."""
+
+    def __init__(self, path: str) -> None:
+        self._base = path
+        self._name = ""
+        self._descriptor = -1
+        self._used = False
+
+    def append(self, draft: Draft) -> None:
+        """Hand one record to the operating system."""
+        if self._descriptor < 0:
+            self._open()
+        body = marshal.dumps(tuple(draft))
+        frame = _HEAD.pack(len(body), crc32(body)) + body
+        written = os.write(self._descriptor, frame)
+        if written != len(frame):  # the disk is full
+            raise OSError(28, "the spool could not be written", self._name)
+        self._used = True
+
+    def empty(self) -> None:
+        """Everything in it is committed."""
+        if self._used:
+            os.ftruncate(self._descriptor, 0)
+            self._used = False
+
+    def close(self) -> None:
+        """Remove the file; what is in it must be committed."""
+        if self._descriptor >= 0:
+            os.unlink(self._name)
+            self.leave()
+
+    def leave(self) -> None:
+        """Let go of the file without touching it: it is the parent's, or to be found by somebody else."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor, self._used = -1, False
+
+    def _open(self) -> None:
+        self._name = f"{self._base}.spool-{os.getpid()}-{next(_numbers)}-{os.urandom(4).hex()}"
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_CLOEXEC", 0)
+        self._descriptor = os.open(self._name, flags, 0o600)
+        _lock(self._descriptor)
+
+
+def adopt_orphans(path: str, write: Callable[[Sequence[Draft]], None]) -> int:
+    """Write the records of every spool of *path* whose writer is gone; how many records."""
+    count = 0
+    for name in sorted(glob(f"{escape(path)}.spool-*")):
+        try:
+            descriptor = os.open(name, os.O_RDWR)
+        except OSError:
+            continue  # adopted by somebody else, or not ours to read
+        try:
+            if not _lock(descriptor) or not os.fstat(descriptor).st_nlink:
+                continue
+            drafts = _drafts(descriptor)
+            if drafts:
+                write(drafts)
+            count += len(drafts)
+            os.unlink(name)
+        finally:
+            os.close(descriptor)
+    return count
+
+
+def _drafts(descriptor: int) -> list[Draft]:
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        content = file.read()
+    drafts, start = [], 0
+    while start + _HEAD.size <= len(content):
+        length, check = _HEAD.unpack_from(content, start)
+        body = content[start + _HEAD.size : start + _HEAD.size + length]
+        if len(body) < length or crc32(body) != check:
+            break  # the writer died while it wrote: that record was not acknowledged
+        drafts.append(Draft(*marshal.loads(body)))
+        start += _HEAD.size + length
+    return drafts

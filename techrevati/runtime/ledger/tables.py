@@ -1,0 +1,128 @@
+"""The ledger's tables: every call, and the sums of every day.
+
+Reports read the sums, so they take as long for a million records as for a thousand.  Money is pico-dollars
+in an integer column; an amount that is no such integer is exact text.  A sum keeps whole millions of
+pico-dollars and the rest apart, so that it cannot overflow.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from techrevati.runtime.ledger.errors import IdempotencyConflictError
+from techrevati.runtime.ledger.record import Draft, differences
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Sequence
+
+SPLIT = 10**6
+DAY_S = 86_400
+
+SCHEMA: tuple[tuple[str, ...], ...] = (
+    (
+        "CREATE TABLE spend_price (id INTEGER PRIMARY KEY, book TEXT NOT NULL, tier TEXT NOT NULL,"
+        " unit_prices TEXT NOT NULL, UNIQUE (book, tier, unit_prices))",
+        "CREATE TABLE spend (id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE,"
+        " at_s REAL NOT NULL, project TEXT NOT NULL, model TEXT NOT NULL, provider TEXT NOT NULL,"
+        " user TEXT NOT NULL, session TEXT NOT NULL, run TEXT NOT NULL, certainty TEXT NOT NULL,"
+        " source TEXT NOT NULL, cost INTEGER, cost_exact TEXT, tokens INTEGER NOT NULL, usage TEXT NOT NULL,"
+        " tags TEXT NOT NULL, price INTEGER NOT NULL)",
+        "CREATE INDEX spend_at ON spend (at_s)",
+        "CREATE TABLE spend_day (day INTEGER NOT NULL, project TEXT NOT NULL, model TEXT NOT NULL,"
+        " provider TEXT NOT NULL, user TEXT NOT NULL, certainty TEXT NOT NULL, calls INTEGER NOT NULL,"
+        " tokens INTEGER NOT NULL, high INTEGER NOT NULL, low INTEGER NOT NULL, cost_exact TEXT,"
+        " PRIMARY KEY (day, project, model, provider, user, certainty)) WITHOUT ROWID",
+    ),
+)
+
+_INSERT = f"INSERT INTO spend VALUES (NULL, {', '.join('?' * 16)})"
+_ADD = (
+    "INSERT INTO spend_day VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)"
+    " ON CONFLICT (day, project, model, provider, user, certainty) DO UPDATE SET"
+    " calls = calls + excluded.calls, tokens = tokens + excluded.tokens,"
+    " high = high + excluded.high, low = low + excluded.low"
+)
+COLUMNS = (
+    "spend.id, key, at_s, project, model, provider, user, session, run, certainty, source, cost, cost_exact,"
+    " tokens, usage, tags, book, tier, unit_prices"
+)
+ROWS = f"SELECT {COLUMNS} FROM spend JOIN spend_price ON spend.price = spend_price.id"
+
+
+class Writer:
+    """Writes drafts inside a transaction; remembers the numbers of prices it has seen."""
+
+    def __init__(self) -> None:
+        self._prices: dict[tuple[str, ...], int] = {}
+
+    def forget(self) -> None:
+        """After a transaction that was undone: numbers may not be there."""
+        self._prices.clear()
+
+    def write_new(self, connection: sqlite3.Connection, drafts: Sequence[Draft]) -> None:
+        """Write drafts whose keys nobody has used before."""
+        prices = self._prices
+        number = self._price
+        connection.executemany(
+            _INSERT, [(*d[:15], prices.get(d[15:]) or number(connection, d[15:])) for d in drafts]
+        )
+        _add_to_days(connection, drafts)
+
+    def write_once(self, connection: sqlite3.Connection, draft: Draft) -> bool:
+        """Write one draft unless its key is there; whether it was new.
+
+        Raises:
+            IdempotencyConflictError: The key is there with other content.
+        """
+        there = standing(connection, draft.key)
+        if there is not None:
+            differs = differences(there, draft)
+            if differs:
+                raise IdempotencyConflictError(draft.key, differs)
+            return False
+        self.write_new(connection, [draft])
+        return True
+
+    def _price(self, connection: sqlite3.Connection, price: tuple[str, ...]) -> int:
+        connection.execute(
+            "INSERT OR IGNORE INTO spend_price (book, tier, unit_prices) VALUES (?, ?, ?)", price
+        )
+        (number,) = connection.execute(
+            "SELECT id FROM spend_price WHERE book = ? AND tier = ? AND unit_prices = ?", price
+        ).fetchone()
+        if len(self._prices) > 10_000:
+            self._prices.clear()
+        self._prices[price] = number
+        return int(number)
+
+
+def standing(connection: sqlite3.Connection, key: str) -> Draft | None:
+    """What the file has under *key*."""
+    row = connection.execute(f"{ROWS} WHERE key = ?", (key,)).fetchone()
+    return None if row is None else Draft(*row[1:])
+
+
+def _add_to_days(connection: sqlite3.Connection, drafts: Iterable[Draft]) -> None:
+    sums: dict[tuple[int, str, str, str, str, str], list[int]] = {}
+    exact: dict[tuple[int, str, str, str, str, str], Fraction] = {}
+    for d in drafts:
+        group = (int(d.at_s // DAY_S), d.project, d.model, d.provider, d.user, d.certainty)
+        found = sums.get(group)
+        if found is None:
+            found = sums[group] = [0, 0, 0]
+        found[0] += 1
+        found[1] += d.tokens
+        if d.cost is not None:
+            found[2] += d.cost
+        elif d.cost_exact is not None:
+            exact[group] = exact.get(group, Fraction()) + Fraction(d.cost_exact)
+    connection.executemany(
+        _ADD, [(*g, calls, tokens, *divmod(cost, SPLIT)) for g, (calls, tokens, cost) in sums.items()]
+    )
+    where = "WHERE day = ? AND project = ? AND model = ? AND provider = ? AND user = ? AND certainty = ?"
+    for group, amount in exact.items():
+        (stands,) = connection.execute(f"SELECT cost_exact FROM spend_day {where}", group).fetchone()
+        total = amount + Fraction(stands or 0)
+        connection.execute(f"UPDATE spend_day SET cost_exact = ? {where}", (str(total), *group))

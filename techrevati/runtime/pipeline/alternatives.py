@@ -1,0 +1,124 @@
+"""Ask the targets of a failover when the wrapped call fails in a way that they may not.
+
+The call that the pipeline is around is asked first, and is left alone like any target when its provider
+asked for that; the failover's own targets follow, with the same arguments.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from techrevati.runtime.failover import NoTargetError, PassedTarget, TargetSwitch, fails_over, rest_s
+from techrevati.runtime.failures import classify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    from techrevati.runtime.failover import Failover
+    from techrevati.runtime.failures import Failure
+
+    F = TypeVar("F", bound=Callable[..., object])
+
+NAME = "your call"  # how it is named among the targets
+
+
+class OtherTargets:
+    """A failover around a call that is not one of its targets."""
+
+    __slots__ = ("_failover", "_inside", "_rest_until_s")
+
+    def __init__(self, failover: Failover[Any, Any], inside: int) -> None:
+        self._failover = failover
+        self._inside = inside  # how many stages stand inside, and so before the arguments of the call
+        self._rest_until_s = float("-inf")  # written whole and read whole: no lock
+
+    def call(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        first: Exception | None = None
+        passed = self._passed_over()
+        if passed is None:
+            try:
+                return fn(*args, **kwargs)
+            except Exception as error:
+                passed = self._passed(error)
+                if passed is None:
+                    raise
+                first = error
+        try:
+            return self._failover.call(*args[self._inside :], **kwargs)
+        except NoTargetError as nobody:
+            raise self._nobody(first, nobody, passed) from None
+        finally:
+            del first  # its traceback holds this frame: no cycle
+
+    async def acall(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        first: Exception | None = None
+        passed = self._passed_over()
+        if passed is None:
+            try:
+                return await fn(*args, **kwargs)
+            except Exception as error:
+                passed = self._passed(error)
+                if passed is None:
+                    raise
+                first = error
+        try:
+            return await self._failover.acall(*args[self._inside :], **kwargs)
+        except NoTargetError as nobody:
+            raise self._nobody(first, nobody, passed) from None
+        finally:
+            del first
+
+    def around_stream(self, fn: F) -> F:
+        raise TypeError(
+            f"a Pipeline with a Failover goes around functions that answer, not around a stream: {fn!r}"
+        )
+
+    def _passed_over(self) -> PassedTarget | None:
+        """Why the wrapped call must not be asked now; None when it may."""
+        failover = self._failover
+        if self._rest_until_s == float("-inf") or not failover.enabled:
+            return None
+        wait_s = self._rest_until_s - failover._clock()
+        if wait_s <= 0:
+            return None
+        passed = PassedTarget(NAME, "resting", None, wait_s)
+        return passed if self._tell(passed) else None
+
+    def _passed(self, error: Exception) -> PassedTarget | None:
+        """That the wrapped call failed with *error*, if another target is to be asked."""
+        failover = self._failover
+        if not failover.enabled:
+            return None
+        failure = classify(error)
+        wanted = None if failover._fails_over is None else failover._fails_over(failure)
+        if not (fails_over(failure) if wanted is None else wanted):
+            return None
+        self._rest(failure)
+        passed = PassedTarget(NAME, "failed", failure, failure.retry_after)
+        return passed if self._tell(passed) else None
+
+    def _rest(self, failure: Failure) -> None:
+        from techrevati.runtime.failures import FailureOrigin
+
+        if failure.origin is FailureOrigin.RUNTIME:  # a breaker of ours refused; it knows when to let in
+            return
+        failover = self._failover
+        resting_s = rest_s(failure, failover._quota_rest_s, failover._max_rest_s)
+        if resting_s > 0:
+            self._rest_until_s = max(self._rest_until_s, failover._clock() + resting_s)
+
+    def _tell(self, passed: PassedTarget) -> bool:
+        """Tell that the targets are asked now; False when only observing."""
+        failover = self._failover
+        made = not failover.observe_only
+        failover._tell(TargetSwitch(failover.targets[0].name, (passed,), made))
+        return made
+
+    def _nobody(self, first: Exception | None, nobody: NoTargetError, passed: PassedTarget) -> Exception:
+        """What to raise when none of the targets could be asked: the call's own error, if it was made."""
+        if first is not None:
+            first.add_note(f"failover: {nobody}")
+            return first
+        waits = [one for one in (passed.retry_after, nobody.retry_after) if one is not None]
+        return NoTargetError((passed, *nobody.skipped), min(waits, default=None))

@@ -1,0 +1,182 @@
+"""The object that users hold: parts in order, around any call."""
+
+from __future__ import annotations
+
+from _thread import allocate_lock
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, cast
+
+from techrevati.runtime.bulkhead import Bulkhead
+from techrevati.runtime.circuit_breaker import AsyncCircuitBreaker, CircuitBreaker
+from techrevati.runtime.deadlines import Deadline, Timeout
+from techrevati.runtime.failover import Failover
+from techrevati.runtime.hedging import Hedge
+from techrevati.runtime.pipeline.order import check
+from techrevati.runtime.pipeline.stages import kind_of, stages
+from techrevati.runtime.rate_limit import RateLimit
+from techrevati.runtime.retry_policy import Retry, RetryBudget
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import ParamSpec, TypeAlias, TypeVar
+
+    Part: TypeAlias = (
+        Deadline
+        | Timeout
+        | RetryBudget
+        | Retry
+        | CircuitBreaker
+        | Bulkhead
+        | RateLimit
+        | Failover[Any, Any]
+        | Hedge
+    )
+    P = ParamSpec("P")
+    T = TypeVar("T")
+    F = TypeVar("F", bound=Callable[..., object])
+
+_KINDS = (Deadline, Timeout, RetryBudget, Retry, CircuitBreaker, Bulkhead, RateLimit, Failover, Hedge)
+
+
+class Pipeline:
+    """Parts around a call, outermost first.  Built once; thread-safe and task-safe, over any number of loops.
+
+    Use it as a decorator ``@pipeline`` of a ``def``, ``async def``, generator or async generator function, as
+    ``pipeline.call(fn, …)`` or ``await pipeline.acall(fn, …)``.  Whatever ends a call, cancellation and
+    Ctrl-C included, every part gives back what it took.
+
+    - A ``CircuitBreaker`` without ``counts_as_failure`` counts only ``provider_failures`` here, whatever it
+      counts elsewhere.
+    - A ``Timeout`` shortens every wait, queue and timeout inside it.
+    - A ``RetryBudget`` bounds the ``Retry`` inside it, also together with other pipelines.
+    - A ``Failover`` asks the wrapped call first, and its own targets, with the same arguments, when that may
+      help.
+    - A ``Deadline`` is that of a run: such a pipeline is for that run only.
+
+    A stream is guarded to its end: its breaker learns then, its place is held and its time runs until then.
+    ``Retry`` starts it again only before its first item; ``Failover`` and ``Hedge`` refuse streams at
+    decoration where they cannot begin one anew.
+
+    Args:
+        parts: At least one.
+        observe_only: Every part measures and tells but changes nothing; see :attr:`observe_only`.
+
+    Raises:
+        PipelineOrderError: The parts cannot be right in that order; the text gives the right one.
+        TypeError: Something else was given.
+
+    >>> pipeline = Pipeline(Timeout(30), Retry(3), CircuitBreaker("model-api"))
+    >>> pipeline.call(max, 1, 2)
+    2
+    """
+
+    __slots__ = ("__weakref__", "_acalls", "_before", "_calls", "_lock", "_stages", "enabled", "parts")
+
+    def __init__(self, *parts: Part | AsyncCircuitBreaker, observe_only: bool = False) -> None:
+        if not parts:
+            raise ValueError("parts must hold at least one part, got none")
+        given: list[Part] = []
+        for part in parts:
+            if isinstance(part, AsyncCircuitBreaker):
+                given.append(part.as_sync())
+            elif isinstance(part, _KINDS):
+                given.append(part)
+            else:
+                names = ", ".join(kind.__name__ for kind in _KINDS)
+                raise TypeError(f"a part must be one of {names}; got {part!r}")
+        check(given)
+        self.parts: tuple[Part, ...] = tuple(given)
+        self._stages = stages(self.parts)
+        self._calls: tuple[Callable[..., Any], ...] = tuple(stage.call for stage in self._stages)
+        self._acalls: tuple[Callable[..., Any], ...] = tuple(stage.acall for stage in self._stages)
+        self._lock = allocate_lock()
+        self._before: list[bool] | None = None
+        self.enabled: bool = True
+        """Set to False to make every call directly."""
+        if observe_only:
+            self.observe_only = True
+
+    def call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """The result of ``fn(*args, **kwargs)`` with all parts around it.
+
+        Raises:
+            Exception: What *fn* raised in the end, or what a part refused or gave up with.
+            TypeError: *fn* is an async function: use :meth:`acall`.
+        """
+        if not self.enabled:
+            return fn(*args, **kwargs)
+        first, *inner = self._calls
+        result: T = first(*inner, fn, *args, **kwargs)
+        if isinstance(result, CoroutineType):
+            result.close()
+            raise TypeError("an async function is called with acall(), not call()")
+        return result
+
+    async def acall(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """The result of ``await fn(*args, **kwargs)`` with all parts around it; see :meth:`call`."""
+        if not self.enabled:
+            return await fn(*args, **kwargs)
+        first, *inner = self._acalls
+        result: T = await first(*inner, fn, *args, **kwargs)
+        return result
+
+    def __call__(self, fn: F) -> F:
+        """Decorate *fn* of any colour; its signature stays.
+
+        Raises:
+            TypeError: A wrapper could not be right: of a class, of a ``staticmethod`` object, or of a stream
+                by a part that cannot guard one.
+        """
+        from functools import update_wrapper
+
+        from techrevati.runtime._core.wrapping import COROUTINE, PLAIN, chosen
+
+        kind = kind_of(fn)
+        wrapper: Callable[..., Any]
+        if kind == PLAIN:
+
+            def called(*args: object, **kwargs: object) -> object:
+                return self.call(fn, *args, **kwargs)
+
+            wrapper = called
+        elif kind == COROUTINE:
+
+            async def acalled(*args: object, **kwargs: object) -> object:
+                return await self.acall(cast("Callable[..., Awaitable[object]]", fn), *args, **kwargs)
+
+            wrapper = acalled
+        else:
+            stream: Callable[..., Any] = fn
+            for stage in reversed(self._stages):
+                stream = stage.around_stream(stream)
+            wrapper = chosen(kind, lambda: stream if self.enabled else fn)
+        return cast("F", update_wrapper(wrapper, fn))
+
+    @property
+    def observe_only(self) -> bool:
+        """True while every part only observes.  Setting it sets each part's own ``observe_only`` (a part may
+        be shared); unsetting it gives each back what it had before.  A ``Deadline`` is not a part that cuts,
+        and stays in force."""
+        return self._before is not None
+
+    @observe_only.setter
+    def observe_only(self, only: bool) -> None:
+        parts = [part for part in self.parts if not isinstance(part, Deadline)]
+        with self._lock:
+            if only and self._before is None:
+                self._before = [part.observe_only for part in parts]
+                for part in parts:
+                    part.observe_only = True
+            elif not only and self._before is not None:
+                for part, before in zip(parts, self._before, strict=True):
+                    part.observe_only = before
+                self._before = None
+
+    def explain(self) -> str:
+        """The order in words: a numbered line for each part, outermost first, with its numbers."""
+        from techrevati.runtime.pipeline.explanation import explained
+
+        return explained(self.parts)
+
+    def __repr__(self) -> str:
+        return f"Pipeline({', '.join(type(part).__name__ for part in self.parts)})"

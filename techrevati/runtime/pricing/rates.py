@@ -1,0 +1,228 @@
+"""What the parts of a usage cost: exact rates, and the two sums made of them.
+
+``Rates`` knows no dates, tiers or names; it multiplies.  Inside, money is an integer number of pico-dollars
+(1e-12 USD): a price per million tokens with up to six decimals is then a whole number per token.  A price
+with more decimals becomes an exact fraction, so nothing is rounded there either.
+
+A long-context step replaces the rates of the *whole* request once its input, cached tokens and all, is
+strictly larger than the step's start (providers that say "at or above" are written one token lower).
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import TypeAlias
+
+    from techrevati.runtime.usage import UsageSnapshot
+
+    Picodollars: TypeAlias = int | Fraction
+    Prices: TypeAlias = Mapping[str, object]
+
+PICODOLLARS_PER_USD = 10**12
+
+# Part -> what prices it when it has no price of its own.  In units of a million tokens, or of a thousand
+# pieces.
+PARTS: dict[str, str | None] = {
+    "input": None,
+    "output": None,
+    "cache_write": "input",
+    "cache_read": "input",
+    "cache_write_1h": "cache_write",
+    "reasoning": "output",
+    "input_audio": "input",
+    "output_audio": "output",
+    "input_image": "input",
+    "web_search": None,
+    "request": None,
+    "citation": "input",
+    "output_image": "output",
+    "cache_read_audio": "cache_read",
+}
+PER_THOUSAND = frozenset({"web_search", "request"})
+
+
+class Rates:
+    """Pico-dollars for one piece of each part, with the steps for long inputs.
+
+    *prices* maps parts to US dollars per million tokens (searches and requests: per thousand); a price is a
+    number, decimal text, or a list ``[base, start, above, start, above, …]``.  A part without a price costs
+    what its fallback in ``PARTS`` costs, and nothing if there is none.
+    """
+
+    __slots__ = ("_base", "_steps", "prices")
+
+    def __init__(self, prices: Prices) -> None:
+        self.prices: Prices = prices
+        starts = sorted(
+            {start for price in prices.values() if isinstance(price, list) for start in price[1::2]}
+        )
+        self._base = _level(prices, 0)
+        self._steps = tuple((start, _level(prices, start + 1)) for start in starts)
+
+    def cost(self, usage: UsageSnapshot) -> Picodollars:
+        """The exact cost of one call that used *usage*."""
+        u_in, u_write, u_read = usage.input_tokens, usage.cache_write_tokens, usage.cache_read_tokens
+        level = self._base
+        if self._steps:
+            level = self._level_for(_input_size(usage))
+        cost: Picodollars = (
+            u_in * level[0] + usage.output_tokens * level[1] + u_write * level[2] + u_read * level[3]
+        )
+        for name, rate in level[4]:
+            count = getattr(usage, name)
+            if count:
+                cost += count * rate
+        per_request = level[5]
+        if per_request and (cost or usage.requests or _anything(usage)):
+            cost += (usage.requests or 1) * per_request
+        return cost
+
+    def worst(
+        self, input_tokens: int, output_tokens: int, *, audio: bool, web_searches: int, requests: int
+    ) -> Picodollars:
+        """The most that a call of that size can cost, whatever of it is cached, reasoned or drawn."""
+        reachable = [self._base, *(level for start, level in self._steps if input_tokens > start)]
+        worst: Picodollars = 0
+        for level in reachable:
+            rate = level[6]
+            given = max(rate[name] for name in _INPUTS if audio or "audio" not in name)
+            made = max(rate[name] for name in _OUTPUTS if audio or "audio" not in name)
+            cost = input_tokens * given + output_tokens * made
+            worst = max(worst, cost + web_searches * rate["web_search"] + requests * rate["request"])
+        return worst
+
+    def unit_prices(self, usage: UsageSnapshot) -> dict[str, str]:
+        """The prices that *usage* met: decimal text, US dollars per million tokens or thousand pieces."""
+        level = self._level_for(_input_size(usage))
+        shown = {}
+        for part in PARTS:
+            count = getattr(usage, _COUNT_OF[part])
+            rate = level[6][part]
+            if (count or part in ("input", "output")) or (part == "request" and rate):
+                shown[part] = decimal_text(rate, part)
+        return shown
+
+    def _level_for(self, size: int) -> _Level:
+        level = self._base
+        for start, above in self._steps:
+            if size <= start:
+                break
+            level = above
+        return level
+
+
+if TYPE_CHECKING:
+    _Level: TypeAlias = tuple[
+        Picodollars,
+        Picodollars,
+        Picodollars,
+        Picodollars,
+        tuple[tuple[str, Picodollars], ...],
+        Picodollars,
+        dict[str, Picodollars],
+    ]
+
+_COUNT_OF = {
+    "input": "input_tokens",
+    "output": "output_tokens",
+    "cache_write": "cache_write_tokens",
+    "cache_read": "cache_read_tokens",
+    "cache_write_1h": "cache_write_1h_tokens",
+    "reasoning": "reasoning_tokens",
+    "input_audio": "input_audio_tokens",
+    "output_audio": "output_audio_tokens",
+    "input_image": "input_image_tokens",
+    "web_search": "web_searches",
+    "request": "requests",
+    "citation": "citation_tokens",
+    "output_image": "output_image_tokens",
+    "cache_read_audio": "cache_read_audio_tokens",
+}
+_INPUTS = (
+    "input",
+    "cache_write",
+    "cache_read",
+    "cache_write_1h",
+    "input_audio",
+    "input_image",
+    "cache_read_audio",
+)
+_OUTPUTS = ("output", "reasoning", "output_audio", "output_image")
+_WHOLES = {"reasoning": "output", "output_image": "output", "cache_read_audio": "cache_read"}
+_OWN = ("cache_write_1h", "input_audio", "output_audio", "input_image", "web_search", "citation")
+
+
+def _level(prices: Prices, size: int) -> _Level:
+    rates: dict[str, Picodollars] = {}
+    for part, fallback in PARTS.items():
+        price = prices.get(part)
+        if price is None:
+            rates[part] = 0 if fallback is None else rates[fallback]
+        else:
+            rates[part] = per_piece(_at_size(price, size), part)
+    # Parts inside another count pay the difference; most models have none, and then nothing is looked at.
+    extras = [(_COUNT_OF[part], rates[part]) for part in _OWN if rates[part]]
+    for part, whole in _WHOLES.items():
+        difference = rates[part] - rates[whole]
+        if difference:
+            extras.append((_COUNT_OF[part], difference))
+    return (
+        rates["input"],
+        rates["output"],
+        rates["cache_write"],
+        rates["cache_read"],
+        tuple(extras),
+        rates["request"],
+        rates,
+    )
+
+
+def _at_size(price: object, size: int) -> object:
+    if not isinstance(price, list):
+        return price
+    current = price[0]
+    for start, above in zip(price[1::2], price[2::2], strict=True):
+        if size > start:
+            current = above
+    return current
+
+
+def _input_size(usage: UsageSnapshot) -> int:
+    return (
+        usage.input_tokens
+        + usage.cache_write_tokens
+        + usage.cache_read_tokens
+        + usage.cache_write_1h_tokens
+        + usage.input_audio_tokens
+        + usage.input_image_tokens
+    )
+
+
+def _anything(usage: UsageSnapshot) -> bool:
+    return any(getattr(usage, name) for name in _COUNT_OF.values())
+
+
+def whole(amount: Fraction) -> Picodollars:
+    """The same amount, as an integer where it is one."""
+    return amount.numerator if amount.denominator == 1 else amount
+
+
+def per_piece(price: object, part: str) -> Picodollars:
+    """Pico-dollars for one token (search, request) at *price* US dollars per million (thousand)."""
+    exact = Fraction(price if isinstance(price, (int, Fraction)) else str(price))
+    return whole(exact * _scale(part))
+
+
+def _scale(part: str) -> int:
+    return PICODOLLARS_PER_USD // (10**3 if part in PER_THOUSAND else 10**6)
+
+
+def decimal_text(rate: Picodollars, part: str) -> str:
+    """The inverse of :func:`per_piece`: US dollars per million (thousand) as plain decimal text."""
+    from techrevati.runtime.pricing.money import exact_decimal
+
+    return f"{exact_decimal(Fraction(rate) / _scale(part)):f}"

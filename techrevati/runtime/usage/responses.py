@@ -1,0 +1,194 @@
+"""Read what a response used, by its shape; no SDK is imported and nothing is guessed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from techrevati.runtime.usage.looking import described, items, view, word
+from techrevati.runtime.usage.shapes import SHAPES, reported_cost
+from techrevati.runtime.usage.snapshot import FIELDS, UsageNotFoundError, UsageSnapshot
+
+if TYPE_CHECKING:
+    from techrevati.runtime.usage.looking import View
+    from techrevati.runtime.usage.shapes import Fields
+
+_PLACES = (
+    "usage",
+    "usage_metadata",
+    "usageMetadata",
+    "meta",
+    "token_usage",
+    "amazon-bedrock-invocationMetrics",
+)
+_OUR_NAMES = frozenset(FIELDS)
+
+
+def read(response: object) -> Fields:
+    """The fields of a snapshot that *response* describes.
+
+    Raises:
+        UsageNotFoundError: Nothing recognisable is there.
+    """
+    if isinstance(response, UsageSnapshot):
+        return {name: getattr(response, name) for name in FIELDS}
+    if isinstance(response, (str, bytes)):
+        response = parsed(response)
+    if type(response) is dict and "cache_write_tokens" in response and _OUR_NAMES.issuperset(response):
+        return {name: value for name, value in response.items() if value is not None}
+    found = find(view(response))
+    if found is None:
+        raise UsageNotFoundError(described(response))
+    return found
+
+
+def find(response: View, depth: int = 0) -> Fields | None:
+    """The fields that a response, or a usage object, describes; None if none."""
+    for place in _PLACES:
+        nested = response.get(place)
+        if nested is None or isinstance(nested, (int, float, str)):
+            continue
+        if type(nested).__name__ == "method":  # pydantic-ai's ``result.usage()``
+            nested = _called(nested)
+        usage = nested if isinstance(nested, UsageSnapshot) else view(nested)
+        if isinstance(usage, UsageSnapshot):
+            return read(usage)
+        fields = _fields(usage)
+        if fields is not None:
+            return _with_context(fields, response, usage)
+    fields = _fields(response)
+    if fields is not None:
+        return _with_context(fields, response, response)
+    return _elsewhere(response, depth)
+
+
+def _fields(usage: View) -> Fields | None:
+    for shape in SHAPES:
+        fields = shape(usage)
+        if fields is not None:
+            return fields
+    return None
+
+
+def _elsewhere(response: View, depth: int) -> Fields | None:
+    """Places that one API each uses."""
+    if depth > 2:
+        return None
+    for name in ("x_groq", "response_metadata", "context_wrapper", "metadata", "response"):
+        inner = response.get(name)
+        if inner is not None and not isinstance(inner, (str, int, float)):
+            fields = find(view(inner), depth + 1)
+            if fields is not None:
+                return fields
+    choices = items(response.get("choices"))
+    if choices and view(choices[0]).get("usage") is not None:  # Moonshot
+        fields = _fields(view(view(choices[0]).get("usage")))
+        if fields is not None:
+            return _with_context(fields, response, view(view(choices[0]).get("usage")))
+    headers = view(view(response.get("ResponseMetadata")).get("HTTPHeaders"))
+    return _from_headers(headers)
+
+
+def _from_headers(headers: View) -> Fields | None:
+    """Bedrock InvokeModel says in headers what a body that was not read yet used."""
+    prefix = "x-amzn-bedrock-"
+    given, made = headers.get(prefix + "input-token-count"), headers.get(prefix + "output-token-count")
+    if not (isinstance(given, str) and isinstance(made, str) and given.isdigit() and made.isdigit()):
+        return None
+    fields: Fields = {"input_tokens": int(given), "output_tokens": int(made)}
+    for name, header in (("cache_read_tokens", "cache-read"), ("cache_write_tokens", "cache-write")):
+        value = headers.get(f"{prefix}{header}-input-token-count")
+        if isinstance(value, str) and value.isdigit():
+            fields[name] = int(value)
+    return fields
+
+
+def _with_context(fields: Fields, response: View, usage: View) -> Fields:
+    """*fields* with what stands beside the usage: model, tier, searches and the provider's own figure."""
+    for name in ("model", "model_version", "modelVersion", "model_name"):
+        model = word(response.get(name))
+        if model is not None:
+            fields["model"] = model
+            break
+    else:
+        about = response.get("response_metadata")
+        if about is not None:
+            model = word(view(about).get("model_name")) or word(view(about).get("model"))
+            if model is not None:
+                fields["model"] = model
+    tier = served_tier(response, usage)
+    if tier is not None:
+        fields["tier"] = tier
+    cost = reported_cost(usage)
+    if cost is not None:
+        fields["reported_cost_usd"] = cost
+    if not fields.get("web_searches"):
+        searches = _searches(response, fields.get("model"))
+        if searches:
+            fields["web_searches"] = searches
+    return fields
+
+
+_TIER_WORDS = {
+    "on_demand": "standard",
+    "on_demand_priority": "priority",
+    "on_demand_flex": "flex",
+    "provisioned_throughput": "provisioned",
+    "reserved": "provisioned",
+}
+
+
+def served_tier(response: View, usage: View) -> str | None:
+    """The tier that the provider says it served, several joined by "+"; None if it does not say."""
+    said = (
+        word(usage.get("service_tier"))
+        or word(response.get("service_tier"))
+        or word(view(response.get("serviceTier")).get("type"))
+        or word(usage.get("traffic_type"))
+        or word(usage.get("trafficType"))
+    )
+    tier = None if said is None else said.rpartition(".")[2].lower()
+    tier = None if tier is None else _TIER_WORDS.get(tier, tier)
+    more = []
+    if word(usage.get("speed")) == "fast":
+        more.append("fast")
+    if word(usage.get("inference_geo")) == "us":
+        more.append("us")
+    if not more:
+        return tier
+    return "+".join(([] if tier in (None, "standard", "default") else [str(tier)]) + more)
+
+
+def _searches(response: View, model: object) -> int:
+    """Web searches that are items of the answer: OpenAI and xAI responses, Gemini's grounding."""
+    calls = sum(word(view(each).get("type")) == "web_search_call" for each in items(response.get("output")))
+    if calls:
+        return calls
+    queries = 0
+    for candidate in items(response.get("candidates")):
+        about = view(candidate)
+        grounding = view(about.get("grounding_metadata") or about.get("groundingMetadata"))
+        queries += len(items(grounding.get("web_search_queries") or grounding.get("webSearchQueries")))
+    if queries and isinstance(model, str) and model.startswith(("gemini-1", "gemini-2")):
+        return 1  # before Gemini 3 a grounded prompt is charged, not its queries
+    return queries
+
+
+def _called(method: object) -> object:
+    try:
+        return method() if callable(method) else None
+    except Exception:
+        return None
+
+
+def parsed(text: str | bytes) -> object:
+    """JSON text as what it says.
+
+    Raises:
+        UsageNotFoundError: It is not JSON.
+    """
+    import json
+
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise UsageNotFoundError(f"text of {len(text)} characters that is not JSON") from None

@@ -1,0 +1,207 @@
+"""What one model call used: disjoint counts, and three parts of them that have prices of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from techrevati.runtime._core import arguments
+from techrevati.runtime._core.errors import TechrevatiError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from decimal import Decimal
+    from typing import Self
+
+
+class UsageNotFoundError(TechrevatiError, ValueError):
+    """A response carries no usage that can be recognised; it is not taken for zero.
+
+    Attributes:
+        seen: What was looked at: the type and the names found in it.
+    """
+
+    def __init__(self, seen: str) -> None:
+        super().__init__(seen)
+        self.seen = seen
+
+    def __str__(self) -> str:
+        return f"no recognisable usage in {self.seen}"
+
+
+@dataclass(frozen=True, slots=True)
+class UsageSnapshot:
+    """Tokens of one call, or of several added up.  Immutable.
+
+    A token is counted once: the counts are disjoint, but for the three that say *a part of*.
+
+    ``a + b`` adds field by field; ``tier`` and ``model`` survive where both say the same, and
+    ``reported_cost_usd`` where both have one (a sum that lacks a part would be no cost).  An empty snapshot
+    changes nothing.
+
+    Attributes:
+        input_tokens: Prompt tokens that were neither read from nor written to a cache; audio and images
+            apart.
+        output_tokens: Tokens generated, reasoning and images included, audio apart.
+        cache_write_tokens: Prompt tokens written to a cache for 5 minutes, or for a time not stated.
+        cache_read_tokens: Prompt tokens read from a cache.
+        cache_write_1h_tokens: Prompt tokens written to a cache for an hour.
+        reasoning_tokens: A part of ``output_tokens``.
+        input_audio_tokens: Audio in the prompt, not cached.
+        output_audio_tokens: Audio generated.
+        input_image_tokens: Images in the prompt, not cached.
+        web_searches: Searches that the provider ran and charges for.
+        requests: Calls, where the usage says how many; 0 means it says nothing.
+        reported_cost_usd: What the provider itself says the call cost.
+        tier: The service tier that the provider says it served: "batch", "flex", "priority", "fast".
+        model: The model that the response names.
+        citation_tokens: Tokens of cited sources, which Perplexity counts beside the prompt.
+        output_image_tokens: A part of ``output_tokens``.
+        cache_read_audio_tokens: A part of ``cache_read_tokens``.
+
+    Raises:
+        ValueError, TypeError: A count is negative or not whole, or a part is larger than its whole; integral
+            floats are converted.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    reasoning_tokens: int = 0
+    input_audio_tokens: int = 0
+    output_audio_tokens: int = 0
+    input_image_tokens: int = 0
+    web_searches: int = 0
+    requests: int = 0
+    reported_cost_usd: Decimal | None = None
+    tier: str | None = None
+    model: str | None = None
+    citation_tokens: int = 0
+    output_image_tokens: int = 0
+    cache_read_audio_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        for name in COUNTS:
+            value = getattr(self, name)
+            if type(value) is not int or value < 0:
+                object.__setattr__(self, name, arguments.count(name, value))
+        for part, whole in _PARTS:
+            if getattr(self, part) > getattr(self, whole):
+                raise ValueError(
+                    f"{part} must be a part of {whole} (<= {getattr(self, whole)}), got {getattr(self, part)}"
+                )
+        if self.reported_cost_usd is not None:
+            object.__setattr__(self, "reported_cost_usd", _cost(self.reported_cost_usd))
+        for name in ("tier", "model"):
+            value = getattr(self, name)
+            if value is not None:
+                arguments.text(name, value)
+
+    def __add__(self, other: UsageSnapshot) -> UsageSnapshot:
+        if not isinstance(other, UsageSnapshot):
+            return NotImplemented
+        if self == _EMPTY:
+            return other
+        if other == _EMPTY:
+            return self
+        counts = {name: getattr(self, name) + getattr(other, name) for name in COUNTS}
+        ours, theirs = self.reported_cost_usd, other.reported_cost_usd
+        return UsageSnapshot(
+            **counts,
+            reported_cost_usd=None if ours is None or theirs is None else _exact_sum(ours, theirs),
+            tier=self.tier if self.tier == other.tier else None,
+            model=self.model if self.model == other.model else None,
+        )
+
+    def to_dict(self) -> dict[str, int | str]:
+        """The four token counts of 0.1, and every other value that is set; the cost as decimal text."""
+        shown: dict[str, int | str] = {name: getattr(self, name) for name in COUNTS[:4]}
+        for name in COUNTS[4:]:
+            value = getattr(self, name)
+            if value:
+                shown[name] = value
+        if self.reported_cost_usd is not None:
+            shown["reported_cost_usd"] = str(self.reported_cost_usd)
+        if self.tier is not None:
+            shown["tier"] = self.tier
+        if self.model is not None:
+            shown["model"] = self.model
+        return shown
+
+    def to_json(self) -> str:
+        """:meth:`to_dict` as JSON."""
+        import json
+
+        return json.dumps(self.to_dict())
+
+    @classmethod
+    def from_dict(cls, counts: Mapping[str, object]) -> Self:
+        """The snapshot that *counts* describes; absent counts are 0, unknown keys ignored."""
+        return cls(**{name: counts[name] for name in FIELDS if name in counts})  # type: ignore[arg-type]
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """The snapshot that a JSON object describes.
+
+        Raises:
+            ValueError: Not JSON or not an object.
+        """
+        import json
+
+        counts = json.loads(text)
+        if not isinstance(counts, dict):
+            raise ValueError(f"usage must be a JSON object, got {type(counts).__name__}")
+        return cls.from_dict(counts)
+
+    @classmethod
+    def from_response(cls, response: object) -> Self:
+        """What *response* says it used.
+
+        Takes a response object of an SDK, its dict or its JSON text, or a usage object itself: OpenAI chat
+        completions and responses (also Azure, Groq, DeepSeek, Mistral, xAI, Perplexity, OpenRouter, Moonshot,
+        litellm), Anthropic messages, Gemini and Vertex AI, Bedrock Converse and InvokeModel, Cohere, Ollama,
+        and the usage objects of openai-agents, pydantic-ai and langchain.  Told apart by shape; no SDK is
+        imported.
+
+        Raises:
+            UsageNotFoundError: Nothing recognisable is there.
+        """
+        from techrevati.runtime.usage.responses import read
+
+        return cls(**read(response))  # type: ignore[arg-type]
+
+
+_PARTS = (
+    ("reasoning_tokens", "output_tokens"),
+    ("output_image_tokens", "output_tokens"),
+    ("cache_read_audio_tokens", "cache_read_tokens"),
+)
+_OTHERS = ("reported_cost_usd", "tier", "model")
+FIELDS = tuple(UsageSnapshot.__dataclass_fields__)
+COUNTS = tuple(name for name in FIELDS if name not in _OTHERS)
+
+
+def _cost(value: object) -> Decimal:
+    from decimal import Decimal, InvalidOperation
+
+    wanted = "reported_cost_usd must be a number of US dollars >= 0"
+    if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
+        raise TypeError(f"{wanted}, got {value!r}")
+    try:
+        cost = value if isinstance(value, Decimal) else Decimal(str(value))
+    except InvalidOperation:
+        raise ValueError(f"{wanted}, got {value!r}") from None
+    if not cost.is_finite() or cost < 0:
+        raise ValueError(f"{wanted}, got {value!r}")
+    return cost
+
+
+def _exact_sum(a: Decimal, b: Decimal) -> Decimal:
+    from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context
+
+    return Context(prec=min(MAX_PREC, 10_000), Emax=MAX_EMAX, Emin=MIN_EMIN).add(a, b)
+
+
+_EMPTY = UsageSnapshot()

@@ -1,0 +1,506 @@
+"""Budgets: what is refused and why, what a call that ends in any way leaves behind, leases and doubts."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import gc
+import pickle
+import sqlite3
+import threading
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given, strategies as st
+
+from techrevati.runtime.agent_events import AgentEventName
+from techrevati.runtime.budgets import (
+    Budget,
+    BudgetExceededError,
+    BudgetThreshold,
+    ReservationSettledError,
+    estimate_input_tokens,
+)
+from techrevati.runtime.circuit_breaker import CircuitOpenError
+from techrevati.runtime.ledger import SpendLedger, UnknownReservationError
+from techrevati.runtime.pricing import ModelPricing, UnknownModelError, register_pricing
+from techrevati.runtime.sinks import RingBufferEventSink
+from techrevati.runtime.testing import FakeClock
+from techrevati.runtime.usage import UsageSnapshot
+
+MODEL = "budget-small"
+DAY = 86_400.0
+NOON = 20_000 * DAY + DAY / 2
+
+
+@pytest.fixture(autouse=True)
+def prices() -> None:
+    register_pricing(MODEL, ModelPricing(1, 2))
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(NOON)
+
+
+@pytest.fixture(params=["memory", "ledger"])
+def make(request: pytest.FixtureRequest, clock: FakeClock) -> Callable[..., Budget]:
+    """A budget of either kind."""
+    ledger = SpendLedger(":memory:", clock=clock) if request.param == "ledger" else None
+
+    def made(name: str = "acme", *args: object, **kwargs: object) -> Budget:
+        return Budget(name, *args, ledger=ledger, clock=clock, **kwargs)  # type: ignore[arg-type]
+
+    return made
+
+
+def reserve(budget: Budget, tokens: int = 10, **more: object) -> object:
+    return budget.reserve(model=MODEL, input_tokens=tokens, max_output_tokens=0, **more)  # type: ignore[arg-type]
+
+
+def test_what_fits_is_reserved_and_the_rest_comes_back(make: Callable[..., Budget]) -> None:
+    """The worst case is taken, the truth stays."""
+    budget = make("acme", 0.001)
+    with budget.reserve(model=MODEL, input_tokens=100, max_output_tokens=200) as reservation:
+        assert budget.snapshot().reserved["usd"] == Decimal("0.0005") == reservation.cost_usd
+        reservation.settle(UsageSnapshot(90, 10))
+    assert budget.snapshot().settled["usd"] == Decimal("0.00011")
+    assert not budget.snapshot().reserved
+    assert budget.snapshot().remaining() == Decimal("0.00089")
+
+
+def test_a_refusal_says_spent_or_busy(make: Callable[..., Budget], clock: FakeClock) -> None:
+    """Busy while others may give back; spent until the window ends; refused whole, never shrunk."""
+    budget = make("acme", 0.0001, "day", lease_seconds=30)
+    first = reserve(budget, 60)
+    with pytest.raises(BudgetExceededError, match="acme") as caught:
+        reserve(budget, 60)
+    assert (caught.value.reason, caught.value.retry_after) == ("busy", 30)
+    assert budget.snapshot().reserved["usd"] == Decimal("0.00006")
+    first.settle(UsageSnapshot(60))  # type: ignore[attr-defined]
+    with pytest.raises(BudgetExceededError) as caught:
+        reserve(budget, 60)
+    assert (caught.value.reason, caught.value.retry_after) == ("spent", DAY / 2)
+    assert (caught.value.budget_usd, caught.value.current_cost_usd) == (0.0001, 0.00006)
+    for again in (pickle.loads(pickle.dumps(caught.value)), copy.copy(caught.value)):  # noqa: S301
+        assert (again.reason, again.retry_after, again.budget) == ("spent", DAY / 2, "acme")
+    clock.advance(DAY / 2)
+    reserve(budget, 60)
+
+
+@pytest.mark.parametrize(
+    ("unit", "limit", "call"),
+    [
+        ("input_tokens", 15, {"model": MODEL, "input_tokens": 10}),
+        ("output_tokens", 15, {"model": MODEL, "max_output_tokens": 10}),
+        ("reasoning_tokens", 15, {"model": MODEL, "max_output_tokens": 10}),
+        ("total_tokens", 15, {"model": MODEL, "input_tokens": 4, "max_output_tokens": 6}),
+        ("model_calls", 1, {"model": MODEL}),
+        ("model_calls", 1, {}),
+        ("attempts", 1, {"model": MODEL}),
+        ("tool_calls", 1, {"tool_calls": 1}),
+        ("delegated_tasks", 1, {"delegated_tasks": 1}),
+        ("turns", 1, {"turns": 1}),
+        ("wall_seconds", 15, {"wall_seconds": 10}),
+    ],
+)
+def test_every_limit_refuses_the_second(
+    make: Callable[..., Budget], unit: str, limit: int, call: dict[str, object]
+) -> None:
+    """One fits, two do not; given back, another fits."""
+    budget = make("acme", limits={unit: limit})
+    first = budget.reserve(**call)  # type: ignore[arg-type]
+    with pytest.raises(BudgetExceededError, match=unit) as caught:
+        budget.reserve(**call)  # type: ignore[arg-type]
+    assert (caught.value.unit, caught.value.limit, caught.value.reason) == (unit, limit, "busy")
+    first.release()
+    budget.reserve(**call)  # type: ignore[arg-type]
+
+
+def test_calls_are_settled_once(make: Callable[..., Budget]) -> None:
+    """A second settlement raises; a release after it does nothing."""
+    budget = make("acme", 1)
+    reservation = budget.reserve(model=MODEL, input_tokens=10, max_output_tokens=0)
+    with pytest.raises(TypeError, match="usage"):
+        reservation.settle({"input_tokens": 3})  # type: ignore[arg-type]
+    reservation.settle(UsageSnapshot(10))
+    with pytest.raises(ReservationSettledError, match="settled"):
+        reservation.settle(UsageSnapshot(10))
+    reservation.release()
+    assert budget.snapshot().settled["usd"] == Decimal("0.00001")
+
+
+class Refused(Exception):
+    status_code = 429
+
+
+@pytest.mark.parametrize(
+    ("error", "counted", "calls"),
+    [
+        (ConnectionRefusedError("nobody there"), 0, 0),
+        (CircuitOpenError("b"), 0, 0),
+        (Refused("429 Too Many Requests"), 0, 1),
+        (TimeoutError("no answer"), 10, 1),
+        (ConnectionResetError("cut"), 10, 1),
+        (KeyboardInterrupt(), 10, 1),
+        (asyncio.CancelledError(), 10, 1),
+        (None, 10, 1),
+    ],
+)
+def test_leaving_unsettled_releases_only_on_proof(
+    make: Callable[..., Budget], error: BaseException | None, counted: int, calls: int
+) -> None:
+    """What may have been sent is counted as estimated; what was refused unbilled costs nothing."""
+    budget = make("acme", 1, limits={"model_calls": 10})
+
+    def run() -> None:
+        with budget.reserve(model=MODEL, input_tokens=10, max_output_tokens=50):
+            if error is not None:
+                raise error
+
+    if error is None:
+        run()
+    else:
+        with pytest.raises(type(error)):
+            run()
+    snapshot = budget.snapshot()
+    assert not snapshot.reserved
+    assert snapshot.settled.get("usd", 0) == Decimal(counted) / 10**6
+    assert snapshot.settled.get("model_calls", 0) == calls
+    if budget.ledger is not None and calls:
+        (record,) = budget.ledger.records()  # type: ignore[attr-defined]
+        assert record.certainty == ("estimated" if counted else "measured")
+
+
+def test_a_call_that_costs_more_is_counted_and_stops_the_next(make: Callable[..., Budget]) -> None:
+    """The provider billed more than the maximum: recorded, reported, and nothing more is let through."""
+    sink = RingBufferEventSink()
+    budget = make("acme", 0.0001, limits={"tool_calls": 5}, event_sink=sink)
+    reserve(budget, 90).settle(UsageSnapshot(200))  # type: ignore[attr-defined]
+    assert budget.snapshot().settled["usd"] == Decimal("0.0002")
+    assert AgentEventName.BUDGET_OVERRUN in [event.event for event in sink.events]
+    for call in ({"model": MODEL, "max_output_tokens": 0}, {"tool_calls": 1}):
+        with pytest.raises(BudgetExceededError) as caught:
+            budget.reserve(**call)  # type: ignore[arg-type]
+        assert caught.value.reason == "spent"
+
+
+def test_thresholds_are_told_once(make: Callable[..., Budget], clock: FakeClock) -> None:
+    """At 50, 80 and 100 %, again in the next window; a listener that raises does no harm."""
+    told: list[BudgetThreshold] = []
+
+    def listen(threshold: BudgetThreshold) -> None:
+        told.append(threshold)
+        raise RuntimeError("listener")
+
+    sink = RingBufferEventSink()
+    budget = make("acme", 0.0001, "day", on_threshold=listen, event_sink=sink)
+    for tokens in (49, 2, 1, 40, 8):
+        reserve(budget, tokens).settle(UsageSnapshot(tokens))  # type: ignore[attr-defined]
+    assert [(t.percent, t.used) for t in told] == [
+        (50, Decimal("0.000051")),
+        (80, Decimal("0.000092")),
+        (100, Decimal("0.0001")),
+    ]
+    assert [event.event for event in sink.events] == [AgentEventName.BUDGET_THRESHOLD] * 3
+    clock.advance(DAY)
+    reserve(budget, 60).settle(UsageSnapshot(60))  # type: ignore[attr-defined]
+    assert [t.percent for t in told[3:]] == [50]
+
+
+def test_what_has_no_bound_is_refused_with_advice(make: Callable[..., Budget]) -> None:
+    """Unpriced models, unknown maxima and unnamed models under a limit of money."""
+    budget = make("acme", 1)
+    with pytest.raises(UnknownModelError):
+        budget.reserve(model="no such model anywhere", input_tokens=1, max_output_tokens=1)
+    with pytest.raises(ValueError, match="max_output_tokens must be given"):
+        budget.reserve(model=MODEL, input_tokens=1)
+    with pytest.raises(ValueError, match="model must be given"):
+        budget.reserve(input_tokens=1, max_output_tokens=1)
+    with pytest.raises(ValueError, match="wall_seconds must be given"):
+        make("time", limits={"wall_seconds": 3}).reserve(model=MODEL)
+    with pytest.raises(ValueError, match="input_tokens"):
+        budget.reserve(model=MODEL, input_tokens=-1, max_output_tokens=1)
+    assert not budget.snapshot().reserved
+    assert budget.reserve(model="gpt-5-mini", input_tokens=1).cost_usd is not None  # its own output limit
+    budget.reserve(input_tokens=1, max_cost_usd=0.01).release()
+
+
+def test_children_draw_from_their_parents(make: Callable[..., Budget]) -> None:
+    """What a sub-agent takes is taken above, too; the smaller limit refuses; nobody is charged half."""
+    parent = make("run", 0.0001)
+    child = parent.child("agent", 0.00008)
+    reservation = reserve(child, 50)
+    assert parent.snapshot().reserved == {"usd": Decimal("0.00005")}
+    with pytest.raises(BudgetExceededError, match="run/agent"):
+        reserve(child, 40)
+    reserve(parent, 40)
+    with pytest.raises(BudgetExceededError, match=r"^run: "):
+        reserve(child, 20)
+    assert child.snapshot().reserved == {"usd": Decimal("0.00005")}
+    reservation.settle(UsageSnapshot(50))  # type: ignore[attr-defined]
+    assert child.snapshot().settled == parent.snapshot().settled == {"usd": Decimal("0.00005")}
+
+
+def test_user_and_project_are_charged_together_or_not_at_all(make: Callable[..., Budget]) -> None:
+    """``also`` names the others; budgets of different places cannot be charged together."""
+    project, user = make("project", 1), make("user", limits={"total_tokens": 15})
+    reserve(project, 10, also=user).settle(UsageSnapshot(10))  # type: ignore[attr-defined]
+    with pytest.raises(BudgetExceededError, match="user"):
+        reserve(project, 10, also=[user])
+    assert project.snapshot().settled["usd"] == Decimal("0.00001")
+    assert user.snapshot().settled["total_tokens"] == 10
+    with pytest.raises(ValueError, match="charged together"):
+        reserve(project, 10, also=Budget("x", 1, ledger=SpendLedger(":memory:")))
+    with pytest.raises(TypeError, match="also"):
+        reserve(project, 10, also="user")
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs"),
+    [
+        ("name", {"name": ""}),
+        ("per", {"per": "week"}),
+        ("limit_usd", {"limit_usd": -1}),
+        ("limits", {"limits": {"usd": 1}}),
+        ("turns", {"limits": {"turns": 1.5}}),
+        ("ledger", {"ledger": object()}),
+        ("on_doubt", {"on_doubt": "guess"}),
+        ("lease_seconds", {"lease_seconds": 0}),
+    ],
+)
+def test_arguments_are_checked(name: str, kwargs: dict[str, object]) -> None:
+    """Each is named."""
+    with pytest.raises((ValueError, TypeError), match=name):
+        Budget(**{"name": "acme", **kwargs})  # type: ignore[arg-type]
+
+
+def test_months_are_calendar_months(make: Callable[..., Budget], clock: FakeClock) -> None:
+    """December ends with the year."""
+    clock.now = 1_798_700_000.0  # 2026-12-31
+    budget = make("acme", 0.0001, "month")
+    reserve(budget, 80).settle(UsageSnapshot(80))  # type: ignore[attr-defined]
+    with pytest.raises(BudgetExceededError) as caught:
+        reserve(budget, 80)
+    assert caught.value.retry_after is not None
+    clock.advance(caught.value.retry_after - 1)
+    with pytest.raises(BudgetExceededError):
+        reserve(budget, 80)
+    clock.advance(1)
+    reserve(budget, 80)
+    assert budget.snapshot().window == "2027-01"
+
+
+def test_memory_budgets_leave_nothing_behind() -> None:
+    """A budget that is gone takes its sums with it."""
+    from techrevati.runtime.budgets.budget import _memory
+
+    for _ in range(50):
+        reserve(Budget("gone", 1))
+    gc.collect()
+    reserve(Budget("last", 1))
+    assert not [key for key in _memory._tallies if "gone" in key]
+    assert len(_memory._leases) < 20
+
+
+# --- leases and doubts ---
+
+
+def test_a_silent_holder_is_a_doubt_until_resolved(clock: FakeClock) -> None:
+    """It stays counted; then it is what it used, or nothing; each once."""
+    ledger = SpendLedger(":memory:", clock=clock)
+    budget = Budget("acme", 0.0001, ledger=ledger, clock=clock, lease_seconds=30)
+    used = reserve(budget, 40, key="used", project="p")
+    unsent = reserve(budget, 40, key="unsent")
+    assert ledger.doubts() == []
+    clock.advance(31)
+    assert [(doubt.key, doubt.cost) for doubt in ledger.doubts()] == [
+        ("unsent", Decimal("0.00004")),
+        ("used", Decimal("0.00004")),
+    ]
+    with pytest.raises(BudgetExceededError):
+        reserve(budget, 40)
+    ledger.resolve("used", usage=UsageSnapshot(30))
+    ledger.resolve("unsent", not_sent=True)
+    assert ledger.doubts() == []
+    assert budget.snapshot().settled == {"usd": Decimal("0.00003")}
+    assert not budget.snapshot().reserved
+    assert [(record.key, record.project) for record in ledger.records()] == [("used", "p")]
+    with pytest.raises(UnknownReservationError):
+        ledger.resolve("used", not_sent=True)
+    with pytest.raises(ValueError, match="either"):
+        ledger.resolve("used")
+    used.settle(UsageSnapshot(35))  # type: ignore[attr-defined]  # late: it is on the books already
+    assert ledger.total() == Decimal("0.00003")
+    unsent.settle(UsageSnapshot(5))  # type: ignore[attr-defined]  # it was sent after all
+    assert ledger.total() == Decimal("0.000035")
+    assert budget.snapshot().settled == {"usd": Decimal("0.000035")}
+    assert not budget.snapshot().reserved
+
+
+def test_a_renewed_lease_is_no_doubt(clock: FakeClock) -> None:
+    """And a late settlement of a doubt that nobody resolved counts as usual."""
+    ledger = SpendLedger(":memory:", clock=clock)
+    budget = Budget("acme", 1, ledger=ledger, clock=clock, lease_seconds=30)
+    reservation = budget.reserve(model=MODEL, input_tokens=10, max_output_tokens=0)
+    clock.advance(20)
+    reservation.renew()
+    clock.advance(20)
+    assert ledger.doubts() == []
+    clock.advance(20)
+    assert len(ledger.doubts()) == 1
+    reservation.settle(UsageSnapshot(10))
+    assert ledger.doubts() == []
+    assert budget.snapshot().settled == {"usd": Decimal("0.00001")}
+
+
+@pytest.mark.parametrize(("policy", "left"), [("estimate", "0.00004"), ("release", "0")])
+def test_a_policy_decides_over_doubts(
+    make: Callable[..., Budget], clock: FakeClock, policy: str, left: str
+) -> None:
+    """When somebody else needs the room."""
+    budget = make("acme", 0.0001, on_doubt=policy, lease_seconds=30)
+    lost = budget.reserve(model=MODEL, input_tokens=40, max_output_tokens=20)
+    with pytest.raises(BudgetExceededError):
+        reserve(budget, 60)
+    clock.advance(31)
+    reserve(budget, 60)
+    assert budget.snapshot().settled.get("usd", 0) == Decimal(left)
+    assert budget.snapshot().reserved["usd"] == Decimal("0.00006")
+    del lost
+
+
+def test_a_key_is_used_once(make: Callable[..., Budget]) -> None:
+    """Neither twice at once, nor for another call of the ledger."""
+    budget = make("acme", 1)
+    first = reserve(budget, key="k")
+    with pytest.raises(ValueError, match="'k'"):
+        reserve(budget, key="k")
+    first.settle(UsageSnapshot(10))  # type: ignore[attr-defined]
+    if budget.ledger is not None:
+        with pytest.raises(ValueError, match="'k'"):
+            reserve(budget, key="k")
+
+
+def test_a_disk_that_fails_keeps_the_settlement(tmp_path: Path) -> None:
+    """The paid result is not lost to an error, and the settlement is written later."""
+    ledger = SpendLedger(tmp_path / "s.db", timeout_s=0.02)
+    budget = Budget("acme", 1, ledger=ledger)
+    reservation = budget.reserve(model=MODEL, input_tokens=10, max_output_tokens=0)
+    other = sqlite3.connect(tmp_path / "s.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    reservation.settle(UsageSnapshot(10))
+    assert ledger.pending == 1
+    other.execute("ROLLBACK")
+    other.close()
+    assert ledger.total() == Decimal("0.00001")
+    assert ledger.pending == 0
+    assert budget.snapshot().settled == {"usd": Decimal("0.00001")}
+    ledger.close()
+
+
+# --- at once ---
+
+
+def test_threads_never_overspend(make: Callable[..., Budget]) -> None:
+    """Eight threads reserve and settle as fast as they can; the sums are exact and the limit holds."""
+    budget = make("acme", 0.0005, limits={"model_calls": 10_000})
+    start = threading.Barrier(8)
+    taken: list[int] = []
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            start.wait()
+            for _ in range(20):
+                try:
+                    reservation = reserve(budget, 10)
+                except BudgetExceededError:
+                    continue
+                seen = budget.snapshot()
+                assert seen.remaining() >= 0
+                reservation.settle(UsageSnapshot(7))  # type: ignore[attr-defined]
+                taken.append(7)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert budget.snapshot().settled["usd"] == Decimal(sum(taken)) / 10**6
+    assert len(taken) in range(60, 72)
+    assert not budget.snapshot().reserved
+
+
+def test_a_thousand_tasks_never_overspend(make: Callable[..., Budget]) -> None:
+    """Some are cancelled while they hold a reservation: that comes back as what was sent."""
+    budget = make("acme", 0.005)
+    refused: list[int] = []
+    half = asyncio.Event()
+
+    async def call(number: int, gate: asyncio.Event) -> str:
+        try:
+            async with await budget.areserve(
+                model=MODEL, input_tokens=10, max_output_tokens=0
+            ) as reservation:
+                await gate.wait()
+                reservation.settle(UsageSnapshot(10))
+                return "paid"
+        except BudgetExceededError:
+            refused.append(number)
+            if len(refused) == 500:
+                half.set()
+            return "refused"
+
+    async def main() -> list[object]:
+        gate = asyncio.Event()
+        tasks = [asyncio.create_task(call(number, gate)) for number in range(1000)]
+        await half.wait()
+        for task in tasks[::7]:
+            task.cancel()
+        gate.set()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    outcomes = asyncio.run(main())
+    held = 1000 - outcomes.count("refused")
+    assert held == 500
+    assert budget.snapshot().settled["usd"] == Decimal("0.005")
+    assert not budget.snapshot().reserved
+
+
+# --- estimates ---
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=30),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+        max_leaves=12,
+    )
+)
+def test_an_estimate_is_no_less_than_the_bytes(request: object) -> None:
+    """A byte-level tokenizer never makes more tokens than there are bytes."""
+
+    def texts(value: object) -> int:
+        if isinstance(value, str):
+            return len(value.encode("utf-8", "surrogatepass"))
+        if isinstance(value, dict):
+            return sum(texts(name) + texts(item) for name, item in value.items())
+        return sum(map(texts, value)) if isinstance(value, list) else 0
+
+    assert estimate_input_tokens(request) >= texts(request)
+
+
+def test_an_estimate_counts_images_and_objects() -> None:
+    """Images at their dearest; what is nested without end is refused."""
+    image = {"type": "image_url", "image_url": {"url": "https://x/y.png"}}
+    assert estimate_input_tokens([{"role": "user", "content": [image]}]) > 40_000
+    endless: list[object] = []
+    endless.append(endless)
+    with pytest.raises(ValueError, match="nested"):
+        estimate_input_tokens(endless)

@@ -1,0 +1,334 @@
+"""The ledger: exact sums, one record a key, and what happens when the disk or the process gives up."""
+
+from __future__ import annotations
+
+import csv
+import json
+import multiprocessing
+import os
+import signal
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from techrevati.runtime.ledger import IdempotencyConflictError, SpendLedger
+from techrevati.runtime.ledger.ledger import PENDING_CAPACITY
+from techrevati.runtime.pricing import ModelPricing, cost_usd, register_pricing
+from techrevati.runtime.stores import NewerSchemaError, StoreCorruptError, StoreUnavailableError
+from techrevati.runtime.testing import FakeClock
+from techrevati.runtime.usage import UsageSnapshot
+
+SPAWN = multiprocessing.get_context("spawn")
+USAGE = UsageSnapshot(input_tokens=1_000, output_tokens=500)
+NOON = datetime(2026, 11, 25, 12, tzinfo=UTC).timestamp()
+
+
+@pytest.fixture(autouse=True)
+def prices() -> None:
+    register_pricing("ledger-small", ModelPricing(0.25, 2.0))
+    register_pricing("ledger-odd", ModelPricing(0.0000001234567, 2.0))
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(NOON)
+
+
+@pytest.fixture(params=["full", "batched", ":memory:"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock) -> Iterator[SpendLedger]:
+    memory = request.param == ":memory:"
+    path = ":memory:" if memory else tmp_path / "spend.db"
+    made = SpendLedger(path, durability="full" if memory else request.param, clock=clock)
+    yield made
+    made.close()
+
+
+def test_a_record_says_everything_about_its_price(ledger: SpendLedger) -> None:
+    """Parameters come back as attributes, with the price that was asked."""
+    key = ledger.record(
+        project="acme",
+        model="ledger-small",
+        usage=USAGE,
+        user="ann",
+        session="s1",
+        run="r1",
+        tags={"team": "a"},
+        provider=None,
+    )
+    (record,) = ledger.records()
+    assert record.key == key
+    assert (record.project, record.model, record.usage) == ("acme", "ledger-small", USAGE)
+    assert (record.user, record.session, record.run, record.tags) == ("ann", "s1", "r1", {"team": "a"})
+    assert record.cost == Decimal("0.00125") == cost_usd("ledger-small", USAGE)
+    assert (record.cost_source, record.price_book, record.tier) == ("registered", "registered", "standard")
+    assert record.unit_prices["input"] == "0.25"
+    assert record.at == datetime(2026, 11, 25, 12, tzinfo=UTC)
+    with pytest.raises(AttributeError):
+        record.cost = Decimal(0)  # type: ignore[misc]
+
+
+def test_the_same_key_is_one_record(ledger: SpendLedger) -> None:
+    """With other content it is refused, and the first stands."""
+    for _ in range(3):
+        assert ledger.record(project="a", model="ledger-small", usage=USAGE, key="k") == "k"
+    ledger.flush()
+    assert ledger.record(project="a", model="ledger-small", usage=USAGE, key="k") == "k"
+    for other in (
+        {"project": "b"},
+        {"user": "u"},
+        {"usage": UsageSnapshot(1)},
+        {"cost": 1},
+        {"tags": {"a": "b"}},
+    ):
+        content: dict[str, object] = {"project": "a", "model": "ledger-small", "usage": USAGE, **other}
+        with pytest.raises(IdempotencyConflictError, match="'k'"):
+            ledger.record(key="k", **content)  # type: ignore[arg-type]
+    assert ledger.total() == Decimal("0.00125")
+    assert len(list(ledger.records())) == 1
+
+
+def test_costs_come_from_the_caller_the_provider_or_the_book(ledger: SpendLedger) -> None:
+    """In this order; a model that nothing prices has no cost, which is not zero."""
+    reported = UsageSnapshot(1, reported_cost_usd=Decimal("0.0001"))
+    ledger.record(project="a", model="ledger-small", usage=reported, cost=0.1)
+    ledger.record(project="a", model="ledger-small", usage=reported)
+    ledger.record(project="a", model="no such model anywhere", usage=USAGE)
+    assert [(r.cost_source, r.cost) for r in ledger.records()] == [
+        ("given", Decimal("0.1")),
+        ("reported", Decimal("0.0001")),
+        ("unpriced", None),
+    ]
+    assert ledger.total() == Decimal("0.1001")
+
+
+calls = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "b"]),
+        st.sampled_from(["ledger-small", "ledger-odd"]),
+        st.sampled_from([None, "ann", "bob"]),
+        st.sampled_from(["measured", "estimated", "unknown"]),
+        st.integers(0, 10**13),
+        st.none() | st.decimals(0, 10**8, places=15) | st.integers(0, 10**8),
+        st.integers(0, 3 * 86_400),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(calls=calls, batch=st.integers(1, 5))
+def test_sums_are_exact(calls: list[tuple[object, ...]], batch: int) -> None:
+    """Totals by any name, by days and by records, equal a Decimal oracle to the last digit."""
+    clock = FakeClock(NOON)
+    ledger = SpendLedger(":memory:", clock=clock)
+    costs: list[Decimal] = []
+    for project, model, user, certainty, tokens, cost, later in calls:
+        usage = UsageSnapshot(tokens)  # type: ignore[arg-type]
+        clock.now = NOON + later  # type: ignore[operator]
+        ledger.record(
+            project=project,
+            model=model,
+            usage=usage,
+            user=user,
+            certainty=certainty,
+            cost=cost,  # type: ignore[arg-type]
+        )
+        costs.append(cost_usd(str(model), usage) if cost is None else Decimal(str(cost)))
+    names = ("project", "model", "user", "certainty")
+    for n, name in enumerate(names):
+        oracle: dict[str, list[Decimal | int]] = defaultdict(lambda: [0, 0, Decimal(0)])
+        for call, cost in zip(calls, costs, strict=True):
+            group = oracle[str(call[n] or "")]
+            group[0] += 1
+            group[1] += call[4]  # type: ignore[operator]
+            group[2] += cost
+        expected = [(name, *sums) for name, sums in sorted(oracle.items())]
+        assert [tuple(group) for group in ledger.by(name)] == expected
+        since = datetime(2020, 1, 1, 0, 0, 1, tzinfo=UTC)  # no whole day: answered from the records
+        assert [tuple(group) for group in ledger.by(name, since=since)] == expected
+    assert ledger.total() == sum(costs, Decimal(0))
+    assert sum((r.cost or Decimal(0) for r in ledger.records()), Decimal(0)) == ledger.total()
+    ledger.close()
+
+
+def test_reports_filter_and_group(ledger: SpendLedger, clock: FakeClock) -> None:
+    """By several names, from a day on, of one project."""
+    for day, project in enumerate(["a", "b", "a"]):
+        clock.now = NOON + day * 86_400
+        ledger.record(project=project, model="ledger-small", usage=USAGE, session=f"s{day}")
+    groups = [tuple(group) for group in ledger.by("project", "day")]
+    assert groups[0] == (("a", "2026-11-25"), 1, 1500, Decimal("0.00125"))
+    assert [group[0] for group in groups] == [("a", "2026-11-25"), ("a", "2026-11-27"), ("b", "2026-11-26")]
+    assert ledger.total(project="a", since=date(2026, 11, 26)) == Decimal("0.00125")
+    assert ledger.total(until=date(2026, 11, 27)) == Decimal("0.0025")
+    assert [group.group for group in ledger.by("session", project="a")] == ["s0", "s2"]
+    assert [record.session for record in ledger.records(project="a")] == ["s0", "s2"]
+    assert "<td" in ledger._repr_html_()
+    for wrong in ({"names": ("colour",)}, {"names": ()}):
+        with pytest.raises(ValueError, match="project, model"):
+            ledger.by(*wrong["names"])
+    with pytest.raises(ValueError, match="aware"):
+        ledger.total(since=datetime(2026, 1, 1))
+
+
+def test_export_and_retention(ledger: SpendLedger, clock: FakeClock, tmp_path: Path) -> None:
+    """Files hold every record; forgetting old records leaves the sums."""
+    ledger.record(project="=cmd()", model="ledger-small", usage=USAGE, key="old")
+    clock.advance(40 * 86_400)
+    ledger.record(project="b", model="ledger-small", usage=USAGE, key="new")
+    assert ledger.export(tmp_path / "s.jsonl") == 2
+    lines = [json.loads(line) for line in (tmp_path / "s.jsonl").read_text().splitlines()]
+    assert [line["key"] for line in lines] == ["old", "new"]
+    assert lines[0]["cost_usd"] == "0.00125"
+    assert ledger.export(tmp_path / "s.csv") == 2
+    with open(tmp_path / "s.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows[0]["project"] == "'=cmd()"
+    with pytest.raises(ValueError, match="'xml'"):
+        ledger.export(tmp_path / "s.xml")
+    assert ledger.prune(before=date(2026, 12, 1)) == 1
+    assert [record.key for record in ledger.records()] == ["new"]
+    assert ledger.total() == Decimal("0.0025")
+
+
+def test_bad_arguments_record_nothing(ledger: SpendLedger) -> None:
+    """Each is named."""
+    good: dict[str, object] = {"project": "a", "model": "m", "usage": USAGE}
+    for name, value in {
+        "project": "",
+        "usage": {"input_tokens": 1},
+        "certainty": "sure",
+        "cost": -1,
+        "tags": {"a": 1},
+        "user": " ",
+        "key": "",
+    }.items():
+        with pytest.raises((ValueError, TypeError), match=name):
+            ledger.record(**{**good, name: value})  # type: ignore[arg-type]
+    assert not list(ledger.records())
+    with pytest.raises(ValueError, match="postgresql"):
+        SpendLedger("postgresql://user:secret@host/db")
+
+
+# --- trouble ---
+
+
+def test_what_the_disk_refuses_is_kept_and_tried_again(tmp_path: Path) -> None:
+    """A locked file: a clear error, the record pending, written once the lock is gone."""
+    ledger = SpendLedger(tmp_path / "s.db", timeout_s=0.02)
+    other = sqlite3.connect(tmp_path / "s.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailableError, match="locked"):
+        ledger.record(project="a", model="ledger-small", usage=USAGE)
+    assert ledger.pending == 1
+    with pytest.raises(StoreUnavailableError):
+        ledger.flush()
+    other.execute("ROLLBACK")
+    other.close()
+    ledger.record(project="a", model="ledger-small", usage=USAGE)
+    assert ledger.pending == 0
+    assert ledger.total() == Decimal("0.0025")
+    assert PENDING_CAPACITY > 0
+    ledger.close()
+
+
+def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
+    """Pages run out, records wait, room comes back."""
+    ledger = SpendLedger(tmp_path / "s.db")
+    ledger._file.read(lambda c: c.execute("PRAGMA max_page_count=30").fetchone())
+    written = 0
+    with pytest.raises(StoreUnavailableError, match="full"):
+        while written < 1000:
+            ledger.record(project="a", model="ledger-small", usage=USAGE, tags={"x": "y" * 2000})
+            written += 1
+    assert ledger.pending == 1
+    ledger._file.read(lambda c: c.execute("PRAGMA max_page_count=100000").fetchone())
+    ledger.flush()
+    assert ledger.pending == 0
+    assert len(list(ledger.records())) == written + 1
+    ledger.close()
+
+
+def test_files_that_are_not_ours_are_refused(tmp_path: Path) -> None:
+    """Damaged ones and those of a newer version."""
+    (tmp_path / "bad.db").write_bytes(b"not a database at all" * 100)
+    with pytest.raises(StoreCorruptError):
+        SpendLedger(tmp_path / "bad.db")
+    SpendLedger(tmp_path / "s.db").close()
+    connection = sqlite3.connect(tmp_path / "s.db")
+    with connection:
+        connection.execute("UPDATE techrevati_schema SET version = 99 WHERE part = 'ledger'")
+    connection.close()
+    with pytest.raises(NewerSchemaError, match="ledger"):
+        SpendLedger(tmp_path / "s.db")
+
+
+def test_a_reader_needs_no_right_to_write(tmp_path: Path) -> None:
+    """Reports of a file that cannot be written; records are refused."""
+    with SpendLedger(tmp_path / "s.db") as ledger:
+        ledger.record(project="a", model="ledger-small", usage=USAGE)
+    reader = SpendLedger(tmp_path / "s.db", read_only=True)
+    assert reader.total() == Decimal("0.00125")
+    with pytest.raises(StoreUnavailableError, match="read only"):
+        reader.record(project="a", model="ledger-small", usage=USAGE)
+    reader.close()
+    with pytest.raises(StoreUnavailableError, match="no such file"):
+        SpendLedger(tmp_path / "none.db", read_only=True)
+
+
+def spend_and_say(path: str, durability: str, pipe: object) -> None:
+    register_pricing("ledger-small", ModelPricing(0.25, 2.0))
+    ledger = SpendLedger(path, durability=durability)
+    for _ in range(100_000):
+        pipe.send(ledger.record(project="a", model="ledger-small", usage=USAGE))  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("durability", ["full", "batched"])
+def test_sigkill_loses_nothing_acknowledged(tmp_path: Path, durability: str) -> None:
+    """Every key that a killed process said is in the file, once, and the sums agree."""
+    path = str(tmp_path / "s.db")
+    said: list[str] = []
+    for quota in (1, 30, 700):
+        ours, theirs = SPAWN.Pipe(duplex=False)
+        process = SPAWN.Process(target=spend_and_say, args=(path, durability, theirs))
+        process.start()
+        theirs.close()
+        said += [ours.recv() for _ in range(quota)]
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+        try:
+            while True:
+                said.append(ours.recv())
+        except EOFError:
+            process.join()
+    ledger = SpendLedger(path)
+    keys = [record.key for record in ledger.records()]
+    assert len(keys) == len(set(keys))
+    assert set(said) <= set(keys)
+    assert len(keys) - len(said) <= 3  # at most what was recorded and not yet said
+    assert ledger.total() == Decimal("0.00125") * len(keys)
+    assert not list(tmp_path.glob("*.spool-*"))
+    ledger.close()
+
+
+def test_a_fork_does_not_write_twice(tmp_path: Path) -> None:
+    """What waits in the parent's batch is the parent's; the child has a batch of its own."""
+    ledger = SpendLedger(tmp_path / "s.db", durability="batched")
+    ledger.record(project="parent", model="ledger-small", usage=USAGE)
+    pid = os.fork()
+    if not pid:
+        try:
+            ledger.record(project="child", model="ledger-small", usage=USAGE)
+            ledger.close()
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert [tuple(group)[:2] for group in ledger.by("project")] == [("child", 1), ("parent", 1)]
+    ledger.close()
