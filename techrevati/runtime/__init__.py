@@ -177,8 +177,10 @@ if TYPE_CHECKING:
     )
     from techrevati.runtime.retry_policy import (
         EscalationPolicy as EscalationPolicy,
+        Recovery as Recovery,
         RecoveryContext as RecoveryContext,
         RecoveryEvent as RecoveryEvent,
+        RecoveryNews as RecoveryNews,
         RecoveryRecipe as RecoveryRecipe,
         RecoveryResult as RecoveryResult,
         RecoveryStep as RecoveryStep,
@@ -344,8 +346,10 @@ __all__ = [
     "RateLimitExceededError",
     "RateLimitSnapshot",
     "recipe_for",
+    "Recovery",
     "RecoveryContext",
     "RecoveryEvent",
+    "RecoveryNews",
     "RecoveryRecipe",
     "RecoveryResult",
     "RecoveryStep",

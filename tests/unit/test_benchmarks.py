@@ -17,6 +17,7 @@ from benchmarks import (
     bench_failures,
     bench_import,
     bench_orchestrator,
+    bench_pipeline,
     environment,
     peers,
 )
@@ -139,13 +140,14 @@ def test_own_code_answers_rightly() -> None:
             *bench_agent_lifecycle.comparisons(),
             *bench_agent_events.comparisons(),
             *bench_failures.comparisons(),
+            *bench_pipeline.comparisons(),
             *bench_orchestrator.comparisons(stack),
             bench_orchestrator.async_comparison(),
         ]
         for comparison in everything:
             for subject in (comparison.floor, *comparison.subjects):
                 Timed(subject).checked()
-    assert len(everything) == 13
+    assert len(everything) == 21
 
 
 def test_flatness_counts_every_turn() -> None:

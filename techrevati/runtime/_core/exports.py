@@ -52,7 +52,8 @@ _NAMES = {
     "rate_limit": ("RateLimit RateLimitExceededError RateLimitSnapshot RateLimitedCall "),
     "redaction": "Redactor",
     "retry_policy": (
-        "EscalationPolicy RecoveryContext RecoveryEvent RecoveryRecipe RecoveryResult RecoveryStep Retry "
+        "EscalationPolicy Recovery RecoveryContext RecoveryEvent RecoveryNews RecoveryRecipe RecoveryResult "
+        "RecoveryStep Retry "
         "RetryAttempt RetryBudget aattempt_recovery attempt_recovery backoff_delay next_provider "
         "recipe_for smaller_context_budget"
     ),

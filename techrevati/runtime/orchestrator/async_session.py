@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Self, TypeVar
 
+    from techrevati.runtime.circuit_breaker import AsyncCircuitBreaker
     from techrevati.runtime.handoffs import Handoff
     from techrevati.runtime.orchestrator.configuration import Orchestrator
     from techrevati.runtime.orchestrator.parallel import ToolCall, ToolResult
+    from techrevati.runtime.retry_policy import Recovery
     from techrevati.runtime.usage import UsageSnapshot
 
     T = TypeVar("T")
@@ -112,17 +114,38 @@ class AsyncOrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, S
         breaker = config.async_circuit_breaker
         if breaker is None and config.circuit_breaker is not None:
             breaker = config.circuit_breaker.as_async()
+        recovery = config.recovery
         try:
-            result = await (run() if breaker is None else breaker.call(run))
+            if recovery is not None:
+                result = await self._recovered(recovery, run, breaker, model)
+            else:
+                result = await (run() if breaker is None else breaker.call(run))
         except Exception as error:
-            failure = classify(error)
-            recovery = await aattempt_recovery(failure.scenario, self.recovery)
-            self._failed_turn(error, failure, recovery)
+            if recovery is None:
+                failure = classify(error)
+                self._failed_turn(error, failure, await aattempt_recovery(failure.scenario, self.recovery))
             raise
         if not self._looks_at_turns:
             return self._end_turn(result, model, usage, estimate_usage)
         result, usage = self._end_turn(result, model, usage, estimate_usage)
         return await self._acheck_answer(model, prompt, result), usage
+
+    async def _recovered(
+        self,
+        recovery: Recovery,
+        run: Callable[[], Awaitable[T]],
+        breaker: AsyncCircuitBreaker | None,
+        model: str,
+    ) -> T:
+        from techrevati.runtime.orchestrator.recoveries import TurnRecovery
+
+        turn = TurnRecovery(self, model)
+
+        async def attempt() -> T:
+            turn.may_go_on()
+            return await (run() if breaker is None else breaker.call(run))
+
+        return await recovery.telling(turn).acall(attempt)
 
     @overload
     async def arun_tool(

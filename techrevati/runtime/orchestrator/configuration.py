@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from techrevati.runtime.permissions import PermissionEnforcer, PermissionPolicy
     from techrevati.runtime.policy_engine import PolicyEngine
     from techrevati.runtime.quality_gate import QualityGate
+    from techrevati.runtime.retry_policy import Recovery
     from techrevati.runtime.sinks import EventSink, UsageSink
 
 
@@ -55,6 +56,9 @@ class Orchestrator:
         redactor: Goes over everything a session tells before anybody sees it; the default one when None.
         loop_detection: The rules by which repeated tool calls and answers are stopped; None looks for none.
         clock: Monotonic seconds, for elapsed times.
+        recovery: Makes failed turns again as the recipes say; with None a failed turn is classified, booked
+            and raised, as in 0.1.  Each attempt goes through the breaker and has the whole *timeout* of its
+            turn; a recipe whose policy is ABORT ends the session.
 
     Raises:
         ValueError, TypeError: An argument is out of range; the text names it.
@@ -82,6 +86,7 @@ class Orchestrator:
         loop_detection: LoopDetection | None = None,
         on_guardrail_error: Literal["block", "allow"] = "block",
         clock: Callable[[], float] = time.monotonic,
+        recovery: Recovery | None = None,
     ) -> None:
         self.role: str = arguments.text("role", role)
         self.phase: str = arguments.text("phase", phase)
@@ -104,6 +109,7 @@ class Orchestrator:
         self.event_sink: EventSink = NoopEventSink() if event_sink is None else event_sink
         self.usage_sink: UsageSink = NoopUsageSink() if usage_sink is None else usage_sink
         self.clock: Callable[[], float] = clock
+        self.recovery: Recovery | None = recovery
         self.redactor: Redactor = Redactor() if redactor is None else redactor
         self.loop_detection: LoopDetection | None = loop_detection
         _demand("redactor", self.redactor, "mapping")
@@ -114,6 +120,7 @@ class Orchestrator:
         _demand("async_circuit_breaker", async_circuit_breaker, "as_sync")
         _demand("policy_engine", policy_engine, "evaluate")
         _demand("quality_gate", quality_gate, "evaluate")
+        _demand("recovery", recovery, "telling")
         _demand("event_sink", self.event_sink, "emit")
         _demand("usage_sink", self.usage_sink, "record")
         self._chain = GuardrailChain(self.guardrails, on_error=on_guardrail_error)

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self, TypeVar
 
+    from techrevati.runtime.circuit_breaker import CircuitBreaker
     from techrevati.runtime.orchestrator.parallel import ToolCall, ToolResult
+    from techrevati.runtime.retry_policy import Recovery
     from techrevati.runtime.usage import UsageSnapshot
 
     T = TypeVar("T")
@@ -77,7 +79,8 @@ class OrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, Sessio
             TurnTimeoutError: It did not end in time; what it returns later becomes an event.
             BudgetExceededError: The budget is enforced and used up: before the call, or after it with the
                 paid result in ``result``.
-            Exception: Whatever *fn* raised, after a recovery event.
+            Exception: Whatever *fn* raised, after a recovery event; with a ``recovery``, what the last
+                attempt raised.
         """
         if prompt is not None:
             fn = self._prompted(fn, model, prompt)
@@ -90,16 +93,34 @@ class OrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, Sessio
         breaker = config.circuit_breaker
         if breaker is None and config.async_circuit_breaker is not None:
             breaker = config.async_circuit_breaker.as_sync()
+        recovery = config.recovery
         try:
-            result = call() if breaker is None else breaker.call(call)
+            if recovery is not None:
+                result = self._recovered(recovery, call, breaker, model)
+            else:
+                result = call() if breaker is None else breaker.call(call)
         except Exception as error:
-            failure = classify(error)
-            self._failed_turn(error, failure, attempt_recovery(failure.scenario, self.recovery))
+            if recovery is None:
+                failure = classify(error)
+                self._failed_turn(error, failure, attempt_recovery(failure.scenario, self.recovery))
             raise
         if not self._looks_at_turns:
             return self._end_turn(result, model, usage, estimate_usage)
         result, usage = self._end_turn(result, model, usage, estimate_usage)
         return self._check_answer(model, prompt, result), usage
+
+    def _recovered(
+        self, recovery: Recovery, call: Callable[[], T], breaker: CircuitBreaker | None, model: str
+    ) -> T:
+        from techrevati.runtime.orchestrator.recoveries import TurnRecovery
+
+        turn = TurnRecovery(self, model)
+
+        def attempt() -> T:
+            turn.may_go_on()
+            return call() if breaker is None else breaker.call(call)
+
+        return recovery.telling(turn).call(attempt)
 
     def run_tool(
         self, tool_name: str, fn: Callable[..., T], arguments: Mapping[str, object] | None = None

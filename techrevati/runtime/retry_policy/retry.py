@@ -213,9 +213,12 @@ class Retry:
             TypeError: A wrapper could not be right: of a class, of a ``staticmethod`` object, or of a
                 stream by a retry that judges returned values.
         """
+        from techrevati.runtime._core.wrapping import STREAMS, colour
         from techrevati.runtime.retry_policy.forms import decorated
 
-        return decorated(self, fn)
+        if self._retry_result is not None and colour(fn) in STREAMS:
+            raise TypeError(f"retry_result judges returned values, and a stream has none: {fn!r}")
+        return decorated(self.call, self.acall, fn)
 
     def _accepts(self, result: object) -> bool:
         if isinstance(result, CoroutineType):
