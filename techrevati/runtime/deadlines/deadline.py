@@ -96,8 +96,8 @@ class _Entered:
     __slots__ = ("deadline", "outer")
 
     def __init__(self, deadline: Deadline, outer: Remaining | None) -> None:
-        self.deadline = deadline
-        self.outer = outer
+        self.deadline: Deadline = deadline
+        self.outer: Remaining | None = outer
 
     def remaining(self) -> float:
         left_s = self.deadline.remaining()
