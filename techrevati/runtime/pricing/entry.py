@@ -63,9 +63,10 @@ class Entry:
         model: The id under which the book lists the model.
         max_output_tokens: The model's own output limit; None when the book does not know it.
         always: The rates, when neither time nor tier can change them; None otherwise.
+        book: The version of the price book that lists it.
     """
 
-    __slots__ = ("_rates", "always", "max_output_tokens", "model", "provider", "standard", "tiers")
+    __slots__ = ("_rates", "always", "book", "max_output_tokens", "model", "provider", "standard", "tiers")
 
     def __init__(
         self,
@@ -74,8 +75,10 @@ class Entry:
         standard: Sequence[Period],
         tiers: Mapping[str, Sequence[Period] | Fraction],
         max_output_tokens: int | None = None,
+        book: str = "unversioned",
     ) -> None:
         self.provider: str = provider
+        self.book: str = book
         self.model: str = model
         self.standard: tuple[Period, ...] = tuple(standard)
         self.tiers: dict[str, Sequence[Period] | Fraction] = dict(tiers)
@@ -231,7 +234,7 @@ def _second(text: str) -> int:
     return int(hour) * 3600 + int(minute) * 60
 
 
-def entry_from(provider: str, name: str, written: Mapping[str, object]) -> Entry:
+def entry_from(provider: str, name: str, written: Mapping[str, object], book: str) -> Entry:
     """An entry from its written form: ``prices``, and optionally ``id``, ``out`` and ``tiers``."""
     standard = written["prices"]
     if not isinstance(standard, list) or not standard:
@@ -249,4 +252,5 @@ def entry_from(provider: str, name: str, written: Mapping[str, object]) -> Entry
         [period_from(each) for each in standard],
         tiers,
         limit if isinstance(limit, int) else None,
+        book,
     )

@@ -69,9 +69,9 @@ def cost_usd(
         provider: Who charges, in any common spelling; None leaves it to *model*.
         at: When the call was made, an aware datetime; None is now.  Prices change on dates and, at some
             providers, with the hour.
-        tier: "batch", "flex", "priority", "fast", or several in a tuple; "default", "standard" and "auto" are
-            the standard prices.  None takes ``usage.tier``, the one the provider says it served, else
-            standard.
+        tier: "batch", "flex", "priority", "fast", or several, in a tuple or joined by "+"; "default",
+            "standard" and "auto" are the standard prices.  None takes ``usage.tier``, the one the provider
+            says it served; words there that name no tier of ours are standard.
 
     Raises:
         UnknownModelError: No price is known; ``near`` has similar names.
@@ -107,7 +107,7 @@ def quote(
         model=model if entry is None else entry.model,
         provider=None if entry is None else entry.provider,
         tier="+".join(tiers) or "standard",
-        book="registered" if entry is None else _version(entry),
+        book="registered" if entry is None else entry.book,
         unit_prices=rates.unit_prices(usage),
         source="registered" if entry is None else "book",
     )
@@ -225,12 +225,6 @@ def _find(model: str, provider: str | None) -> Entry | None:
     return found
 
 
-def _version(entry: Entry) -> str:
-    if _book is not None and _book.entry(f"{entry.provider}/{entry.model}") is entry:
-        return _book.version
-    return PriceBook.bundled().version
-
-
 def _resolve(model: str, provider: str | None) -> tuple[ModelPricing | None, Entry | None]:
     arguments.text("model", model)
     if PRICING_TABLE:
@@ -255,7 +249,7 @@ def _priced(
     tier: str | tuple[str, ...] | None,
     usage: UsageSnapshot,
 ) -> tuple[Rates, Entry | None, tuple[str, ...]]:
-    tiers = _tiers(getattr(usage, "tier", None) if tier is None else tier)
+    tiers = _served(usage.tier) if tier is None else _tiers(tier)
     at_s = _seconds(at)
     pricing, entry = _resolve(model, provider)
     if pricing is not None:
@@ -267,21 +261,28 @@ def _priced(
 
 
 def _tiers(tier: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    """The tiers that the caller asks for; a word that is none is a mistake of the caller's."""
     if tier is None:
         return ()
-    words = (tier,) if isinstance(tier, str) else tuple(tier)
-    tiers = []
-    for given in words:
-        word = given.lower() if isinstance(given, str) else given
-        word = _SYNONYMS.get(word, word)
-        if word in STANDARD_TIERS:
-            continue
-        if word not in TIERS:
-            allowed = ", ".join(sorted(TIERS | STANDARD_TIERS))
-            raise ValueError(f"tier must be None or one of {allowed}; got {given!r}")
-        if word not in tiers:
-            tiers.append(word)
+    tiers = set()
+    for given in (tier,) if isinstance(tier, str) else tuple(tier):
+        for word in _words(given) if isinstance(given, str) else (given,):
+            if word in TIERS:
+                tiers.add(word)
+            elif word not in STANDARD_TIERS:
+                allowed = ", ".join(sorted(TIERS | STANDARD_TIERS))
+                raise ValueError(f"tier must be None or one of {allowed}; got {given!r}")
     return tuple(sorted(tiers))
+
+
+def _served(tier: str | None) -> tuple[str, ...]:
+    """The tiers that a provider says it served; a word of its own that prices do not know is standard."""
+    return () if tier is None else tuple(sorted({word for word in _words(tier) if word in TIERS}))
+
+
+def _words(tier: str) -> list[str]:
+    words = (part.strip() for part in tier.lower().split("+"))
+    return [_SYNONYMS.get(word, word) for word in words]
 
 
 def _seconds(at: datetime | None) -> float:
