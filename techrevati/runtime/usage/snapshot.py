@@ -11,7 +11,7 @@ from techrevati.runtime._core.errors import TechrevatiError
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from decimal import Decimal
-    from typing import Self
+    from typing import NoReturn, Self
 
 
 class UsageNotFoundError(TechrevatiError, ValueError):
@@ -29,7 +29,7 @@ class UsageNotFoundError(TechrevatiError, ValueError):
         return f"no recognisable usage in {self.seen}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class UsageSnapshot:
     """Tokens of one call, or of several added up.  Immutable.
 
@@ -82,22 +82,111 @@ class UsageSnapshot:
     output_image_tokens: int = 0
     cache_read_audio_tokens: int = 0
 
-    def __post_init__(self) -> None:
-        for name in COUNTS:
-            value = getattr(self, name)
-            if type(value) is not int or value < 0:
-                object.__setattr__(self, name, arguments.count(name, value))
-        for part, whole in _PARTS:
-            if getattr(self, part) > getattr(self, whole):
-                raise ValueError(
-                    f"{part} must be a part of {whole} (<= {getattr(self, whole)}), got {getattr(self, part)}"
-                )
-        if self.reported_cost_usd is not None:
-            object.__setattr__(self, "reported_cost_usd", _cost(self.reported_cost_usd))
-        for name in ("tier", "model"):
-            value = getattr(self, name)
-            if value is not None:
-                arguments.text(name, value)
+    def __init__(
+        self,
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+        cache_write_tokens: int = 0,
+        cache_read_tokens: int = 0,
+        cache_write_1h_tokens: int = 0,
+        reasoning_tokens: int = 0,
+        input_audio_tokens: int = 0,
+        output_audio_tokens: int = 0,
+        input_image_tokens: int = 0,
+        web_searches: int = 0,
+        requests: int = 0,
+        reported_cost_usd: Decimal | None = None,
+        tier: str | None = None,
+        model: str | None = None,
+        citation_tokens: int = 0,
+        output_image_tokens: int = 0,
+        cache_read_audio_tokens: int = 0,
+    ) -> None:
+        # Written out: one is made for every call, and a loop over names takes three times as long.
+        all_int = (
+            type(input_tokens)
+            is type(output_tokens)
+            is type(cache_write_tokens)
+            is type(cache_read_tokens)
+            is type(cache_write_1h_tokens)
+            is type(reasoning_tokens)
+            is type(input_audio_tokens)
+            is type(output_audio_tokens)
+            is type(input_image_tokens)
+            is type(web_searches)
+            is type(requests)
+            is type(citation_tokens)
+            is type(output_image_tokens)
+            is type(cache_read_audio_tokens)
+            is int
+        )
+        if (
+            not all_int
+            or (
+                input_tokens
+                | output_tokens
+                | cache_write_tokens
+                | cache_read_tokens
+                | cache_write_1h_tokens
+                | reasoning_tokens
+                | input_audio_tokens
+                | output_audio_tokens
+                | input_image_tokens
+                | web_searches
+                | requests
+                | citation_tokens
+                | output_image_tokens
+                | cache_read_audio_tokens
+            )
+            < 0
+        ):
+            given = locals()
+            (
+                input_tokens,
+                output_tokens,
+                cache_write_tokens,
+                cache_read_tokens,
+                cache_write_1h_tokens,
+                reasoning_tokens,
+                input_audio_tokens,
+                output_audio_tokens,
+                input_image_tokens,
+                web_searches,
+                requests,
+                citation_tokens,
+                output_image_tokens,
+                cache_read_audio_tokens,
+            ) = (arguments.count(name, given[name]) for name in COUNTS)
+        if (
+            reasoning_tokens > output_tokens
+            or output_image_tokens > output_tokens
+            or cache_read_audio_tokens > cache_read_tokens
+        ):
+            _refuse_parts(locals())
+        if reported_cost_usd is not None:
+            reported_cost_usd = _cost(reported_cost_usd)
+        if tier is not None:
+            arguments.text("tier", tier)
+        if model is not None:
+            arguments.text("model", model)
+        put = _put
+        put(self, "input_tokens", input_tokens)
+        put(self, "output_tokens", output_tokens)
+        put(self, "cache_write_tokens", cache_write_tokens)
+        put(self, "cache_read_tokens", cache_read_tokens)
+        put(self, "cache_write_1h_tokens", cache_write_1h_tokens)
+        put(self, "reasoning_tokens", reasoning_tokens)
+        put(self, "input_audio_tokens", input_audio_tokens)
+        put(self, "output_audio_tokens", output_audio_tokens)
+        put(self, "input_image_tokens", input_image_tokens)
+        put(self, "web_searches", web_searches)
+        put(self, "requests", requests)
+        put(self, "reported_cost_usd", reported_cost_usd)
+        put(self, "tier", tier)
+        put(self, "model", model)
+        put(self, "citation_tokens", citation_tokens)
+        put(self, "output_image_tokens", output_image_tokens)
+        put(self, "cache_read_audio_tokens", cache_read_audio_tokens)
 
     def __add__(self, other: UsageSnapshot) -> UsageSnapshot:
         if not isinstance(other, UsageSnapshot):
@@ -173,6 +262,14 @@ class UsageSnapshot:
         return cls(**read(response))  # type: ignore[arg-type]
 
 
+def _refuse_parts(given: Mapping[str, object]) -> NoReturn:
+    for part, whole in _PARTS:
+        if given[part] > given[whole]:  # type: ignore[operator]
+            raise ValueError(f"{part} must be a part of {whole} (<= {given[whole]}), got {given[part]}")
+    raise AssertionError("parts are within their wholes")
+
+
+_put = object.__setattr__
 _PARTS = (
     ("reasoning_tokens", "output_tokens"),
     ("output_image_tokens", "output_tokens"),
