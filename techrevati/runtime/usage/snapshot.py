@@ -169,24 +169,31 @@ class UsageSnapshot:
             arguments.text("tier", tier)
         if model is not None:
             arguments.text("model", model)
-        put = _put
-        put(self, "input_tokens", input_tokens)
-        put(self, "output_tokens", output_tokens)
-        put(self, "cache_write_tokens", cache_write_tokens)
-        put(self, "cache_read_tokens", cache_read_tokens)
-        put(self, "cache_write_1h_tokens", cache_write_1h_tokens)
-        put(self, "reasoning_tokens", reasoning_tokens)
-        put(self, "input_audio_tokens", input_audio_tokens)
-        put(self, "output_audio_tokens", output_audio_tokens)
-        put(self, "input_image_tokens", input_image_tokens)
-        put(self, "web_searches", web_searches)
-        put(self, "requests", requests)
-        put(self, "reported_cost_usd", reported_cost_usd)
-        put(self, "tier", tier)
-        put(self, "model", model)
-        put(self, "citation_tokens", citation_tokens)
-        put(self, "output_image_tokens", output_image_tokens)
-        put(self, "cache_read_audio_tokens", cache_read_audio_tokens)
+        kind = type(self)
+        if kind is not UsageSnapshot:  # a subclass may have other slots
+            given = locals()
+            for name in FIELDS:
+                _put(self, name, given[name])
+            return
+        _put(self, "__class__", _Open)
+        self.input_tokens = input_tokens  # type: ignore[misc]
+        self.output_tokens = output_tokens  # type: ignore[misc]
+        self.cache_write_tokens = cache_write_tokens  # type: ignore[misc]
+        self.cache_read_tokens = cache_read_tokens  # type: ignore[misc]
+        self.cache_write_1h_tokens = cache_write_1h_tokens  # type: ignore[misc]
+        self.reasoning_tokens = reasoning_tokens  # type: ignore[misc]
+        self.input_audio_tokens = input_audio_tokens  # type: ignore[misc]
+        self.output_audio_tokens = output_audio_tokens  # type: ignore[misc]
+        self.input_image_tokens = input_image_tokens  # type: ignore[misc]
+        self.web_searches = web_searches  # type: ignore[misc]
+        self.requests = requests  # type: ignore[misc]
+        self.reported_cost_usd = reported_cost_usd  # type: ignore[misc]
+        self.tier = tier  # type: ignore[misc]
+        self.model = model  # type: ignore[misc]
+        self.citation_tokens = citation_tokens  # type: ignore[misc]
+        self.output_image_tokens = output_image_tokens  # type: ignore[misc]
+        self.cache_read_audio_tokens = cache_read_audio_tokens  # type: ignore[misc]
+        self.__class__ = kind
 
     def __add__(self, other: UsageSnapshot) -> UsageSnapshot:
         if not isinstance(other, UsageSnapshot):
@@ -269,7 +276,6 @@ def _refuse_parts(given: Mapping[str, object]) -> NoReturn:
     raise AssertionError("parts are within their wholes")
 
 
-_put = object.__setattr__
 _PARTS = (
     ("reasoning_tokens", "output_tokens"),
     ("output_image_tokens", "output_tokens"),
@@ -299,6 +305,16 @@ def _exact_sum(a: Decimal, b: Decimal) -> Decimal:
     from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context
 
     return Context(prec=min(MAX_PREC, 10_000), Emax=MAX_EMAX, Emin=MIN_EMIN).add(a, b)
+
+
+_put = object.__setattr__
+
+
+class _Open:
+    """A snapshot while it is made: plain assignment takes an eighth of the time that each
+    ``object.__setattr__`` of a frozen class takes, and a snapshot is made for every call."""
+
+    __slots__ = FIELDS
 
 
 _EMPTY = UsageSnapshot()
