@@ -24,6 +24,17 @@ if TYPE_CHECKING:
         InvalidTransitionError as InvalidTransitionError,
         UnknownWorkerError as UnknownWorkerError,
     )
+    from techrevati.runtime.approvals import (
+        Approval as Approval,
+        ApprovalConsumedError as ApprovalConsumedError,
+        ApprovalDeniedError as ApprovalDeniedError,
+        ApprovalError as ApprovalError,
+        ApprovalExpiredError as ApprovalExpiredError,
+        ApprovalMismatchError as ApprovalMismatchError,
+        ApprovalPendingError as ApprovalPendingError,
+        Approvals as Approvals,
+        UnknownApprovalError as UnknownApprovalError,
+    )
     from techrevati.runtime.budgets import (
         Budget as Budget,
         BudgetSnapshot as BudgetSnapshot,
@@ -97,6 +108,19 @@ if TYPE_CHECKING:
         HedgedRequest as HedgedRequest,
         HedgeSnapshot as HedgeSnapshot,
         Loser as Loser,
+    )
+    from techrevati.runtime.journal import (
+        Happened as Happened,
+        InDoubtError as InDoubtError,
+        Journal as Journal,
+        JournalError as JournalError,
+        RecordedFailureError as RecordedFailureError,
+        ReplayMismatchError as ReplayMismatchError,
+        ResultNotStorableError as ResultNotStorableError,
+        RunBusyError as RunBusyError,
+        RunJournal as RunJournal,
+        RunSummary as RunSummary,
+        Step as Step,
     )
     from techrevati.runtime.ledger import (
         Doubt as Doubt,
@@ -233,6 +257,26 @@ else:
     __getattr__, __dir__ = lazy_names(__name__, HOME, MODULES)
 
 __all__ = [
+    "Approval",
+    "ApprovalConsumedError",
+    "ApprovalDeniedError",
+    "ApprovalError",
+    "ApprovalExpiredError",
+    "ApprovalMismatchError",
+    "ApprovalPendingError",
+    "Approvals",
+    "UnknownApprovalError",
+    "Happened",
+    "InDoubtError",
+    "Journal",
+    "JournalError",
+    "RecordedFailureError",
+    "ReplayMismatchError",
+    "ResultNotStorableError",
+    "RunBusyError",
+    "RunJournal",
+    "RunSummary",
+    "Step",
     "__version__",
     "aattempt_recovery",
     "AgentEvent",

@@ -31,7 +31,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     from techrevati import runtime
-    from techrevati.runtime.cli import chaos, demo, prices
+    from techrevati.runtime.cli import approvals, chaos, demo, prices, runs
 
     parser = _Parser(prog="techrevati", description="A reliability toolkit for LLM agent loops.")
     parser.add_argument("--version", action="version", version=f"techrevati-runtime {runtime.__version__}")
@@ -39,6 +39,8 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_to(commands)
     chaos.add_to(commands)
     prices.add_to(commands)
+    runs.add_to(commands)
+    approvals.add_to(commands)
     return parser
 
 

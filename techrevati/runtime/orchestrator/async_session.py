@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, cast, overload
 
@@ -11,11 +12,11 @@ from techrevati.runtime.agent_lifecycle import AgentStatus
 from techrevati.runtime.deadlines import Timeout
 from techrevati.runtime.failures import classify
 from techrevati.runtime.orchestrator.errors import InputStateError, SessionEndedError
+from techrevati.runtime.orchestrator.journalled import SessionJournalled, TurnOnRecord
 from techrevati.runtime.orchestrator.parallel import checked, in_tasks
 from techrevati.runtime.orchestrator.phase import SessionPhase
 from techrevati.runtime.orchestrator.tools import SessionTools, checked_arguments
 from techrevati.runtime.orchestrator.turn_guards import SessionTurnGuards
-from techrevati.runtime.orchestrator.turns import SessionTurns
 from techrevati.runtime.retry_policy import aattempt_recovery
 
 if TYPE_CHECKING:
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Self, TypeVar
 
+    from techrevati.runtime.approvals import Approvals
     from techrevati.runtime.circuit_breaker import AsyncCircuitBreaker
     from techrevati.runtime.handoffs import Handoff
     from techrevati.runtime.orchestrator.configuration import Orchestrator
+    from techrevati.runtime.orchestrator.journalled import Verify
     from techrevati.runtime.orchestrator.parallel import ToolCall, ToolResult
     from techrevati.runtime.retry_policy import Recovery
     from techrevati.runtime.usage import UsageSnapshot
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 
-class AsyncOrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, SessionPhase):
+class AsyncOrchestrationSession(SessionJournalled, SessionTurnGuards, SessionTools, SessionPhase):
     """One run of an agent, for ``async with``; see :class:`OrchestrationSession`.
 
     A cancelled task moves the worker to CANCELLED.
@@ -68,6 +71,9 @@ class AsyncOrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, S
         timeout: float | None = None,
         *,
         prompt: object = None,
+        key: str | None = None,
+        idempotent: bool = False,
+        verify: Verify | None = None,
     ) -> tuple[T, UsageSnapshot]: ...
 
     @overload
@@ -80,6 +86,9 @@ class AsyncOrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, S
         timeout: float | None = None,
         *,
         prompt: object = None,
+        key: str | None = None,
+        idempotent: bool = False,
+        verify: Verify | None = None,
     ) -> tuple[T, UsageSnapshot]: ...
 
     async def arun_turn(
@@ -91,6 +100,9 @@ class AsyncOrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, S
         timeout: float | None = None,
         *,
         prompt: object = None,
+        key: str | None = None,
+        idempotent: bool = False,
+        verify: Verify | None = None,
     ) -> tuple[T, UsageSnapshot]:
         """Run one model call and book it; see :meth:`OrchestrationSession.run_turn`.
 
@@ -100,6 +112,7 @@ class AsyncOrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, S
         if prompt is not None:
             fn = await self._aprompted(fn, model, prompt)
         self._begin_turn(usage, estimate_usage, timeout)
+        replayed = False
 
         async def call() -> T:
             return await _awaited(fn())
@@ -116,7 +129,16 @@ class AsyncOrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, S
             breaker = config.circuit_breaker.as_async()
         recovery = config.recovery
         try:
-            if recovery is not None:
+            if self._run is not None:
+                # Outside the breaker: what is on record says nothing about its dependency now.
+                turn = TurnOnRecord(model, usage, estimate_usage)
+                guarded = run if breaker is None else partial(breaker.call, run)
+                if recovery is not None:
+                    guarded = partial(self._recovered, recovery, run, breaker, model)
+                options = {"key": key, "idempotent": idempotent, "verify": verify}
+                result = await self._arecorded_turn(turn, guarded, prompt, options)
+                usage, replayed = turn.usage, turn.replayed
+            elif recovery is not None:
                 result = await self._recovered(recovery, run, breaker, model)
             else:
                 result = await (run() if breaker is None else breaker.call(run))
@@ -126,8 +148,8 @@ class AsyncOrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, S
                 self._failed_turn(error, failure, await aattempt_recovery(failure.scenario, self.recovery))
             raise
         if not self._looks_at_turns:
-            return self._end_turn(result, model, usage, estimate_usage)
-        result, usage = self._end_turn(result, model, usage, estimate_usage)
+            return self._end_turn(result, model, usage, estimate_usage, replayed)
+        result, usage = self._end_turn(result, model, usage, estimate_usage, replayed)
         return await self._acheck_answer(model, prompt, result), usage
 
     async def _recovered(
@@ -149,12 +171,28 @@ class AsyncOrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, S
 
     @overload
     async def arun_tool(
-        self, tool_name: str, fn: Callable[..., Awaitable[T]], arguments: Mapping[str, object] | None = None
+        self,
+        tool_name: str,
+        fn: Callable[..., Awaitable[T]],
+        arguments: Mapping[str, object] | None = None,
+        *,
+        approval: Approvals | None = None,
+        key: str | None = None,
+        idempotent: bool = False,
+        verify: Verify | None = None,
     ) -> T: ...
 
     @overload
     async def arun_tool(
-        self, tool_name: str, fn: Callable[..., T], arguments: Mapping[str, object] | None = None
+        self,
+        tool_name: str,
+        fn: Callable[..., T],
+        arguments: Mapping[str, object] | None = None,
+        *,
+        approval: Approvals | None = None,
+        key: str | None = None,
+        idempotent: bool = False,
+        verify: Verify | None = None,
     ) -> T: ...
 
     async def arun_tool(
@@ -162,6 +200,11 @@ class AsyncOrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, S
         tool_name: str,
         fn: Callable[..., Awaitable[T] | T],
         arguments: Mapping[str, object] | None = None,
+        *,
+        approval: Approvals | None = None,
+        key: str | None = None,
+        idempotent: bool = False,
+        verify: Verify | None = None,
     ) -> T:
         """Run one tool, async or not; see :meth:`OrchestrationSession.run_tool`."""
         arguments = checked_arguments(arguments)
@@ -170,7 +213,15 @@ class AsyncOrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, S
             with self._hook(Name.HOOK_PRE_TOOL, tool_name):
                 arguments = await self._guardrails.abefore(arguments, role=self.role, tool=tool_name)
         with self._tool(tool_name, arguments) as returned:
-            value = await _awaited(fn() if arguments is None else fn(**arguments))
+            if self._run is None and approval is None:
+                value = await _awaited(fn() if arguments is None else fn(**arguments))
+            else:
+
+                async def call() -> T:
+                    return await _awaited(fn() if arguments is None else fn(**arguments))
+
+                options = {"key": key, "idempotent": idempotent, "verify": verify}
+                value = await self._arecorded_tool(tool_name, call, arguments, approval, options)
             if len(self._guardrails):
                 with self._hook(Name.HOOK_POST_TOOL, tool_name):
                     value = cast("T", await self._guardrails.aafter(value, role=self.role, tool=tool_name))
@@ -201,13 +252,27 @@ class AsyncOrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, S
     async def pause_for_input(self, prompt: str) -> str:
         """Wait until somebody calls :meth:`provide_input`; the worker is WAITING_FOR_INPUT meanwhile.
 
+        With a journal an answer that was given is remembered by later lives of the run.
+
         Raises:
             InputStateError: The session already waits (a RuntimeError).
             SessionEndedError: The session was ended meanwhile.
         """
-        import asyncio
 
         self._require_running()
+        if self._run is None:
+            return await self._apause(prompt)
+        return await self._run.astep(
+            None,
+            lambda: self._apause(prompt),
+            idempotent=True,
+            kind="input",
+            arguments={"prompt": prompt},
+        )
+
+    async def _apause(self, prompt: str) -> str:
+        import asyncio
+
         if self._pause is not None:
             raise InputStateError("the session already waits for input")
         answer: Future[str] = asyncio.get_running_loop().create_future()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from techrevati.runtime.circuit_breaker import AsyncCircuitBreaker, CircuitBreaker
     from techrevati.runtime.guardrails import Guardrail
     from techrevati.runtime.handoffs import Handoff
+    from techrevati.runtime.journal import Journal
     from techrevati.runtime.loop_detection import LoopDetection
     from techrevati.runtime.orchestrator.async_session import AsyncOrchestrationSession
     from techrevati.runtime.orchestrator.session import OrchestrationSession
@@ -55,6 +56,8 @@ class Orchestrator:
         usage_sink: Told what every turn used, from any thread.
         redactor: Goes over everything a session tells before anybody sees it; the default one when None.
         loop_detection: The rules by which repeated tool calls and answers are stopped; None looks for none.
+        journal: Keeps what every turn, tool and step did, so that a killed run goes on; None for no record.
+        run_id: The run to begin or to go on with; a new one each session when None.
         clock: Monotonic seconds, for elapsed times.
         recovery: Makes failed turns again as the recipes say; with None a failed turn is classified, booked
             and raised, as in 0.1.  Each attempt goes through the breaker and has the whole *timeout* of its
@@ -85,6 +88,8 @@ class Orchestrator:
         redactor: Redactor | None = None,
         loop_detection: LoopDetection | None = None,
         on_guardrail_error: Literal["block", "allow"] = "block",
+        journal: Journal | None = None,
+        run_id: str | None = None,
         clock: Callable[[], float] = time.monotonic,
         recovery: Recovery | None = None,
     ) -> None:
@@ -112,6 +117,9 @@ class Orchestrator:
         self.recovery: Recovery | None = recovery
         self.redactor: Redactor = Redactor() if redactor is None else redactor
         self.loop_detection: LoopDetection | None = loop_detection
+        self.journal: Journal | None = journal
+        self.run_id: str | None = None if run_id is None else arguments.text("run_id", run_id)
+        _demand("journal", journal, "open")
         _demand("redactor", self.redactor, "mapping")
         _demand("loop_detection", loop_detection, "before")
         _demand("registry", self.registry, "create")

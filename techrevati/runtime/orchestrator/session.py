@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from techrevati.runtime.deadlines import Timeout
 from techrevati.runtime.failures import classify
+from techrevati.runtime.orchestrator.journalled import SessionJournalled, TurnOnRecord
 from techrevati.runtime.orchestrator.parallel import checked, in_threads
 from techrevati.runtime.orchestrator.phase import SessionPhase
 from techrevati.runtime.orchestrator.tools import SessionTools, checked_arguments
 from techrevati.runtime.orchestrator.turn_guards import SessionTurnGuards
-from techrevati.runtime.orchestrator.turns import SessionTurns
 from techrevati.runtime.retry_policy import attempt_recovery
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self, TypeVar
 
+    from techrevati.runtime.approvals import Approvals
     from techrevati.runtime.circuit_breaker import CircuitBreaker
+    from techrevati.runtime.orchestrator.journalled import Verify
     from techrevati.runtime.orchestrator.parallel import ToolCall, ToolResult
     from techrevati.runtime.retry_policy import Recovery
     from techrevati.runtime.usage import UsageSnapshot
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 
-class OrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, SessionPhase):
+class OrchestrationSession(SessionJournalled, SessionTurnGuards, SessionTools, SessionPhase):
     """One run of an agent, for ``with``.
 
     Entering walks the worker to RUNNING.  Leaving cleanly completes it; an exception is classified, moves it
@@ -55,6 +57,9 @@ class OrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, Sessio
         timeout: float | None = None,
         *,
         prompt: object = None,
+        key: str | None = None,
+        idempotent: bool = False,
+        verify: Verify | None = None,
     ) -> tuple[T, UsageSnapshot]:
         """Run one model call and book it.
 
@@ -67,6 +72,8 @@ class OrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, Sessio
             timeout: Seconds to wait for it, in a thread of its own (see ``deadlines.Timeout``).
             prompt: What guardrails see before the call and may rewrite; *fn* then gets it as the keyword
                 argument ``prompt``.
+            key: Its name in the journal; its place in the run when None.
+            idempotent, verify: What to do when a journal has its begin and no end; see :meth:`step`.
 
         Returns:
             The result and what it used.
@@ -85,6 +92,7 @@ class OrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, Sessio
         if prompt is not None:
             fn = self._prompted(fn, model, prompt)
         self._begin_turn(usage, estimate_usage, timeout)
+        replayed = False
         call: Callable[[], T] = fn
         if timeout is not None:
             late = self._late_outcome(model, usage, estimate_usage)
@@ -95,7 +103,16 @@ class OrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, Sessio
             breaker = config.async_circuit_breaker.as_sync()
         recovery = config.recovery
         try:
-            if recovery is not None:
+            if self._run is not None:
+                # Outside the breaker: what is on record says nothing about its dependency now.
+                turn = TurnOnRecord(model, usage, estimate_usage)
+                guarded = call if breaker is None else partial(breaker.call, call)
+                if recovery is not None:
+                    guarded = partial(self._recovered, recovery, call, breaker, model)
+                options = {"key": key, "idempotent": idempotent, "verify": verify}
+                result = self._recorded_turn(turn, guarded, prompt, options)
+                usage, replayed = turn.usage, turn.replayed
+            elif recovery is not None:
                 result = self._recovered(recovery, call, breaker, model)
             else:
                 result = call() if breaker is None else breaker.call(call)
@@ -105,8 +122,8 @@ class OrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, Sessio
                 self._failed_turn(error, failure, attempt_recovery(failure.scenario, self.recovery))
             raise
         if not self._looks_at_turns:
-            return self._end_turn(result, model, usage, estimate_usage)
-        result, usage = self._end_turn(result, model, usage, estimate_usage)
+            return self._end_turn(result, model, usage, estimate_usage, replayed)
+        result, usage = self._end_turn(result, model, usage, estimate_usage, replayed)
         return self._check_answer(model, prompt, result), usage
 
     def _recovered(
@@ -123,7 +140,15 @@ class OrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, Sessio
         return recovery.telling(turn).call(attempt)
 
     def run_tool(
-        self, tool_name: str, fn: Callable[..., T], arguments: Mapping[str, object] | None = None
+        self,
+        tool_name: str,
+        fn: Callable[..., T],
+        arguments: Mapping[str, object] | None = None,
+        *,
+        approval: Approvals | None = None,
+        key: str | None = None,
+        idempotent: bool = False,
+        verify: Verify | None = None,
     ) -> T:
         """Run one tool: permission, guardrails, *fn*, guardrails.
 
@@ -132,6 +157,10 @@ class OrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, Sessio
             fn: Runs it.  Without *arguments* it is called with nothing; with them, with these as keyword
                 arguments, as the guardrails left them.
             arguments: What guardrails see and may rewrite, and what loop detection tells calls apart by.
+            approval: Where a human must have allowed exactly this call.  Until somebody has, the run is left
+                waiting; the same program with the same ``run_id`` then goes on.
+            key: Its name in the journal; its place in the run when None.
+            idempotent, verify: What to do when a journal has its begin and no end; see :meth:`step`.
 
         Returns:
             What *fn* returned, as the guardrails left it.
@@ -140,13 +169,20 @@ class OrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, Sessio
             PermissionDeniedError: The role may not; *fn* was not called.
             GuardrailViolatedError: A guardrail refused before (*fn* was not called) or after.
             LoopDetectedError: The same was done too often; *fn* was not called.
+            ApprovalPendingError, ApprovalDeniedError, ApprovalExpiredError: *fn* was not called.
             Exception: Whatever *fn* raised.
         """
         arguments = checked_arguments(arguments)
         self._permit(tool_name)
         arguments = self._check_before(tool_name, arguments)
         with self._tool(tool_name, arguments) as returned:
-            value: T = self._check_after(tool_name, fn() if arguments is None else fn(**arguments))
+            if self._run is None and approval is None:
+                value: T = fn() if arguments is None else fn(**arguments)
+            else:
+                call = fn if arguments is None else partial(fn, **arguments)
+                options = {"key": key, "idempotent": idempotent, "verify": verify}
+                value = self._recorded_tool(tool_name, call, arguments, approval, options)
+            value = self._check_after(tool_name, value)
             returned(value)
         return value
 

@@ -76,21 +76,23 @@ class SessionTurns(SessionLife):
         model: str,
         usage: UsageSnapshot | None,
         estimate_usage: Callable[[T], UsageSnapshot] | None,
+        replayed: bool = False,
     ) -> tuple[T, UsageSnapshot]:
         """Book a turn that was paid for."""
         if usage is None:
             usage = _usage_of(result, estimate_usage)
-        over = self._book(model, usage)
+        over = self._book(model, usage, replayed)
         if over and self._config.enforce_budget:
             raise self._over_budget(has_result=True, result=result, usage=usage)
         return result, usage
 
-    def _book(self, model: str, usage: UsageSnapshot) -> bool:
+    def _book(self, model: str, usage: UsageSnapshot, replayed: bool = False) -> bool:
         """Record what was used; True when that is more than the budget."""
         tracker = self.tracker
         cost = tracker.add(model, usage)
         try:
-            self._config.usage_sink.record(model, usage, usd(cost))
+            if not replayed:  # the sink was told when it happened
+                self._config.usage_sink.record(model, usage, usd(cost))
         except Exception as error:
             logger("orchestrator").warning("usage_sink.record raised %s", self._redactor.error_text(error))
         if self._budget is None or tracker.total_picodollars <= self._budget:
