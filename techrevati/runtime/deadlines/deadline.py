@@ -28,7 +28,8 @@ class DeadlineExceededError(TechrevatiError, TimeoutError):
         self.seconds = seconds
 
     def __str__(self) -> str:
-        return f"the deadline of {self.seconds:g} s has passed"
+        seconds = getattr(self, "seconds", None)  # unset in a subclass with a constructor of its own
+        return "the deadline has passed" if seconds is None else f"the deadline of {seconds:g} s has passed"
 
 
 class Deadline:

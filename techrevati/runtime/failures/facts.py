@@ -7,7 +7,7 @@ raises.  Only what is already in memory is read: a property of a response can be
 from __future__ import annotations
 
 from techrevati.runtime.failures import waits
-from techrevati.runtime.failures.rules import HOSTS, SDKS
+from techrevati.runtime.failures.known import HOSTS, SDKS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

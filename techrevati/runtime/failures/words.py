@@ -6,7 +6,8 @@ is an argument.  Texts come in lower case.
 
 from __future__ import annotations
 
-from techrevati.runtime.failures.rules import REASONS, Rule
+from techrevati.runtime.failures.known import REASONS
+from techrevati.runtime.failures.rule import Rule
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
