@@ -916,3 +916,14 @@ def test_an_async_function_needs_acall(clock: FakeClock) -> None:
     assert not ran
     assert run(retry(hidden)()) is None  # type: ignore[func-returns-value, arg-type]
     assert ran
+
+
+def test_an_open_breaker_puts_nobody_to_sleep_for_a_minute(clock: FakeClock, ask: Ask) -> None:
+    """A breaker is waited for no longer than a wait of our own making; a provider that asks may take more."""
+    with pytest.raises(CircuitOpenError):
+        ask(retry_on(clock), Endpoint(CircuitOpenError("api", 60.0)))
+    assert clock.now == 0
+    assert ask(retry_on(clock), Endpoint(CircuitOpenError("api", 20.0), "answer")) == "answer"
+    assert clock.now == 20
+    assert ask(retry_on(clock), Endpoint(HttpError(429, retry_after=50), "answer")) == "answer"
+    assert clock.now == 70

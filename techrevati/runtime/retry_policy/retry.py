@@ -42,7 +42,8 @@ class Retry:
         base_delay_seconds: The first wait, >= 0; the next ones double (see *jitter*).
         max_delay_seconds: The longest wait of our own making, >= 0.
         jitter: ``"full"``, ``"equal"``, ``"decorrelated"`` or ``"none"``; see :func:`backoff_delay`.
-        max_retry_after_seconds: A provider that asks for a longer wait is not waited for, >= 0.
+        max_retry_after_seconds: A provider that asks for a longer wait is not waited for, >= 0.  An open
+            breaker or a limit of ours inside is not waited for longer than *max_delay_seconds* either.
         idempotent: Whether a call may be repeated that may have taken effect; if not, only what was refused
             or never sent is tried again.
         retry_on: Says of a failure whether to try again; None as its answer leaves that to
