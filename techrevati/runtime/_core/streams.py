@@ -93,8 +93,8 @@ def close(made: object) -> None:
 
 async def aclose(made: object) -> None:
     """Close an async stream, if it can be closed."""
-    closing = getattr(made, "aclose", None)
-    if callable(closing):
+    closing: Callable[[], Awaitable[object]] | None = getattr(made, "aclose", None)
+    if closing is not None:
         await closing()
 
 

@@ -110,6 +110,6 @@ def _resolve(ledger: SpendLedger, options: argparse.Namespace) -> int:
         ledger.resolve(options.key, not_sent=True)
     else:
         certainty = "estimated" if options.estimated else "measured"
-        ledger.resolve(options.key, usage=UsageSnapshot(**_counts(options)), certainty=certainty)
+        ledger.resolve(options.key, usage=UsageSnapshot.from_dict(_counts(options)), certainty=certainty)
     sys.stdout.write(f"{visible(options.key)}: resolved\n")
     return 0

@@ -6,6 +6,7 @@ import json
 from collections import deque
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -189,10 +190,8 @@ def _budgets(ledger: SpendLedger, known: Mapping[str, Decimal]) -> str:
     return _table(("Budget", "Unit", "Settled", "Reserved", "Left"), rows[::-1], 2) + note
 
 
-def _amount(amount: object, scale: int) -> Decimal:
-    from fractions import Fraction
-
-    exact = Fraction(amount) / scale  # type: ignore[arg-type]
+def _amount(amount: int | Fraction, scale: int) -> Decimal:
+    exact = amount * Fraction(1, scale)
     return Decimal(exact.numerator) / Decimal(exact.denominator)
 
 

@@ -67,7 +67,7 @@ def show(terminal: Terminal, report: SpendReport) -> None:
     if not rows:
         terminal.line("No calls are on the books.")
         return
-    calls, tokens = (sum(group[n] for group in report) for n in (1, 2))
+    calls, tokens = sum(group.calls for group in report), sum(group.tokens for group in report)
     width = len(report.names)
     total = ["total", *[""] * (width - 1), str(calls), str(tokens), format(report.total, "f")]
     table = [[*report.names, "calls", "tokens", "USD"], *rows, total]

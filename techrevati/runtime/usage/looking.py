@@ -37,23 +37,48 @@ class _Attributes:
 
 
 _NOTHING: Mapping[str, object] = {}
+_AS_DICT, _AS_MODEL, _AS_NOTHING, _AS_OBJECT = range(4)
+_kinds: dict[type, int] = {dict: _AS_DICT, type(None): _AS_NOTHING}
+_CAPACITY = 512  # types remembered; a program that makes new ones starts over
 
 
 def view(source: object) -> View:
     """*source* as something that can be asked by name; of None, a number or text, nothing."""
-    if type(source) is dict:
-        return source
-    if source is None or isinstance(source, (str, bytes, int, float, list, tuple)):
-        return _NOTHING
+    kind = _kinds.get(type(source))
+    if kind is None:
+        kind = _kind(source)
+    if kind == _AS_DICT:
+        return source  # type: ignore[return-value]
+    if kind == _AS_MODEL:
+        values: Mapping[str, object] = source.__dict__
+        extra = source.__pydantic_extra__  # type: ignore[attr-defined]
+        return {**values, **extra} if extra else values
+    return _NOTHING if kind == _AS_NOTHING else _Attributes(source)
+
+
+def _kind(source: object) -> int:
+    """How objects of the type of *source* are looked into; remembered."""
     if isinstance(source, dict):
-        return source
-    values = getattr(source, "__dict__", None)
-    if type(values) is dict and hasattr(type(source), "__pydantic_fields__"):
-        extra = getattr(source, "__pydantic_extra__", None)
-        if extra:
-            return {**values, **extra}
-        return values
-    return _Attributes(source)
+        kind = _AS_DICT
+    elif isinstance(source, (str, bytes, int, float, list, tuple)):
+        kind = _AS_NOTHING
+    elif _is_model(source):
+        kind = _AS_MODEL
+    else:
+        kind = _AS_OBJECT
+    if len(_kinds) >= _CAPACITY:
+        _kinds.clear()
+    _kinds[type(source)] = kind
+    return kind
+
+
+def _is_model(source: object) -> bool:
+    """A pydantic model, whose fields can be read at once."""
+    return (
+        type(getattr(source, "__dict__", None)) is dict
+        and hasattr(type(source), "__pydantic_fields__")
+        and hasattr(source, "__pydantic_extra__")
+    )
 
 
 def whole(value: object) -> int | None:
@@ -63,6 +88,14 @@ def whole(value: object) -> int | None:
     if isinstance(value, float) and value.is_integer() and value >= 0:
         return int(value)
     return None
+
+
+def one(source: View, name: str) -> int:
+    """*name* as a count, 0 if it is none."""
+    found = source.get(name)
+    if type(found) is int and found >= 0:
+        return found
+    return 0 if found is None else whole(found) or 0
 
 
 def count(source: View, *names: str) -> int:
@@ -78,7 +111,10 @@ def count(source: View, *names: str) -> int:
 
 def word(value: object) -> str | None:
     """Text, or the text of an enum's member; None for anything else and for nothing."""
-    value = getattr(value, "value", value)
+    if type(value) is not str:
+        if value is None:
+            return None
+        value = getattr(value, "value", value)
     return value if isinstance(value, str) and value and not value.isspace() else None
 
 

@@ -47,11 +47,11 @@ def find(response: View, depth: int = 0) -> Fields | None:
         nested = response.get(place)
         if nested is None or isinstance(nested, (int, float, str)):
             continue
-        if type(nested).__name__ == "method":  # pydantic-ai's ``result.usage()``
+        if type(nested) is UsageSnapshot:
+            return read(nested)
+        if type(nested) is not dict and type(nested).__name__ == "method":  # pydantic-ai's ``result.usage()``
             nested = _called(nested)
-        usage = nested if isinstance(nested, UsageSnapshot) else view(nested)
-        if isinstance(usage, UsageSnapshot):
-            return read(usage)
+        usage = view(nested)
         fields = _fields(usage)
         if fields is not None:
             return _with_context(fields, response, usage)
@@ -143,11 +143,12 @@ def served_tier(response: View, usage: View) -> str | None:
         word(usage.get("service_tier"))
         or word(response.get("service_tier"))
         or word(view(response.get("serviceTier")).get("type"))
-        or word(usage.get("traffic_type"))
-        or word(usage.get("trafficType"))
+        or word(usage.get("traffic_type") or usage.get("trafficType"))
     )
-    tier = None if said is None else said.rpartition(".")[2].lower()
-    tier = None if tier is None else _TIER_WORDS.get(tier, tier)
+    tier = None
+    if said is not None:
+        tier = said.rpartition(".")[2].lower()
+        tier = _TIER_WORDS.get(tier, tier)
     more = []
     if word(usage.get("speed")) == "fast":
         more.append("fast")
@@ -160,11 +161,17 @@ def served_tier(response: View, usage: View) -> str | None:
 
 def _searches(response: View, model: object) -> int:
     """Web searches that are items of the answer: OpenAI and xAI responses, Gemini's grounding."""
-    calls = sum(word(view(each).get("type")) == "web_search_call" for each in items(response.get("output")))
-    if calls:
-        return calls
+    output, candidates = response.get("output"), response.get("candidates")
+    if output is not None:
+        calls = 0
+        for each in items(output):
+            calls += word(view(each).get("type")) == "web_search_call"
+        if calls:
+            return calls
+    if candidates is None:
+        return 0
     queries = 0
-    for candidate in items(response.get("candidates")):
+    for candidate in items(candidates):
         about = view(candidate)
         grounding = view(about.get("grounding_metadata") or about.get("groundingMetadata"))
         queries += len(items(grounding.get("web_search_queries") or grounding.get("webSearchQueries")))

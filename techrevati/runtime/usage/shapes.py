@@ -2,15 +2,14 @@
 
 Every function takes a usage object and gives the fields of a snapshot, or None when the shape is another one.
 What a provider counts inside something else is taken out of it: cached tokens and audio out of the input,
-    audio
-out of the output; what it counts beside (thoughts, tool results) is added.
+audio out of the output; what it counts beside (thoughts, tool results) is added.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from techrevati.runtime.usage.looking import count, items, view, whole, word
+from techrevati.runtime.usage.looking import count, items, one, view, whole, word
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -32,9 +31,9 @@ def openai_chat(usage: View) -> Fields | None:
     prompt = whole(usage.get("prompt_tokens"))
     if prompt is None:
         return None
-    completion = count(usage, "completion_tokens")
+    completion = one(usage, "completion_tokens")
     given, made = view(usage.get("prompt_tokens_details")), view(usage.get("completion_tokens_details"))
-    read = count(given, "cached_tokens") or count(
+    read = one(given, "cached_tokens") or count(
         usage,
         "prompt_cache_hit_tokens",
         "cached_tokens",
@@ -42,7 +41,7 @@ def openai_chat(usage: View) -> Fields | None:
         "cached_prompt_text_tokens",
         "cache_read_input_tokens",
     )
-    reasoning = count(made, "reasoning_tokens") or count(usage, "reasoning_tokens")
+    reasoning = one(made, "reasoning_tokens") or one(usage, "reasoning_tokens")
     if reasoning and _reasoning_beside(usage, prompt, completion, reasoning):
         completion += reasoning
     fields = _inclusive(prompt, completion, read, given, made, reasoning)
@@ -51,12 +50,12 @@ def openai_chat(usage: View) -> Fields | None:
     )
     if write:
         ttl = view(given.get("cache_creation_token_details"))
-        _take_writes(fields, write, count(ttl, "ephemeral_1h_input_tokens"))
-    searches = count(usage, "num_search_queries") or count(
+        _take_writes(fields, write, one(ttl, "ephemeral_1h_input_tokens"))
+    searches = one(usage, "num_search_queries") or count(
         view(usage.get("server_tool_use")), "web_search_requests"
     )
-    fields["web_searches"] = searches or count(given, "web_search_requests")
-    fields["citation_tokens"] = count(usage, "citation_tokens")
+    fields["web_searches"] = searches or one(given, "web_search_requests")
+    fields["citation_tokens"] = one(usage, "citation_tokens")
     return fields
 
 
@@ -85,41 +84,44 @@ def input_output(usage: View) -> Fields | None:
         return _openai_responses(usage, given, made, "input_token_details", "output_token_details")
     if "cache_audio_read_tokens" in usage or "details" in usage:
         return _pydantic_ai(usage, given, made)
-    searches = count(view(usage.get("server_tool_use")), "web_search_requests")
+    searches = one(view(usage.get("server_tool_use")), "web_search_requests")
     return {
         "input_tokens": given,
         "output_tokens": made,
         "web_searches": searches,
-        "requests": count(usage, "requests"),
+        "requests": one(usage, "requests"),
     }
 
 
 def _anthropic(usage: View, given: int, made: int) -> Fields:
     """Cached tokens stand beside the input; the creation total already is 5 minutes plus an hour."""
-    rounds = [view(each) for each in items(usage.get("iterations"))]
-    rounds = [each for each in rounds if whole(each.get("input_tokens")) is not None]
-    parts = rounds or [usage]  # what compaction used is in the iterations alone
-    fields: Fields = dict.fromkeys(
-        ("input_tokens", "output_tokens", "cache_write_tokens", "cache_read_tokens", "cache_write_1h_tokens"),
-        0,
-    )
-    totals = [0, 0, 0, 0, 0]
-    for part in parts:
+    rounds = []
+    if usage.get("iterations") is not None:
+        rounds = [view(each) for each in items(usage.get("iterations"))]
+        rounds = [each for each in rounds if whole(each.get("input_tokens")) is not None]
+    write = read = hour_write = 0
+    total_given = total_made = 0
+    for part in rounds or (usage,):  # what compaction used is in the iterations alone
         ttl = view(part.get("cache_creation"))
-        hour = count(ttl, "ephemeral_1h_input_tokens")
-        total = count(part, "cache_creation_input_tokens")
-        five = count(ttl, "ephemeral_5m_input_tokens")
-        totals[0] += count(part, "input_tokens")
-        totals[1] += count(part, "output_tokens")
-        totals[2] += max(total - hour, five)
-        totals[3] += count(part, "cache_read_input_tokens")
-        totals[4] += hour
-    if not rounds:
-        totals[0], totals[1] = given, made
-    fields = dict(zip(fields, totals, strict=True))
+        hour = one(ttl, "ephemeral_1h_input_tokens")
+        total = one(part, "cache_creation_input_tokens")
+        total_given += one(part, "input_tokens")
+        total_made += one(part, "output_tokens")
+        write += max(total - hour, one(ttl, "ephemeral_5m_input_tokens"))
+        read += one(part, "cache_read_input_tokens")
+        hour_write += hour
+    if rounds:
+        given, made = total_given, total_made
+    fields: Fields = {
+        "input_tokens": given,
+        "output_tokens": made,
+        "cache_write_tokens": write,
+        "cache_read_tokens": read,
+        "cache_write_1h_tokens": hour_write,
+    }
     thinking = count(view(usage.get("output_tokens_details")), "thinking_tokens", "reasoning_tokens")
-    fields["reasoning_tokens"] = min(thinking, totals[1])
-    fields["web_searches"] = count(view(usage.get("server_tool_use")), "web_search_requests")
+    fields["reasoning_tokens"] = min(thinking, made)
+    fields["web_searches"] = one(view(usage.get("server_tool_use")), "web_search_requests")
     return fields
 
 
@@ -128,25 +130,25 @@ def _openai_responses(usage: View, given: int, made: int, inside: str, outside: 
     details, made_of = view(usage.get(inside)), view(usage.get(outside))
     read = count(details, "cached_tokens", "cache_read")
     fields = _inclusive(given, made, read, details, made_of, count(made_of, "reasoning_tokens", "reasoning"))
-    hour = count(details, "ephemeral_1h_input_tokens")
-    five = count(details, "ephemeral_5m_input_tokens")
+    hour = one(details, "ephemeral_1h_input_tokens")
+    five = one(details, "ephemeral_5m_input_tokens")
     write = max(
         count(details, "cache_write_tokens", "cache_creation_tokens", "cache_creation"), five + hour
     )  # langchain says 0 beside the split
     if write:
         _take_writes(fields, write, hour)
-    fields["requests"] = count(usage, "requests")
+    fields["requests"] = one(usage, "requests")
     fields["web_searches"] = count(
         view(usage.get("server_side_tool_usage_details")), "web_search_calls"
-    ) or count(view(usage.get("server_tool_use")), "web_search_requests")
+    ) or one(view(usage.get("server_tool_use")), "web_search_requests")
     return fields
 
 
 def _pydantic_ai(usage: View, given: int, made: int) -> Fields:
     """pydantic-ai: everything inside; ``details`` holds what the provider said beside it."""
-    read, write = count(usage, "cache_read_tokens"), count(usage, "cache_write_tokens")
-    audio, audio_out = count(usage, "input_audio_tokens"), count(usage, "output_audio_tokens")
-    audio_read = min(count(usage, "cache_audio_read_tokens"), read)
+    read, write = one(usage, "cache_read_tokens"), one(usage, "cache_write_tokens")
+    audio, audio_out = one(usage, "input_audio_tokens"), one(usage, "output_audio_tokens")
+    audio_read = min(one(usage, "cache_audio_read_tokens"), read)
     details = view(usage.get("details"))
     output = max(0, made - audio_out)
     hour = count(details, "ephemeral_1h_input_tokens", "cache_write_1h_tokens")
@@ -160,8 +162,8 @@ def _pydantic_ai(usage: View, given: int, made: int) -> Fields:
         "input_audio_tokens": max(0, audio - audio_read),
         "output_audio_tokens": audio_out,
         "cache_read_audio_tokens": audio_read,
-        "requests": count(usage, "requests"),
-        "web_searches": count(details, "web_search_requests"),
+        "requests": one(usage, "requests"),
+        "web_searches": one(details, "web_search_requests"),
     }
     return fields
 
@@ -172,7 +174,7 @@ def gemini(usage: View) -> Fields | None:
     if prompt is None:
         return None
     if "generation_token_count" in usage:  # Llama through Bedrock InvokeModel
-        return {"input_tokens": prompt, "output_tokens": count(usage, "generation_token_count")}
+        return {"input_tokens": prompt, "output_tokens": one(usage, "generation_token_count")}
     read = count(usage, "cached_content_token_count", "cachedContentTokenCount")
     answer = count(
         *(usage, "candidates_token_count", "candidatesTokenCount"),
@@ -229,7 +231,7 @@ def cohere(usage: View) -> Fields | None:
         units = view(usage.get(name))
         given, made = whole(units.get("input_tokens")), whole(units.get("output_tokens"))
         if given is not None or made is not None:
-            read = min(count(usage, "cached_tokens"), given or 0)
+            read = min(one(usage, "cached_tokens"), given or 0)
             return {
                 "input_tokens": (given or 0) - read,
                 "output_tokens": made or 0,
@@ -253,7 +255,7 @@ def titan(usage: View) -> Fields | None:
     if given is None:
         return None
     made = sum(count(view(each), "tokenCount") for each in items(usage.get("results")))
-    return {"input_tokens": given, "output_tokens": made or count(usage, "totalOutputTextTokenCount")}
+    return {"input_tokens": given, "output_tokens": made or one(usage, "totalOutputTextTokenCount")}
 
 
 SHAPES = (openai_chat, input_output, gemini, bedrock, cohere, ollama, titan)
@@ -286,16 +288,25 @@ def _money(amount: object, places: int) -> object:
 
 def _inclusive(given: int, made: int, read: int, details: View, made_of: View, reasoning: int) -> Fields:
     """Fields where the input includes what was cached, and both sides their audio and images."""
-    audio = count(details, "audio_tokens", "audio")
-    image = count(details, "image_tokens", "image")
+    audio = one(details, "audio_tokens") or one(details, "audio")
+    image = one(details, "image_tokens") or one(details, "image")
+    audio_out = one(made_of, "audio_tokens") or one(made_of, "audio")
+    image_out = one(made_of, "image_tokens")
+    left = given - read if given > read else 0
+    if not (audio or image or audio_out or image_out):
+        return {
+            "input_tokens": left,
+            "output_tokens": made,
+            "cache_read_tokens": read,
+            "reasoning_tokens": min(reasoning, made),
+        }
     cached = view(details.get("cached_tokens_details"))
-    audio_read = min(count(cached, "audio_tokens"), read, audio)
+    audio_read = min(one(cached, "audio_tokens"), read, audio)
     audio -= audio_read
-    image -= min(count(cached, "image_tokens"), image)
-    left = max(0, given - read)
+    image -= min(one(cached, "image_tokens"), image)
     audio = min(audio, left)
     image = min(image, left - audio)
-    audio_out = min(count(made_of, "audio_tokens", "audio"), made)
+    audio_out = min(audio_out, made)
     output = made - audio_out
     return {
         "input_tokens": left - audio - image,
@@ -305,7 +316,7 @@ def _inclusive(given: int, made: int, read: int, details: View, made_of: View, r
         "input_audio_tokens": audio,
         "output_audio_tokens": audio_out,
         "input_image_tokens": image,
-        "output_image_tokens": min(count(made_of, "image_tokens"), output),
+        "output_image_tokens": min(image_out, output),
         "cache_read_audio_tokens": audio_read,
     }
 
