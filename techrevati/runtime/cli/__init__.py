@@ -31,11 +31,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     from techrevati import runtime
-<<<<<<< HEAD
-    from techrevati.runtime.cli import approvals, chaos, demo, doubts, report, runs, spend
-=======
-    from techrevati.runtime.cli import approvals, chaos, demo, prices, runs
->>>>>>> main
+    from techrevati.runtime.cli import approvals, chaos, demo, doubts, prices, report, runs, spend
 
     parser = _Parser(prog="techrevati", description="A reliability toolkit for LLM agent loops.")
     parser.add_argument("--version", action="version", version=f"techrevati-runtime {runtime.__version__}")
