@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 
 from benchmarks.harness import Aim, Comparison, Effort, Figure, Subject, answer, compare_all, floor
@@ -29,6 +30,7 @@ def _peer(name: str) -> Subject:
         code = "result = f'{calc(usage, model_ref=model, provider_id=\"openai\").total_price.normalize():f}'"
         return Subject(name, code, {"calc": peer.calc_price, "usage": usage, "model": MODEL}, ANSWER)
     if name == "litellm":
+        os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else it fetches prices when imported
         peer = import_module("litellm")
         code = (
             "given, made = cost(model, prompt_tokens=1600, completion_tokens=200, "
@@ -37,9 +39,10 @@ def _peer(name: str) -> Subject:
         return Subject(name, code, {"cost": peer.cost_per_token, "model": MODEL}, ANSWER)
     peer = import_module("tokencost")
     code = (
-        "result = str(given(800, model, 'input') + given(800, model, 'cached') + given(200, model, 'output'))"
+        "total = given(800, model, 'input') + given(800, model, 'cached') + given(200, model, 'output')\n"
+        "result = f'{total.normalize():f}'"
     )
-    return Subject(name, code, {"given": peer.calculate_cost_by_tokens, "model": MODEL}, "0.00030")
+    return Subject(name, code, {"given": peer.calculate_cost_by_tokens, "model": MODEL}, ANSWER)
 
 
 def _priced(peers: bool) -> Comparison:
