@@ -123,6 +123,7 @@ def main() -> None:
             models[home] = merged
     models = {name: written for name, written in models.items() if not LEFT_OUT.match(name)}
     weekend(models)
+    half_price_cache(models)
     day = datetime.datetime.now(datetime.UTC).date().isoformat()
     sources = f"genai-prices {version('genai-prices')}, litellm {version('litellm')}"
     text = write_book(models, {"version": f"{day} ({sources})", "made": day, "sources": sources})
@@ -176,6 +177,16 @@ def completed(ours: dict, theirs: dict) -> dict:
     if "out" in theirs:
         merged["out"] = theirs["out"]
     return merged
+
+
+def half_price_cache(models: dict[str, dict]) -> None:
+    """Fireworks' page: a cached prompt token costs half of an input token where nothing else is said."""
+    for name, written in models.items():
+        prices = written["prices"][0][0]
+        if name.startswith("fireworks/") and "cache_read" not in prices:
+            given = prices.get("input")
+            if given and not isinstance(given, list) and prices.get("output"):
+                written["prices"] = [[{**prices, "cache_read": str(Decimal(str(given)) / 2)}]]
 
 
 def weekend(models: dict[str, dict]) -> None:

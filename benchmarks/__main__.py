@@ -15,7 +15,18 @@ from benchmarks.harness import FULL, QUICK, Effort, Figure, WrongAnswerError
 from benchmarks.report import as_json, machine, say, table
 from techrevati.runtime import __version__
 
-NOUNS = ("circuit_breaker", "agent_lifecycle", "agent_events", "failures", "orchestrator", "import", "chaos")
+NOUNS = (
+    "circuit_breaker",
+    "agent_lifecycle",
+    "agent_events",
+    "failures",
+    "usage",
+    "pricing",
+    "orchestrator",
+    "pipeline",
+    "import",
+    "chaos",
+)
 
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:

@@ -285,7 +285,16 @@ BREAKERS = (
 
 LIFECYCLES = (("transitions", "transitions"), ("python-statemachine", "statemachine"))
 
-DISTRIBUTIONS = tuple(peer.distribution for peer in BREAKERS) + tuple(name for name, _ in LIFECYCLES)
+RETRIES = ("backoff", "stamina", "tenacity")
+
+PRICERS = ("genai-prices", "litellm", "tokencost")
+
+DISTRIBUTIONS = (
+    *(peer.distribution for peer in BREAKERS),
+    *(name for name, _ in LIFECYCLES),
+    *RETRIES,
+    *PRICERS,
+)
 
 
 def _pyresilience(module: Any, recovery_s: float) -> Any:

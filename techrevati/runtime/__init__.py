@@ -24,6 +24,17 @@ if TYPE_CHECKING:
         InvalidTransitionError as InvalidTransitionError,
         UnknownWorkerError as UnknownWorkerError,
     )
+    from techrevati.runtime.approvals import (
+        Approval as Approval,
+        ApprovalConsumedError as ApprovalConsumedError,
+        ApprovalDeniedError as ApprovalDeniedError,
+        ApprovalError as ApprovalError,
+        ApprovalExpiredError as ApprovalExpiredError,
+        ApprovalMismatchError as ApprovalMismatchError,
+        ApprovalPendingError as ApprovalPendingError,
+        Approvals as Approvals,
+        UnknownApprovalError as UnknownApprovalError,
+    )
     from techrevati.runtime.budgets import (
         Budget as Budget,
         BudgetSnapshot as BudgetSnapshot,
@@ -97,6 +108,19 @@ if TYPE_CHECKING:
         HedgedRequest as HedgedRequest,
         HedgeSnapshot as HedgeSnapshot,
         Loser as Loser,
+    )
+    from techrevati.runtime.journal import (
+        Happened as Happened,
+        InDoubtError as InDoubtError,
+        Journal as Journal,
+        JournalError as JournalError,
+        RecordedFailureError as RecordedFailureError,
+        ReplayMismatchError as ReplayMismatchError,
+        ResultNotStorableError as ResultNotStorableError,
+        RunBusyError as RunBusyError,
+        RunJournal as RunJournal,
+        RunSummary as RunSummary,
+        Step as Step,
     )
     from techrevati.runtime.ledger import (
         Doubt as Doubt,
@@ -177,8 +201,10 @@ if TYPE_CHECKING:
     )
     from techrevati.runtime.retry_policy import (
         EscalationPolicy as EscalationPolicy,
+        Recovery as Recovery,
         RecoveryContext as RecoveryContext,
         RecoveryEvent as RecoveryEvent,
+        RecoveryNews as RecoveryNews,
         RecoveryRecipe as RecoveryRecipe,
         RecoveryResult as RecoveryResult,
         RecoveryStep as RecoveryStep,
@@ -215,6 +241,7 @@ if TYPE_CHECKING:
         StoreUnavailableError as StoreUnavailableError,
     )
     from techrevati.runtime.usage import (
+        UsageAccumulator as UsageAccumulator,
         UsageNotFoundError as UsageNotFoundError,
         UsageSnapshot as UsageSnapshot,
     )
@@ -230,6 +257,26 @@ else:
     __getattr__, __dir__ = lazy_names(__name__, HOME, MODULES)
 
 __all__ = [
+    "Approval",
+    "ApprovalConsumedError",
+    "ApprovalDeniedError",
+    "ApprovalError",
+    "ApprovalExpiredError",
+    "ApprovalMismatchError",
+    "ApprovalPendingError",
+    "Approvals",
+    "UnknownApprovalError",
+    "Happened",
+    "InDoubtError",
+    "Journal",
+    "JournalError",
+    "RecordedFailureError",
+    "ReplayMismatchError",
+    "ResultNotStorableError",
+    "RunBusyError",
+    "RunJournal",
+    "RunSummary",
+    "Step",
     "__version__",
     "aattempt_recovery",
     "AgentEvent",
@@ -343,8 +390,10 @@ __all__ = [
     "RateLimitExceededError",
     "RateLimitSnapshot",
     "recipe_for",
+    "Recovery",
     "RecoveryContext",
     "RecoveryEvent",
+    "RecoveryNews",
     "RecoveryRecipe",
     "RecoveryResult",
     "RecoveryStep",
@@ -386,6 +435,7 @@ __all__ = [
     "UnknownReservationError",
     "UnknownWorkerError",
     "UrlGuardrail",
+    "UsageAccumulator",
     "UsageNotFoundError",
     "UsageSink",
     "UsageSnapshot",

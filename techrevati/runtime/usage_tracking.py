@@ -161,6 +161,21 @@ class UsageTracker:
         with self._lock:
             return {model: in_usd(cost) for model, cost in self._per_model.items()}
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the cost of each model, and the sums."""
+        from html import escape
+
+        rows = "".join(
+            f"<tr><td>{escape(model) or '(not said)'}</td><td style='text-align:right'>${cost:,.6f}</td></tr>"
+            for model, cost in self.per_model_summary().items()
+        )
+        return (
+            "<table><caption>"
+            f"{self._turns:,} turns, {self._input:,} input and {self._output:,} output tokens</caption>"
+            f"<thead><tr><th>Model</th><th>Cost in USD</th></tr></thead><tbody>{rows}</tbody>"
+            f"<tfoot><tr><th>Total</th><th>${in_usd(self._cost):,.6f}</th></tr></tfoot></table>"
+        )
+
     def __repr__(self) -> str:
         return f"UsageTracker(turns={self._turns}, cost={self.format_cost()!r})"
 

@@ -303,8 +303,11 @@ def cut_then(
 MORE = {"role": "user", "content": "Thanks. And then?"}
 
 
-@pytest.mark.parametrize("path", [OPENAI, ANTHROPIC])
-@pytest.mark.parametrize("tokens", [0, 1, 2, 8])
+@pytest.mark.parametrize(
+    ("path", "tokens"),
+    # Anthropic refuses an empty answer in the middle of a conversation, so nobody can take one for complete.
+    [(OPENAI, 0), *((path, tokens) for path in (OPENAI, ANTHROPIC) for tokens in (1, 2, 8))],
+)
 def test_a_cut_of_any_length_is_known_in_its_place(path: str, tokens: int) -> None:
     """After the very same messages one token, or none, is enough; the whole answer, or another, is fine."""
     scripted: list[Fault | None] = [Fault(FaultKind.TRUNCATED_STREAM, after_tokens=tokens)]

@@ -632,3 +632,36 @@ def test_both_faces_have_the_same_words() -> None:
     faces = {name for name in dir(AsyncCircuitBreaker) if not name.startswith("_")}
     assert names ^ faces == {"as_async", "as_sync"}
     assert isinstance(CircuitBreaker.guard, types.FunctionType)
+
+
+def test_an_async_function_passed_straight_to_call_is_refused() -> None:
+    """A coroutine that nobody has awaited is no success: it is closed, and nothing is counted."""
+    breaker = CircuitBreaker("b", 1, 0)
+
+    async def fetch() -> int:
+        return 1
+
+    with pytest.raises(TypeError, match="as_async"):
+        breaker.call(fetch)
+    assert breaker.call(lambda: 1) == 1
+    assert run(breaker.as_async().call(fetch)) == 1
+    breaker.record_failure()
+    with pytest.raises(TypeError, match="as_async"):  # as a probe it gives its permit back
+        breaker.call(fetch)
+    assert breaker.snapshot().probes == 0
+
+
+def test_it_can_be_switched_off_and_on_by_one_name() -> None:
+    """``enabled`` as every policy has it; on again it is closed and empty, and a forced one stays forced."""
+    breaker = CircuitBreaker("b", 1, 1000)
+    breaker.record_failure()
+    assert breaker.enabled
+    breaker.as_async().enabled = False
+    assert not breaker.enabled
+    assert [breaker.call(int) for _ in range(3)] == [0] * 3
+    assert breaker.snapshot().mode == "disabled"
+    breaker.enabled = True
+    assert (breaker.snapshot().mode, breaker.state()) == ("normal", CircuitState.CLOSED)
+    breaker.force_open()
+    breaker.enabled = True
+    assert breaker.snapshot().mode == "forced_open"

@@ -174,3 +174,16 @@ def test_wrong_seconds_are_named(seconds: float) -> None:
         Deadline(seconds)
     with pytest.raises(TypeError, match="clock"):
         Deadline(5, clock=None)  # type: ignore[arg-type]
+
+
+def test_an_error_made_without_its_constructor_still_reads() -> None:
+    class Custom(DeadlineExceededError):
+        def __init__(self) -> None:
+            """Of its own."""
+
+    assert (
+        str(Custom())
+        == str(DeadlineExceededError.__new__(DeadlineExceededError))
+        == "the deadline has passed"
+    )
+    assert str(DeadlineExceededError(2.5)) == "the deadline of 2.5 s has passed"

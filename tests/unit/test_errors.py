@@ -35,6 +35,14 @@ from techrevati.runtime import (
     UsageSnapshot,
 )
 from techrevati.runtime._core.scrub import error_text
+from techrevati.runtime.budgets import ReservationSettledError
+from techrevati.runtime.bulkhead import BulkheadFullError
+from techrevati.runtime.guardrails.walking import UnreadableValueError
+from techrevati.runtime.ledger import IdempotencyConflictError, UnknownReservationError
+from techrevati.runtime.pipeline import PipelineOrderError
+from techrevati.runtime.pricing import UnknownModelError, UnknownPriceError
+from techrevati.runtime.rate_limit import RateLimitExceededError
+from techrevati.runtime.stores import NewerSchemaError, StoreCorruptError, StoreError, StoreUnavailableError
 from techrevati.runtime.testing import EverythingWaitsError, ScriptExhaustedError
 
 OTHER_ROOMS = ("chaos",)  # its errors are shown at work in its own tests
@@ -51,6 +59,7 @@ def error_classes() -> list[type[BaseException]]:
                 isinstance(value, type)
                 and issubclass(value, BaseException)
                 and value.__module__.startswith("techrevati.runtime")
+                and not value.__name__.startswith("_")  # never leaves its module
             ):
                 found[f"{value.__module__}.{value.__qualname__}"] = value
     return [found[name] for name in sorted(found)]
@@ -128,6 +137,71 @@ EXAMPLES: list[tuple[TechrevatiError, type[BaseException], dict[str, Any], tuple
     (DeadlineExceededError(2.5), TimeoutError, {"seconds": 2.5}, ("2.5 s",)),
     (NoTargetError((), 2.0), RuntimeError, {"skipped": (), "retry_after": 2.0}, ("2 s",)),
     (ScriptExhaustedError(3), AssertionError, {"entries": 3}, ("3 entries",)),
+]
+EXAMPLES += [
+    (
+        ReservationSettledError("call-1", "settled"),
+        RuntimeError,
+        {"key": "call-1", "state": "settled"},
+        ("call-1", "settled"),
+    ),
+    (
+        BulkheadFullError("api", "queue_full", max_concurrent=2, running=2, queued=3, waited_seconds=0.5),
+        TechrevatiError,
+        {"name": "api", "reason": "queue_full", "max_concurrent": 2, "running": 2, "queued": 3},
+        ("api", "2 of 2", "3 wait"),
+    ),
+    (UnreadableValueError("nested too deeply at $"), ValueError, {}, ("nested too deeply at $",)),
+    (
+        IdempotencyConflictError("call-1", ("usage",)),
+        ValueError,
+        {"key": "call-1", "differs": ("usage",)},
+        ("call-1", "usage"),
+    ),
+    (UnknownReservationError("call-1"), KeyError, {"key": "call-1"}, ("call-1",)),
+    (
+        PipelineOrderError("A breaker stands outside a retry."),
+        ValueError,
+        {"why": "A breaker stands outside a retry."},
+        ("A breaker", "outermost first"),
+    ),
+    (
+        UnknownModelError("gpt-9", ("gpt-5",)),
+        KeyError,
+        {"model": "gpt-9", "near": ("gpt-5",)},
+        ("gpt-9", "did you mean 'gpt-5'"),
+    ),
+    (
+        UnknownPriceError("gpt-5", "tier 'fast'"),
+        LookupError,
+        {"model": "gpt-5", "wanted": "tier 'fast'"},
+        ("gpt-5", "tier 'fast'"),
+    ),
+    (
+        RateLimitExceededError("api", "60 requests", 2.5),
+        TechrevatiError,
+        {"name": "api", "limit": "60 requests", "retry_after": 2.5, "reason": "wait"},
+        ("api", "60 requests", "2.5 s"),
+    ),
+    (
+        StoreError("runs.db", "it is a folder"),
+        TechrevatiError,
+        {"place": "runs.db", "reason": "it is a folder"},
+        ("runs.db: it is a folder",),
+    ),
+    (
+        StoreUnavailableError("runs.db", "locked", "busy"),
+        OSError,
+        {"place": "runs.db", "reason": "locked", "cause": "busy"},
+        ("runs.db: locked",),
+    ),
+    (StoreCorruptError("runs.db", "not a database"), StoreError, {"place": "runs.db"}, ("not a database",)),
+    (
+        NewerSchemaError("runs.db", "ledger", 9, 1),
+        StoreError,
+        {"place": "runs.db", "found": 9, "known": 1},
+        ("ledger", "9", "1"),
+    ),
 ]
 IDS = [type(example[0]).__name__ for example in EXAMPLES]
 

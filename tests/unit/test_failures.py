@@ -528,10 +528,42 @@ def test_a_group_is_its_least_retryable_member() -> None:
     assert classify(ExceptionGroup("g", [limited, forbidden])).retryable is False
 
 
+class Counted(Exception):
+    """Counts how often anybody looks at one of them."""
+
+    judged = 0
+
+    @property
+    def status_code(self) -> int:
+        Counted.judged += 1
+        return 503
+
+
 def test_a_group_of_many_is_judged_whole() -> None:
-    members: list[Exception] = [TimeoutError()] * 300
+    members: list[Exception] = [TimeoutError()] * 255
     assert classify(ExceptionGroup("g", members)).retryable is True
-    assert classify(ExceptionGroup("g", [*members, TypeError("x")])).retryable is False
+    assert classify(ExceptionGroup("g", [*members, TypeError("x")])).kind is K.INVALID_REQUEST
+
+
+def test_what_a_group_has_beyond_the_bound_is_unknown_and_not_retried() -> None:
+    read = 0
+
+    class Slow(TimeoutError):
+        def __str__(self) -> str:
+            nonlocal read
+            read += 1
+            return "slow"
+
+    assert classify(ExceptionGroup("g", [Slow() for _ in range(256)])).retryable is True
+    nested = [ExceptionGroup("h", [Counted(TimeoutError()) for _ in range(1_000)]) for _ in range(100)]
+    Counted.judged = 0
+    for group in (ExceptionGroup("g", [Slow()] * 257), ExceptionGroup("g", nested)):
+        failure = classify(group)
+        assert (failure.kind, failure.retryable) == (K.UNKNOWN, False)
+    assert read <= 2
+    assert Counted.judged <= 256
+    many: list[Exception] = [*[KeyError("k")] * 3, *[TimeoutError()] * 1_000]
+    assert classify(ExceptionGroup("g", many)).kind is K.INVALID_REQUEST
 
 
 def test_groups_that_cause_their_members_end() -> None:
@@ -542,7 +574,7 @@ def test_groups_that_cause_their_members_end() -> None:
         member.__cause__ = group
     assert classify(group).kind is classify(members[0]).kind is K.UNKNOWN
     below: Exception = StatusError(**LIMITED)
-    for _ in range(6):
+    for _ in range(4):
         several = [RuntimeError("x") for _ in range(50)]
         for member in several:
             member.__cause__ = below

@@ -11,9 +11,12 @@ import pytest
 
 from techrevati.runtime.budgets import Budget, BudgetExceededError
 from techrevati.runtime.deadlines import TurnTimeoutError
+from techrevati.runtime.journal import Journal
 from techrevati.runtime.ledger import SpendLedger
 from techrevati.runtime.orchestrator import Orchestrator
 from techrevati.runtime.pricing import ModelPricing, register_pricing
+from techrevati.runtime.retry_policy import Recovery
+from techrevati.runtime.stores import SqliteStore
 from techrevati.runtime.usage import UsageSnapshot
 
 MODEL = "session-small"
@@ -171,3 +174,54 @@ def test_tool_calls_are_counted() -> None:
         with pytest.raises(BudgetExceededError, match="tool_calls"):
             session.run_tool("t", lambda: ran.append(3))
     assert ran == [1, 2]
+
+
+@pytest.mark.parametrize("timed", [None, 30.0])
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_every_attempt_of_a_recovered_turn_is_on_the_books(timed: float | None, asynchronous: bool) -> None:
+    """The refused one costs nothing, the good one its usage; a budget that is spent is no reason to go on."""
+    budget = Budget("acme", 0.0005, limits={"attempts": 10})
+    recovery = Recovery(sleep=lambda seconds: None, asleep=_no_time)
+    desk = Orchestrator("r", "p", budget=budget, recovery=recovery)
+    answers: list[object] = [RefusedError(), "good", "good", "never"]
+
+    def answer() -> object:
+        found = answers.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    async def turns() -> None:
+        async with desk.asession() as session:
+            for _ in range(3):
+                await session.arun_turn(answer, model=MODEL, usage=USAGE, timeout=timed)
+
+    with pytest.raises(BudgetExceededError):
+        if asynchronous:
+            asyncio.run(turns())
+        else:
+            with desk.session() as session:
+                for _ in range(3):
+                    session.run_turn(answer, model=MODEL, usage=USAGE, timeout=timed)
+    assert answers == ["never"]
+    snapshot = budget.snapshot()
+    assert snapshot.settled == {"usd": Decimal("0.0004"), "attempts": 3}
+    assert not any(snapshot.reserved.values())
+
+
+async def _no_time(seconds: float) -> None:
+    """Does not wait."""
+
+
+def test_a_turn_on_record_is_not_spent_again(tmp_path: Path) -> None:
+    """A resumed run reserves and books nothing for what an earlier life paid."""
+    with SpendLedger(tmp_path / "spend.db") as ledger:
+        for answer in ("x", "never"):
+            desk = Orchestrator(
+                "r", "p", "acme", ledger=ledger, journal=Journal(SqliteStore(tmp_path / "j.db")), run_id="r1"
+            )
+            with desk.session() as session:
+                result, _ = session.run_turn(lambda answer=answer: answer, model=MODEL, usage=USAGE)
+                assert result == "x"
+            assert len(list(ledger.records())) == 1
+            assert ledger.leases() == []

@@ -116,7 +116,7 @@ RESPONSES = {
                 "completion_tokens_details": {"reasoning_tokens": 12},
             }
         },
-        UsageSnapshot(20, 20, 0, 80),
+        UsageSnapshot(20, 20, 0, 80, reasoning_tokens=12),
     ),
     "openai embeddings": ({"usage": {"prompt_tokens": 8, "total_tokens": 8}}, UsageSnapshot(8, 0)),
     "openai responses": (
@@ -129,7 +129,7 @@ RESPONSES = {
                 "total_tokens": 120,
             }
         },
-        UsageSnapshot(40, 20, 0, 60),
+        UsageSnapshot(40, 20, 0, 60, reasoning_tokens=12),
     ),
     "anthropic": (
         {
@@ -163,7 +163,7 @@ RESPONSES = {
                 "total_token_count": 125,
             }
         },
-        UsageSnapshot(40, 25, 0, 60),
+        UsageSnapshot(40, 25, 0, 60, reasoning_tokens=5),
     ),
     "gemini rest": (
         {"usageMetadata": {"promptTokenCount": 100, "candidatesTokenCount": 20, "totalTokenCount": 120}},

@@ -8,6 +8,10 @@ _NAMES = {
     "agent_lifecycle": (
         "AgentRegistry AgentStatus AgentWorker AgentWorkerEvent InvalidTransitionError UnknownWorkerError"
     ),
+    "approvals": (
+        "Approval ApprovalConsumedError ApprovalDeniedError ApprovalError ApprovalExpiredError "
+        "ApprovalMismatchError ApprovalPendingError Approvals UnknownApprovalError"
+    ),
     "bulkhead": "Bulkhead BulkheadFullError BulkheadSnapshot",
     "budgets": (
         "Budget BudgetSnapshot BudgetThreshold Reservation ReservationSettledError estimate_input_tokens"
@@ -29,6 +33,10 @@ _NAMES = {
     ),
     "handoffs": "Handoff",
     "hedging": "Hedge HedgeSnapshot HedgedRequest Loser",
+    "journal": (
+        "Happened InDoubtError Journal JournalError RecordedFailureError ReplayMismatchError "
+        "ResultNotStorableError RunBusyError RunJournal RunSummary Step"
+    ),
     "loop_detection": "LoopDetectedError LoopDetection LoopFinding LoopState",
     "ledger": (
         "Doubt IdempotencyConflictError SpendGroup SpendLedger SpendRecord SpendReport "
@@ -52,7 +60,8 @@ _NAMES = {
     "rate_limit": ("RateLimit RateLimitExceededError RateLimitSnapshot RateLimitedCall "),
     "redaction": "Redactor",
     "retry_policy": (
-        "EscalationPolicy RecoveryContext RecoveryEvent RecoveryRecipe RecoveryResult RecoveryStep Retry "
+        "EscalationPolicy Recovery RecoveryContext RecoveryEvent RecoveryNews RecoveryRecipe RecoveryResult "
+        "RecoveryStep Retry "
         "RetryAttempt RetryBudget aattempt_recovery attempt_recovery backoff_delay next_provider "
         "recipe_for smaller_context_budget"
     ),
@@ -63,7 +72,7 @@ _NAMES = {
     "stores": (
         "MemoryStore NewerSchemaError SqliteStore Store StoreCorruptError StoreError StoreUnavailableError"
     ),
-    "usage": "UsageNotFoundError UsageSnapshot",
+    "usage": "UsageAccumulator UsageNotFoundError UsageSnapshot",
     "usage_tracking": "BudgetExceededError UsageTracker _warned_unpriced_models",
 }
 
@@ -72,6 +81,7 @@ HOME = {name: module for module, names in _NAMES.items() for name in names.split
 MODULES = (
     "agent_events",
     "agent_lifecycle",
+    "approvals",
     "bulkhead",
     "chaos",
     "budgets",
@@ -83,6 +93,7 @@ MODULES = (
     "guardrails",
     "handoffs",
     "hedging",
+    "journal",
     "loop_detection",
     "ledger",
     "orchestrator",

@@ -54,6 +54,15 @@ class AsyncCircuitBreaker:
         self._breaker.observe_only = only
 
     @property
+    def enabled(self) -> bool:
+        """False while it is switched off; may be set at any time, see :attr:`CircuitBreaker.enabled`."""
+        return self._breaker.enabled
+
+    @enabled.setter
+    def enabled(self, on: bool) -> None:
+        self._breaker.enabled = on
+
+    @property
     def name(self) -> str:
         """The name it was given; it stands in every refusal."""
         return self._breaker.name
@@ -111,6 +120,8 @@ class AsyncCircuitBreaker:
             breaker._give_back(ticket)
             raise
         breaker._returned(ticket, result)
+        if not breaker._proven:
+            breaker._prove()
         return result
 
     def __call__(self, fn: F) -> F:

@@ -52,6 +52,7 @@ class BreakerBooks:
         "_lock",
         "_name",
         "_observe_only",
+        "_proven",
         "_quiet",
         "_respect_retry_after",
         "_result_is_failure",
@@ -71,6 +72,7 @@ class BreakerBooks:
         _lock: LockType
         _name: str
         _observe_only: bool
+        _proven: bool
         _quiet: Gate | None
         _respect_retry_after: bool
         _result_is_failure: Callable[[object], bool] | None
@@ -188,7 +190,13 @@ class BreakerBooks:
         self._gate = gate
         counts = self._window is not None or self._result_is_failure is not None
         rests = resting(gate) and not gate.failures and not counts
-        self._quiet = gate if rests or gate.manual is DISABLED else None
+        self._quiet = gate if self._proven and (rests or gate.manual is DISABLED) else None
+
+    def _prove(self) -> None:
+        """A first call has returned what it should: from now on results are not looked at."""
+        with self._lock:
+            self._proven = True
+            self._set_locked(self._gate)
 
     def _judge_good_locked(self, tally: Tally) -> None:
         enough = tally.calls >= self._rules.minimum_calls and self._result_is_failure is None

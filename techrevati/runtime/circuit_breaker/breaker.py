@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from _thread import allocate_lock
+from types import CoroutineType
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime.circuit_breaker.books import BreakerBooks, refusal
@@ -173,6 +174,9 @@ class CircuitBreaker(BreakerBooks):
         # The gate again while a success would change nothing: closed, no failure on record, nothing counted.
         # A call then needs neither the lock nor the clock.
         self._quiet: Gate | None = None
+        # Until a call has returned, results are looked at: a coroutine is no success.  A check in every call
+        # would cost a tenth of it, and who passes an async function does so from the first call on.
+        self._proven = False
         # The window again while one more good call could not open the breaker; it is counted without the
         # lock.
         self._steady: CountWindow | TimeWindow | None = None
@@ -187,6 +191,7 @@ class CircuitBreaker(BreakerBooks):
         Raises:
             CircuitOpenError: Refused; *fn* was not called.
             Exception: Whatever *fn* raised, unchanged, after it was counted.
+            TypeError: *fn* is an async function (seen at the first call): use :meth:`as_async`.
         """
         gate = self._quiet
         if gate is None:
@@ -242,7 +247,13 @@ class CircuitBreaker(BreakerBooks):
         except BaseException:  # cancelled: nobody learnt anything about the callee
             self._give_back(ticket)
             raise
+        if isinstance(result, CoroutineType):
+            self._give_back(ticket)
+            result.close()
+            raise TypeError(f"an async function needs as_async() of circuit {self._name!r}; nothing has run")
         self._returned(ticket, result)
+        if not self._proven:
+            self._prove()
         return result
 
     def __call__(self, fn: F) -> F:
@@ -318,6 +329,16 @@ class CircuitBreaker(BreakerBooks):
     @observe_only.setter
     def observe_only(self, only: bool) -> None:
         self._observe_only = only
+
+    @property
+    def enabled(self) -> bool:
+        """False while it is switched off; setting it is :meth:`disable`, or :meth:`reset` after that."""
+        return self._gate.manual is not DISABLED
+
+    @enabled.setter
+    def enabled(self, on: bool) -> None:
+        if on is not self.enabled:
+            self._override(None if on else DISABLED)
 
     def state(self) -> CircuitState:
         """The state now; HALF_OPEN once the recovery time is over."""

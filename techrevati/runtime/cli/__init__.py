@@ -31,13 +31,19 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     from techrevati import runtime
-    from techrevati.runtime.cli import chaos, demo
+    from techrevati.runtime.cli import approvals, chaos, demo, doubts, prices, report, runs, spend
 
     parser = _Parser(prog="techrevati", description="A reliability toolkit for LLM agent loops.")
     parser.add_argument("--version", action="version", version=f"techrevati-runtime {runtime.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     demo.add_to(commands)
     chaos.add_to(commands)
+    prices.add_to(commands)
+    runs.add_to(commands)
+    approvals.add_to(commands)
+    spend.add_to(commands)
+    report.add_to(commands)
+    doubts.add_to(commands)
     return parser
 
 

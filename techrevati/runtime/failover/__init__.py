@@ -7,10 +7,11 @@ without being asked, and what is the caller's own fault is not asked twice.
 
 from __future__ import annotations
 
-from techrevati.runtime.failover.core import FAILS_OVER, fails_over, order, rest_s, waits_s
+from techrevati.runtime.failover.core import order, rest_s, waits_s
 from techrevati.runtime.failover.policy import MAX_REST_SECONDS, QUOTA_REST_SECONDS, Failover
 from techrevati.runtime.failover.target import CallsThrough, Target, TellsOpen, TellsState
 from techrevati.runtime.failover.vocabulary import NoTargetError, PassedTarget, TargetSwitch
+from techrevati.runtime.failures.elsewhere import FAILS_OVER, fails_over
 
 __all__ = [
     "FAILS_OVER",

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.log import announce, logger
 from techrevati.runtime._core.scrub import error_text
-from techrevati.runtime.failover.core import fails_over, order, rest_s, waits_s
+from techrevati.runtime.failover.core import order, rest_s, waits_s
 from techrevati.runtime.failover.target import Target
 from techrevati.runtime.failover.turn import Turn
+from techrevati.runtime.failures.elsewhere import fails_over
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable

@@ -6,9 +6,9 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar
 
 from techrevati.runtime._core.deadline import remaining_s
-from techrevati.runtime.failover.core import fails_over
 from techrevati.runtime.failover.vocabulary import NoTargetError, PassedTarget, TargetSwitch
 from techrevati.runtime.failures import classify
+from techrevati.runtime.failures.elsewhere import fails_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

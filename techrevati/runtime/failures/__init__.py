@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from techrevati.runtime.failures.classification import classify, classify_exception, provider_failures
 from techrevati.runtime.failures.registered import MAX_USER_RULES, register_rule
-from techrevati.runtime.failures.rules import RULES, Rule
+from techrevati.runtime.failures.rule import Rule
+from techrevati.runtime.failures.rules import RULES
 from techrevati.runtime.failures.vocabulary import (
     KINDS,
     Failure,

@@ -19,7 +19,8 @@ from techrevati.runtime.failures.index import (
     ClassEvidence,
     evidence_of,
 )
-from techrevati.runtime.failures.rules import PARSERS, SDKS, Rule
+from techrevati.runtime.failures.known import PARSERS, SDKS
+from techrevati.runtime.failures.rule import Rule
 from techrevati.runtime.failures.vocabulary import (
     KINDS,
     Failure,
@@ -32,12 +33,9 @@ from techrevati.runtime.failures.words import Text
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datetime import datetime
-    from typing import TypeAlias
-
-    _Groups: TypeAlias = "dict[int, _Verdict]"  # the groups met on the way, by identity
 
 _MAX_CHAIN = 12  # links of causes; SDKs have three or four
-_MAX_MEMBERS = 1_000  # of an exception group
+_MAX_MEMBERS = 256  # of exception groups, those in groups counted too
 _MAX_DEPTH = 8  # of groups in groups
 _MAX_FRAMES = 400
 _MAX_SEARCHED = 1_500  # characters of a text; what happened stands at its beginning
@@ -45,6 +43,12 @@ _MAX_SEARCHED = 1_500  # characters of a text; what happened stands at its begin
 _NOT_THE_REQUEST = (404, 408, 409, 429)  # statuses below 500 that do not complain about what was sent
 
 _WAITING_KINDS = frozenset(kind for kind, row in KINDS.items() if row[1]) | {FailureKind.QUOTA_EXHAUSTED}
+
+
+class _Groups(dict[int, "_Verdict"]):
+    """The groups met on the way, by identity, and how many members may still be looked at in all of them."""
+
+    left = _MAX_MEMBERS
 
 
 class _Verdict:
@@ -215,7 +219,13 @@ def _of_group(group: BaseExceptionGroup[BaseException], depth: int, groups: _Gro
     verdict = groups[id(group)] = _judged(group)
     if verdict.sure == EXACTLY or depth <= 0:
         return verdict
-    members = [_verdict(member, depth - 1, groups) for member in group.exceptions[:_MAX_MEMBERS]]
+    members: list[_Verdict] = []
+    for member in group.exceptions:
+        if not groups.left:  # nobody looks at the rest: it must not be taken for retryable
+            members.append(_Verdict(group, Facts(), verdict.info))
+            break
+        groups.left -= 1
+        members.append(_verdict(member, depth - 1, groups))
     if not members:
         return verdict
 
@@ -282,7 +292,7 @@ def _raised_by_sdk(error: BaseException) -> bool:
 
 
 def _failure(error: BaseException, now_s: float | None) -> Failure:
-    verdict = _verdict(error, _MAX_DEPTH, {})
+    verdict = _verdict(error, _MAX_DEPTH, _Groups())
     if verdict.whole is not None:
         return verdict.whole
     facts, rule, kind = verdict.facts, verdict.rule, _kind(verdict)

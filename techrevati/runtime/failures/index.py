@@ -6,7 +6,9 @@ Classes are judged once and remembered; there are few of them and many exception
 from __future__ import annotations
 
 from techrevati.runtime.failures.facts import offered
-from techrevati.runtime.failures.rules import RULES, SDKS, Rule
+from techrevati.runtime.failures.known import SDKS
+from techrevati.runtime.failures.rule import Rule
+from techrevati.runtime.failures.rules import RULES
 from techrevati.runtime.failures.words import Phrases
 
 TYPE_CHECKING = False

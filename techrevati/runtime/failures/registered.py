@@ -5,7 +5,7 @@ from __future__ import annotations
 from _thread import allocate_lock
 
 from techrevati.runtime.failures.index import Index, belongs
-from techrevati.runtime.failures.rules import Rule
+from techrevati.runtime.failures.rule import Rule
 from techrevati.runtime.failures.vocabulary import Failure, FailureKind
 
 TYPE_CHECKING = False

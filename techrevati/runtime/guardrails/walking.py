@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from techrevati.runtime._core.errors import TechrevatiError
 from techrevati.runtime._core.scrub import without_credentials
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ MAX_DEPTH = 64
 _LONGEST_KEY_SHOWN = 40
 
 
-class UnreadableValueError(ValueError):
+class UnreadableValueError(TechrevatiError, ValueError):
     """A value that cannot be looked through, or not be rewritten."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, cast, overload
 
@@ -11,11 +12,12 @@ from techrevati.runtime.agent_lifecycle import AgentStatus
 from techrevati.runtime.deadlines import Timeout
 from techrevati.runtime.failures import classify
 from techrevati.runtime.orchestrator.errors import InputStateError, SessionEndedError
+from techrevati.runtime.orchestrator.journalled import SessionJournalled, TurnOnRecord
 from techrevati.runtime.orchestrator.parallel import checked, in_tasks
 from techrevati.runtime.orchestrator.phase import SessionPhase
 from techrevati.runtime.orchestrator.tools import SessionTools, checked_arguments
 from techrevati.runtime.orchestrator.turn_guards import SessionTurnGuards
-from techrevati.runtime.orchestrator.turns import SessionTurns
+from techrevati.runtime.orchestrator.turns import TurnBounds, _usage_of
 from techrevati.runtime.retry_policy import aattempt_recovery
 
 if TYPE_CHECKING:
@@ -24,16 +26,20 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Self, TypeVar
 
+    from techrevati.runtime.approvals import Approvals
+    from techrevati.runtime.circuit_breaker import AsyncCircuitBreaker
     from techrevati.runtime.handoffs import Handoff
     from techrevati.runtime.orchestrator.configuration import Orchestrator
+    from techrevati.runtime.orchestrator.journalled import Verify
     from techrevati.runtime.orchestrator.parallel import ToolCall, ToolResult
     from techrevati.runtime.orchestrator.spending import TurnSpend
+    from techrevati.runtime.retry_policy import Recovery
     from techrevati.runtime.usage import UsageSnapshot
 
     T = TypeVar("T")
 
 
-class AsyncOrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, SessionPhase):
+class AsyncOrchestrationSession(SessionJournalled, SessionTurnGuards, SessionTools, SessionPhase):
     """One run of an agent, for ``async with``; see :class:`OrchestrationSession`.
 
     A cancelled task moves the worker to CANCELLED.
@@ -69,6 +75,9 @@ class AsyncOrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, S
         prompt: object = None,
         input_tokens: int | None = None,
         max_output_tokens: int | None = None,
+        key: str | None = None,
+        idempotent: bool = False,
+        verify: Verify | None = None,
     ) -> tuple[T, UsageSnapshot]: ...
 
     @overload
@@ -83,6 +92,9 @@ class AsyncOrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, S
         prompt: object = None,
         input_tokens: int | None = None,
         max_output_tokens: int | None = None,
+        key: str | None = None,
+        idempotent: bool = False,
+        verify: Verify | None = None,
     ) -> tuple[T, UsageSnapshot]: ...
 
     async def arun_turn(
@@ -96,6 +108,9 @@ class AsyncOrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, S
         prompt: object = None,
         input_tokens: int | None = None,
         max_output_tokens: int | None = None,
+        key: str | None = None,
+        idempotent: bool = False,
+        verify: Verify | None = None,
     ) -> tuple[T, UsageSnapshot]:
         """Run one model call and book it; see :meth:`OrchestrationSession.run_turn`.
 
@@ -105,55 +120,111 @@ class AsyncOrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, S
         if prompt is not None:
             fn = await self._aprompted(fn, model, prompt)
         self._begin_turn(usage, estimate_usage, timeout)
-        spend: TurnSpend | None = None
-        if self._spending is not None:
-            spend = self._spending.begin(
-                model,
-                usage,
-                prompt,
-                input_tokens,
-                max_output_tokens,
-                outlives_timeout=False,
-                timeout=timeout,
-            )
+        replayed = False
 
         async def call() -> T:
             return await _awaited(fn())
 
-        async def timed_call() -> T:
+        async def timed_call(spend: TurnSpend | None = None) -> T:
             assert timeout is not None
             late = self._late_outcome(model, usage, estimate_usage, spend)
             return await Timeout(timeout, on_late=late).acall(call)
 
-        run = call if timeout is None else timed_call
         config = self._config
         breaker = config.async_circuit_breaker
         if breaker is None and config.circuit_breaker is not None:
             breaker = config.circuit_breaker.as_async()
+        run: Callable[[], Awaitable[T]] = call if timeout is None else timed_call
+        if self._spending is not None:
+            bounds = TurnBounds(model, usage, prompt, input_tokens, max_output_tokens, timeout)
+            once = (lambda _: call()) if timeout is None else timed_call
+            run = partial(self._spent, bounds, once, breaker, estimate_usage)
+            breaker = None  # inside: what the budget refuses says nothing about the dependency
+        recovery = config.recovery
         try:
-            result = await (run() if breaker is None else breaker.call(run))
-        except BaseException as error:
-            if spend is not None:
-                spend.fail(error)
-            if not isinstance(error, Exception):
-                raise
-            failure = classify(error)
-            recovery = await aattempt_recovery(failure.scenario, self.recovery)
-            self._failed_turn(error, failure, recovery)
+            if self._run is not None:
+                # Outside the breaker: what is on record says nothing about its dependency now.
+                turn = TurnOnRecord(model, usage, estimate_usage)
+                guarded = run if breaker is None else partial(breaker.call, run)
+                if recovery is not None:
+                    guarded = partial(self._recovered, recovery, run, breaker, model)
+                options = {"key": key, "idempotent": idempotent, "verify": verify}
+                result = await self._arecorded_turn(turn, guarded, prompt, options)
+                usage, replayed = turn.usage, turn.replayed
+            elif recovery is not None:
+                result = await self._recovered(recovery, run, breaker, model)
+            else:
+                result = await (run() if breaker is None else breaker.call(run))
+        except Exception as error:
+            if recovery is None:
+                failure = classify(error)
+                self._failed_turn(error, failure, await aattempt_recovery(failure.scenario, self.recovery))
             raise
         if not self._looks_at_turns:
-            return self._end_turn(result, model, usage, estimate_usage, spend)
-        result, usage = self._end_turn(result, model, usage, estimate_usage, spend)
+            return self._end_turn(result, model, usage, estimate_usage, replayed)
+        result, usage = self._end_turn(result, model, usage, estimate_usage, replayed)
         return await self._acheck_answer(model, prompt, result), usage
+
+    async def _spent(
+        self,
+        bounds: TurnBounds,
+        call: Callable[[TurnSpend], Awaitable[T]],
+        breaker: AsyncCircuitBreaker | None,
+        estimate_usage: Callable[[T], UsageSnapshot] | None,
+    ) -> T:
+        """One attempt on the books: reserved, made, settled."""
+        assert self._spending is not None
+        spend = self._spending.begin(bounds, outlives_timeout=False)
+        try:
+            result = await (call(spend) if breaker is None else breaker.call(call, spend))
+            used = _usage_of(result, estimate_usage) if bounds.usage is None else bounds.usage
+        except BaseException as error:
+            spend.fail(error)
+            raise
+        spend.settle(used)
+        return result
+
+    async def _recovered(
+        self,
+        recovery: Recovery,
+        run: Callable[[], Awaitable[T]],
+        breaker: AsyncCircuitBreaker | None,
+        model: str,
+    ) -> T:
+        from techrevati.runtime.orchestrator.recoveries import TurnRecovery
+
+        turn = TurnRecovery(self, model)
+
+        async def attempt() -> T:
+            turn.may_go_on()
+            return await (run() if breaker is None else breaker.call(run))
+
+        return await recovery.telling(turn).acall(attempt)
 
     @overload
     async def arun_tool(
-        self, tool_name: str, fn: Callable[..., Awaitable[T]], arguments: Mapping[str, object] | None = None
+        self,
+        tool_name: str,
+        fn: Callable[..., Awaitable[T]],
+        arguments: Mapping[str, object] | None = None,
+        *,
+        approval: Approvals | None = None,
+        key: str | None = None,
+        idempotent: bool = False,
+        verify: Verify | None = None,
     ) -> T: ...
 
     @overload
     async def arun_tool(
-        self, tool_name: str, fn: Callable[..., T], arguments: Mapping[str, object] | None = None
+        self,
+        tool_name: str,
+        fn: Callable[..., T],
+        arguments: Mapping[str, object] | None = None,
+        *,
+        approval: Approvals | None = None,
+        key: str | None = None,
+        idempotent: bool = False,
+        verify: Verify | None = None,
     ) -> T: ...
 
     async def arun_tool(
@@ -161,6 +232,11 @@ class AsyncOrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, S
         tool_name: str,
         fn: Callable[..., Awaitable[T] | T],
         arguments: Mapping[str, object] | None = None,
+        *,
+        approval: Approvals | None = None,
+        key: str | None = None,
+        idempotent: bool = False,
+        verify: Verify | None = None,
     ) -> T:
         """Run one tool, async or not; see :meth:`OrchestrationSession.run_tool`."""
         arguments = checked_arguments(arguments)
@@ -169,7 +245,15 @@ class AsyncOrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, S
             with self._hook(Name.HOOK_PRE_TOOL, tool_name):
                 arguments = await self._guardrails.abefore(arguments, role=self.role, tool=tool_name)
         with self._tool(tool_name, arguments) as returned:
-            value = await _awaited(fn() if arguments is None else fn(**arguments))
+            if self._run is None and approval is None:
+                value = await _awaited(fn() if arguments is None else fn(**arguments))
+            else:
+
+                async def call() -> T:
+                    return await _awaited(fn() if arguments is None else fn(**arguments))
+
+                options = {"key": key, "idempotent": idempotent, "verify": verify}
+                value = await self._arecorded_tool(tool_name, call, arguments, approval, options)
             if len(self._guardrails):
                 with self._hook(Name.HOOK_POST_TOOL, tool_name):
                     value = cast("T", await self._guardrails.aafter(value, role=self.role, tool=tool_name))
@@ -200,13 +284,27 @@ class AsyncOrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, S
     async def pause_for_input(self, prompt: str) -> str:
         """Wait until somebody calls :meth:`provide_input`; the worker is WAITING_FOR_INPUT meanwhile.
 
+        With a journal an answer that was given is remembered by later lives of the run.
+
         Raises:
             InputStateError: The session already waits (a RuntimeError).
             SessionEndedError: The session was ended meanwhile.
         """
-        import asyncio
 
         self._require_running()
+        if self._run is None:
+            return await self._apause(prompt)
+        return await self._run.astep(
+            None,
+            lambda: self._apause(prompt),
+            idempotent=True,
+            kind="input",
+            arguments={"prompt": prompt},
+        )
+
+    async def _apause(self, prompt: str) -> str:
+        import asyncio
+
         if self._pause is not None:
             raise InputStateError("the session already waits for input")
         answer: Future[str] = asyncio.get_running_loop().create_future()

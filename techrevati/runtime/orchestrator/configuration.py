@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from techrevati.runtime.circuit_breaker import AsyncCircuitBreaker, CircuitBreaker
     from techrevati.runtime.guardrails import Guardrail
     from techrevati.runtime.handoffs import Handoff
+    from techrevati.runtime.journal import Journal
     from techrevati.runtime.ledger import SpendLedger
     from techrevati.runtime.loop_detection import LoopDetection
     from techrevati.runtime.orchestrator.async_session import AsyncOrchestrationSession
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from techrevati.runtime.permissions import PermissionEnforcer, PermissionPolicy
     from techrevati.runtime.policy_engine import PolicyEngine
     from techrevati.runtime.quality_gate import QualityGate
+    from techrevati.runtime.retry_policy import Recovery
     from techrevati.runtime.sinks import EventSink, UsageSink
 
 
@@ -60,7 +62,12 @@ class Orchestrator:
         budget: A ``Budget`` that every turn reserves from before it runs; it may be shared by any number of
             sessions.  Where it limits money or tokens, ``run_turn`` needs a bound: ``input_tokens``,
             ``prompt`` or ``usage``.
+        journal: Keeps what every turn, tool and step did, so that a killed run goes on; None for no record.
+        run_id: The run to begin or to go on with; a new one each session when None.
         clock: Monotonic seconds, for elapsed times.
+        recovery: Makes failed turns again as the recipes say; with None a failed turn is classified, booked
+            and raised, as in 0.1.  Each attempt goes through the breaker and has the whole *timeout* of its
+            turn; a recipe whose policy is ABORT ends the session.
 
     Raises:
         ValueError, TypeError: An argument is out of range; the text names it.
@@ -89,7 +96,10 @@ class Orchestrator:
         ledger: SpendLedger | None = None,
         budget: Budget | None = None,
         on_guardrail_error: Literal["block", "allow"] = "block",
+        journal: Journal | None = None,
+        run_id: str | None = None,
         clock: Callable[[], float] = time.monotonic,
+        recovery: Recovery | None = None,
     ) -> None:
         self.role: str = arguments.text("role", role)
         self.phase: str = arguments.text("phase", phase)
@@ -112,12 +122,16 @@ class Orchestrator:
         self.event_sink: EventSink = NoopEventSink() if event_sink is None else event_sink
         self.usage_sink: UsageSink = NoopUsageSink() if usage_sink is None else usage_sink
         self.clock: Callable[[], float] = clock
+        self.recovery: Recovery | None = recovery
         self.redactor: Redactor = Redactor() if redactor is None else redactor
         self.loop_detection: LoopDetection | None = loop_detection
         self.ledger: SpendLedger | None = ledger
         self.budget: Budget | None = budget
         _demand("ledger", ledger, "transact")
         _demand("budget", budget, "reserve")
+        self.journal: Journal | None = journal
+        self.run_id: str | None = None if run_id is None else arguments.text("run_id", run_id)
+        _demand("journal", journal, "open")
         _demand("redactor", self.redactor, "mapping")
         _demand("loop_detection", loop_detection, "before")
         _demand("registry", self.registry, "create")
@@ -126,6 +140,7 @@ class Orchestrator:
         _demand("async_circuit_breaker", async_circuit_breaker, "as_sync")
         _demand("policy_engine", policy_engine, "evaluate")
         _demand("quality_gate", quality_gate, "evaluate")
+        _demand("recovery", recovery, "telling")
         _demand("event_sink", self.event_sink, "emit")
         _demand("usage_sink", self.usage_sink, "record")
         self._chain = GuardrailChain(self.guardrails, on_error=on_guardrail_error)

@@ -15,6 +15,7 @@ from techrevati.runtime.agent_events import (
     AgentFailureClass,
 )
 from techrevati.runtime.agent_lifecycle import AgentStatus, AgentWorker, UnknownWorkerError
+from techrevati.runtime.approvals import ApprovalPendingError
 from techrevati.runtime.failures import classify
 from techrevati.runtime.orchestrator.current import current
 from techrevati.runtime.orchestrator.errors import SessionEndedError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from techrevati.runtime.agent_lifecycle import AgentRegistry
     from techrevati.runtime.handoffs import Handoff
+    from techrevati.runtime.journal import RunJournal
     from techrevati.runtime.orchestrator.async_session import AsyncOrchestrationSession
     from techrevati.runtime.orchestrator.configuration import Orchestrator
     from techrevati.runtime.orchestrator.session import OrchestrationSession
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 announce("orchestrator")
 
 EVENT_CAPACITY = 1000
+_JOURNALLED = {AgentStatus.WAITING_FOR_INPUT.value: "waiting", "running": "interrupted"}
 
 _ENDS = {
     AgentStatus.COMPLETED: (Name.AGENT_COMPLETED, Status.COMPLETED),
@@ -65,7 +68,8 @@ class SessionLife:
         self.role: str = config.role
         self.phase: str = config.phase
         self.project_id: str | None = config.project_id
-        self.run_id: str = os.urandom(8).hex()
+        self.run_id: str = config.run_id or os.urandom(8).hex()
+        self._run: RunJournal | None = None
         self.parent_id: str | None = None
         self._reported_error: BaseException | None = None
         self._events: deque[AgentEvent] = deque(maxlen=EVENT_CAPACITY)
@@ -95,6 +99,16 @@ class SessionLife:
             raise SessionEndedError("entered before")
         self._outer = current.get()
         self.parent_id = None if self._outer is None else self._outer.run_id
+        if self._config.journal is not None:
+            self._run = self._config.journal.open(self.run_id)
+        try:
+            self._begin(session)
+        except BaseException:
+            if self._run is not None:
+                self._run.close()
+            raise
+
+    def _begin(self, session: OrchestrationSession | AsyncOrchestrationSession) -> None:
         worker = self._own_worker()
         if worker.status is AgentStatus.IDLE:
             worker.transition(AgentStatus.INITIALIZING)
@@ -124,8 +138,17 @@ class SessionLife:
         return worker
 
     def _leave(self, error: BaseException | None) -> None:
+        try:
+            self._told_end(error)
+        finally:
+            if self._run is not None:
+                self._run.close(_JOURNALLED.get(self._state, self._state))
+
+    def _told_end(self, error: BaseException | None) -> None:
         if error is None:
             self._end(AgentStatus.COMPLETED, None, None)
+        elif isinstance(error, ApprovalPendingError):
+            self._park(str(error))
         elif isinstance(error, Exception):
             detail = self._redactor.error_text(error)
             self._end(AgentStatus.FAILED, detail, classify(error).failure_class, error)
@@ -136,6 +159,17 @@ class SessionLife:
         while inner is not None and inner._state != "running":
             inner = inner._outer
         current.set(inner)
+
+    def _park(self, why: str) -> None:
+        """Leave the run waiting for a person; the same program with the same run goes on from here."""
+        if self._end_told:
+            return
+        self._end_told = True
+        if not self.worker.is_terminal:
+            self.worker.transition(AgentStatus.WAITING_FOR_INPUT, why)
+        self._state = self.worker.status.value
+        self._on_end()
+        self.emit(Name.AGENT_BLOCKED, Status.BLOCKED, None, why)
 
     def _end(
         self,

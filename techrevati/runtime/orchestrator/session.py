@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from techrevati.runtime.deadlines import Timeout
 from techrevati.runtime.failures import classify
+from techrevati.runtime.orchestrator.journalled import SessionJournalled, TurnOnRecord
 from techrevati.runtime.orchestrator.parallel import checked, in_threads
 from techrevati.runtime.orchestrator.phase import SessionPhase
 from techrevati.runtime.orchestrator.tools import SessionTools, checked_arguments
 from techrevati.runtime.orchestrator.turn_guards import SessionTurnGuards
-from techrevati.runtime.orchestrator.turns import SessionTurns
+from techrevati.runtime.orchestrator.turns import TurnBounds, _usage_of
 from techrevati.runtime.retry_policy import attempt_recovery
 
 if TYPE_CHECKING:
@@ -19,14 +20,17 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self, TypeVar
 
+    from techrevati.runtime.approvals import Approvals
+    from techrevati.runtime.circuit_breaker import CircuitBreaker
+    from techrevati.runtime.orchestrator.journalled import Verify
     from techrevati.runtime.orchestrator.parallel import ToolCall, ToolResult
-    from techrevati.runtime.orchestrator.spending import TurnSpend
+    from techrevati.runtime.retry_policy import Recovery
     from techrevati.runtime.usage import UsageSnapshot
 
     T = TypeVar("T")
 
 
-class OrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, SessionPhase):
+class OrchestrationSession(SessionJournalled, SessionTurnGuards, SessionTools, SessionPhase):
     """One run of an agent, for ``with``.
 
     Entering walks the worker to RUNNING.  Leaving cleanly completes it; an exception is classified, moves it
@@ -56,6 +60,9 @@ class OrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, Sessio
         prompt: object = None,
         input_tokens: int | None = None,
         max_output_tokens: int | None = None,
+        key: str | None = None,
+        idempotent: bool = False,
+        verify: Verify | None = None,
     ) -> tuple[T, UsageSnapshot]:
         """Run one model call and book it.
 
@@ -70,6 +77,8 @@ class OrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, Sessio
                 argument ``prompt``.
             input_tokens, max_output_tokens: Upper bounds, for a ``budget``; the first is estimated from
                 *prompt* when None, the second is then the model's own limit.
+            key: Its name in the journal; its place in the run when None.
+            idempotent, verify: What to do when a journal has its begin and no end; see :meth:`step`.
 
         Returns:
             The result and what it used.
@@ -82,47 +91,96 @@ class OrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, Sessio
             TurnTimeoutError: It did not end in time; what it returns later becomes an event.
             BudgetExceededError: The budget is enforced and used up: before the call, or after it with the
                 paid result in ``result``.
-            Exception: Whatever *fn* raised, after a recovery event.
+            Exception: Whatever *fn* raised, after a recovery event; with a ``recovery``, what the last
+                attempt raised.
         """
         if prompt is not None:
             fn = self._prompted(fn, model, prompt)
         self._begin_turn(usage, estimate_usage, timeout)
-        spend: TurnSpend | None = None
-        if self._spending is not None:
-            spend = self._spending.begin(
-                model,
-                usage,
-                prompt,
-                input_tokens,
-                max_output_tokens,
-                outlives_timeout=True,
-                timeout=timeout,
-            )
-        call: Callable[[], T] = fn
-        if timeout is not None:
-            late = self._late_outcome(model, usage, estimate_usage, spend)
-            call = partial(Timeout(timeout, on_late=late).call, fn)
+        replayed = False
         config = self._config
         breaker = config.circuit_breaker
         if breaker is None and config.async_circuit_breaker is not None:
             breaker = config.async_circuit_breaker.as_sync()
+        call: Callable[[], T] = fn
+        if self._spending is not None:
+            bounds = TurnBounds(model, usage, prompt, input_tokens, max_output_tokens, timeout)
+            call = partial(self._spent, bounds, fn, breaker, estimate_usage)
+            breaker = None  # inside: what the budget refuses says nothing about the dependency
+        elif timeout is not None:
+            late = self._late_outcome(model, usage, estimate_usage)
+            call = partial(Timeout(timeout, on_late=late).call, fn)
+        recovery = config.recovery
         try:
-            result = call() if breaker is None else breaker.call(call)
-        except BaseException as error:
-            if spend is not None:
-                spend.fail(error)
-            if not isinstance(error, Exception):
-                raise
-            failure = classify(error)
-            self._failed_turn(error, failure, attempt_recovery(failure.scenario, self.recovery))
+            if self._run is not None:
+                # Outside the breaker: what is on record says nothing about its dependency now.
+                turn = TurnOnRecord(model, usage, estimate_usage)
+                guarded = call if breaker is None else partial(breaker.call, call)
+                if recovery is not None:
+                    guarded = partial(self._recovered, recovery, call, breaker, model)
+                options = {"key": key, "idempotent": idempotent, "verify": verify}
+                result = self._recorded_turn(turn, guarded, prompt, options)
+                usage, replayed = turn.usage, turn.replayed
+            elif recovery is not None:
+                result = self._recovered(recovery, call, breaker, model)
+            else:
+                result = call() if breaker is None else breaker.call(call)
+        except Exception as error:
+            if recovery is None:
+                failure = classify(error)
+                self._failed_turn(error, failure, attempt_recovery(failure.scenario, self.recovery))
             raise
         if not self._looks_at_turns:
-            return self._end_turn(result, model, usage, estimate_usage, spend)
-        result, usage = self._end_turn(result, model, usage, estimate_usage, spend)
+            return self._end_turn(result, model, usage, estimate_usage, replayed)
+        result, usage = self._end_turn(result, model, usage, estimate_usage, replayed)
         return self._check_answer(model, prompt, result), usage
 
+    def _spent(
+        self,
+        bounds: TurnBounds,
+        fn: Callable[[], T],
+        breaker: CircuitBreaker | None,
+        estimate_usage: Callable[[T], UsageSnapshot] | None,
+    ) -> T:
+        """One attempt on the books: reserved, made, settled."""
+        assert self._spending is not None
+        spend = self._spending.begin(bounds, outlives_timeout=True)
+        call = fn
+        if bounds.timeout is not None:
+            late = self._late_outcome(bounds.model, bounds.usage, estimate_usage, spend)
+            call = partial(Timeout(bounds.timeout, on_late=late).call, fn)
+        try:
+            result = call() if breaker is None else breaker.call(call)
+            used = _usage_of(result, estimate_usage) if bounds.usage is None else bounds.usage
+        except BaseException as error:
+            spend.fail(error)
+            raise
+        spend.settle(used)
+        return result
+
+    def _recovered(
+        self, recovery: Recovery, call: Callable[[], T], breaker: CircuitBreaker | None, model: str
+    ) -> T:
+        from techrevati.runtime.orchestrator.recoveries import TurnRecovery
+
+        turn = TurnRecovery(self, model)
+
+        def attempt() -> T:
+            turn.may_go_on()
+            return call() if breaker is None else breaker.call(call)
+
+        return recovery.telling(turn).call(attempt)
+
     def run_tool(
-        self, tool_name: str, fn: Callable[..., T], arguments: Mapping[str, object] | None = None
+        self,
+        tool_name: str,
+        fn: Callable[..., T],
+        arguments: Mapping[str, object] | None = None,
+        *,
+        approval: Approvals | None = None,
+        key: str | None = None,
+        idempotent: bool = False,
+        verify: Verify | None = None,
     ) -> T:
         """Run one tool: permission, guardrails, *fn*, guardrails.
 
@@ -131,6 +189,10 @@ class OrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, Sessio
             fn: Runs it.  Without *arguments* it is called with nothing; with them, with these as keyword
                 arguments, as the guardrails left them.
             arguments: What guardrails see and may rewrite, and what loop detection tells calls apart by.
+            approval: Where a human must have allowed exactly this call.  Until somebody has, the run is left
+                waiting; the same program with the same ``run_id`` then goes on.
+            key: Its name in the journal; its place in the run when None.
+            idempotent, verify: What to do when a journal has its begin and no end; see :meth:`step`.
 
         Returns:
             What *fn* returned, as the guardrails left it.
@@ -139,13 +201,20 @@ class OrchestrationSession(SessionTurnGuards, SessionTurns, SessionTools, Sessio
             PermissionDeniedError: The role may not; *fn* was not called.
             GuardrailViolatedError: A guardrail refused before (*fn* was not called) or after.
             LoopDetectedError: The same was done too often; *fn* was not called.
+            ApprovalPendingError, ApprovalDeniedError, ApprovalExpiredError: *fn* was not called.
             Exception: Whatever *fn* raised.
         """
         arguments = checked_arguments(arguments)
         self._permit(tool_name)
         arguments = self._check_before(tool_name, arguments)
         with self._tool(tool_name, arguments) as returned:
-            value: T = self._check_after(tool_name, fn() if arguments is None else fn(**arguments))
+            if self._run is None and approval is None:
+                value: T = fn() if arguments is None else fn(**arguments)
+            else:
+                call = fn if arguments is None else partial(fn, **arguments)
+                options = {"key": key, "idempotent": idempotent, "verify": verify}
+                value = self._recorded_tool(tool_name, call, arguments, approval, options)
+            value = self._check_after(tool_name, value)
             returned(value)
         return value
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from techrevati.runtime.ledger import SpendLedger
     from techrevati.runtime.orchestrator.configuration import Orchestrator
+    from techrevati.runtime.orchestrator.turns import TurnBounds
 
 _ZERO = UsageSnapshot()
 _BOUND_BY_INPUT = frozenset({"usd", "input_tokens", "total_tokens"})
@@ -64,18 +65,9 @@ class SessionSpending:
         self._session = run_id
         self._run = parent_id or run_id
 
-    def begin(
-        self,
-        model: str,
-        usage: UsageSnapshot | None,
-        prompt: object,
-        input_tokens: int | None,
-        max_output_tokens: int | None,
-        *,
-        outlives_timeout: bool,
-        timeout: float | None,
-    ) -> TurnSpend:
-        """Reserve one turn everywhere, or nowhere."""
+    def begin(self, bounds: TurnBounds, *, outlives_timeout: bool) -> TurnSpend:
+        """Reserve one attempt everywhere, or nowhere."""
+        model, usage, prompt, input_tokens, max_output_tokens, timeout = bounds
         if input_tokens is None and usage is not None:
             input_tokens = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
         if max_output_tokens is None and usage is not None:

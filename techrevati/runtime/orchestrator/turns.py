@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from threading import Lock
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.errors import BudgetExceededError
@@ -37,6 +37,17 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _ZERO = UsageSnapshot()
+
+
+class TurnBounds(NamedTuple):
+    """What is known of a turn before it runs."""
+
+    model: str
+    usage: UsageSnapshot | None
+    prompt: object
+    input_tokens: int | None
+    max_output_tokens: int | None
+    timeout: float | None
 
 
 class SessionTurns(SessionLife):
@@ -88,24 +99,23 @@ class SessionTurns(SessionLife):
         model: str,
         usage: UsageSnapshot | None,
         estimate_usage: Callable[[T], UsageSnapshot] | None,
-        spend: TurnSpend | None,
+        replayed: bool = False,
     ) -> tuple[T, UsageSnapshot]:
         """Book a turn that was paid for."""
         if usage is None:
             usage = _usage_of(result, estimate_usage)
-        if spend is not None:
-            spend.settle(usage)
-        over = self._book(model, usage)
+        over = self._book(model, usage, replayed)
         if over and self._config.enforce_budget:
             raise self._over_budget(has_result=True, result=result, usage=usage)
         return result, usage
 
-    def _book(self, model: str, usage: UsageSnapshot) -> bool:
+    def _book(self, model: str, usage: UsageSnapshot, replayed: bool = False) -> bool:
         """Record what was used; True when that is more than the budget."""
         tracker = self.tracker
         cost = tracker.add(model, usage)
         try:
-            self._config.usage_sink.record(model, usage, usd(cost))
+            if not replayed:  # the sink was told when it happened
+                self._config.usage_sink.record(model, usage, usd(cost))
         except Exception as error:
             logger("orchestrator").warning("usage_sink.record raised %s", self._redactor.error_text(error))
         if self._budget is None or tracker.total_picodollars <= self._budget:
@@ -132,7 +142,7 @@ class SessionTurns(SessionLife):
         model: str,
         usage: UsageSnapshot | None,
         estimate_usage: Callable[[T], UsageSnapshot] | None,
-        spend: TurnSpend | None,
+        spend: TurnSpend | None = None,
     ) -> Callable[[LateOutcome], None]:
         """What is told about a turn that nobody waited for: an event, and what it used is booked."""
 

@@ -234,7 +234,7 @@ class PriceBook:
             if entry is None:
                 raise ValueError(f"price book: {name!r} refers to {written[1:]!r}, which is not listed")
         else:
-            entry = entry_from(provider, own, _decoded(name, written))
+            entry = entry_from(provider, own, _decoded(name, written), self.version)
         if len(self._decoded) < _CAPACITY:
             self._decoded[name] = entry
         return entry

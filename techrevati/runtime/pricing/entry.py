@@ -16,6 +16,7 @@ from techrevati.runtime.pricing.rates import PARTS, PER_THOUSAND, Rates, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
 
 _DAY_S = 86_400
 _CACHED_RATES = 64  # combinations of periods and tiers; a model has a handful
@@ -63,9 +64,10 @@ class Entry:
         model: The id under which the book lists the model.
         max_output_tokens: The model's own output limit; None when the book does not know it.
         always: The rates, when neither time nor tier can change them; None otherwise.
+        book: The version of the price book that lists it.
     """
 
-    __slots__ = ("_rates", "always", "max_output_tokens", "model", "provider", "standard", "tiers")
+    __slots__ = ("_rates", "always", "book", "max_output_tokens", "model", "provider", "standard", "tiers")
 
     def __init__(
         self,
@@ -74,8 +76,10 @@ class Entry:
         standard: Sequence[Period],
         tiers: Mapping[str, Sequence[Period] | Fraction],
         max_output_tokens: int | None = None,
+        book: str = "unversioned",
     ) -> None:
         self.provider: str = provider
+        self.book: str = book
         self.model: str = model
         self.standard: tuple[Period, ...] = tuple(standard)
         self.tiers: dict[str, Sequence[Period] | Fraction] = dict(tiers)
@@ -109,6 +113,19 @@ class Entry:
         """Every set of rates that may be in force at some hour of a call that starts about *at_s*."""
         for moment in _moments(self, at_s):
             yield self.rates(moment, tiers)
+
+    def steady(self, at_s: float) -> tuple[float, float]:
+        """The span of time around *at_s* in which no rates change: from the first to before the second."""
+        if self.always is not None and not any(isinstance(tier, list) for tier in self.tiers.values()):
+            return float("-inf"), float("inf")
+        today = at_s // _DAY_S * _DAY_S
+        since, until = float("-inf"), float("inf")
+        for change in _changes(self, today):
+            if change <= at_s:
+                since = max(since, change)
+            else:
+                until = min(until, change)
+        return since, until
 
     def _standard_at(self, at_s: float) -> int:
         for number in range(len(self.standard) - 1, -1, -1):
@@ -158,13 +175,26 @@ def _times(part: str, price: object, factor: Fraction) -> object:
     return whole(Fraction(str(price)) * factor)
 
 
+def _periods(entry: Entry) -> list[Period]:
+    tiers = [tier for tier in entry.tiers.values() if not isinstance(tier, Fraction)]
+    return [*entry.standard, *(period for tier in tiers for period in tier)]
+
+
+def _changes(entry: Entry, today: float) -> Iterator[float]:
+    """When prices may change: dates, and of a day its ends and the ends of its windows."""
+    for period in _periods(entry):
+        if period.start_s is not None:
+            yield period.start_s
+        if period.hours or period.days:
+            yield from (today, today + _DAY_S)
+            for window in period.hours:
+                yield from (today + second for second in window)
+
+
 def _moments(entry: Entry, at_s: float) -> Iterator[float]:
     """Times that together meet every period a call starting at *at_s* may be charged by."""
     yield at_s
-    periods = [*entry.standard]
-    for tier in entry.tiers.values():
-        if not isinstance(tier, Fraction):
-            periods.extend(tier)
+    periods = _periods(entry)
     if not any(period.hours or period.days for period in periods):
         # A call that starts before a change of prices may end after it.
         yield from (at_s + _DAY_S,) if any(period.start_s for period in periods) else ()
@@ -204,7 +234,7 @@ def period_from(written: object) -> Period:
 
 
 def _check(part: str, price: object) -> None:
-    steps = price if isinstance(price, list) else [price]
+    steps: list[Any] = price if isinstance(price, list) else [price]
     good = len(steps) % 2 == 1 and list(steps[1::2]) == sorted(steps[1::2])
     for each in steps[::2]:
         try:
@@ -231,7 +261,7 @@ def _second(text: str) -> int:
     return int(hour) * 3600 + int(minute) * 60
 
 
-def entry_from(provider: str, name: str, written: Mapping[str, object]) -> Entry:
+def entry_from(provider: str, name: str, written: Mapping[str, object], book: str) -> Entry:
     """An entry from its written form: ``prices``, and optionally ``id``, ``out`` and ``tiers``."""
     standard = written["prices"]
     if not isinstance(standard, list) or not standard:
@@ -249,4 +279,5 @@ def entry_from(provider: str, name: str, written: Mapping[str, object]) -> Entry
         [period_from(each) for each in standard],
         tiers,
         limit if isinstance(limit, int) else None,
+        book,
     )

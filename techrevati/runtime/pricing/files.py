@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from decimal import Decimal
     from os import PathLike
     from typing import TypeAlias
 
@@ -153,7 +154,7 @@ def check(text: str) -> None:
 
 
 def number(value: object) -> str | int | None:
-    """A published price as the shortest decimal text of at most 12 digits; None if it is no price."""
+    """A published price as decimal text without trailing zeros, or an integer; None if it is no price."""
     from decimal import Decimal, InvalidOperation
 
     if isinstance(value, bool) or value is None:
@@ -165,12 +166,11 @@ def number(value: object) -> str | int | None:
     return shortest(exact) if exact.is_finite() and exact >= 0 else None
 
 
-def shortest(exact: object) -> str | int:
-    """Decimal text without trailing zeros or noise beyond 12 digits; an integer where it is one."""
-    from decimal import Context, Decimal
+def shortest(exact: Decimal, digits: int = 30) -> str | int:
+    """Decimal text of at most so many digits, without trailing zeros; an integer where it is one."""
+    from decimal import Context
 
-    assert isinstance(exact, Decimal)
-    rounded = exact.normalize(Context(prec=12))  # sums of binary fractions leave digits after the fifteenth
+    rounded = exact.normalize(Context(prec=digits))
     if rounded == rounded.to_integral_value():
         return int(rounded)
     return f"{rounded:f}"

@@ -38,9 +38,13 @@ _FEE_PER_CALL = {"perplexity"}  # every call searches
 def models_from(content: Mapping[str, object]) -> Models:
     """Every model that is priced by tokens, as ``provider/name``, with its prices."""
     models: Models = {}
-    for key, value in content.items():
-        if not isinstance(value, dict) or key == "sample_spec":
+    for key, given in content.items():
+        if not isinstance(given, dict) or key == "sample_spec":
             continue
+        value = given
+        target = content.get(str(given.get("alias_of")))
+        if isinstance(target, dict):
+            value = {**target, **given}
         host = value.get("litellm_provider")
         if not isinstance(host, str) or " " in host:
             continue
@@ -114,8 +118,11 @@ def _read_prices(
 def _per_million(given: object, scale: int = 1_000_000) -> str | int | None:
     from decimal import Decimal
 
-    price = number(given)
-    return None if price is None else shortest(Decimal(str(given)) * scale)
+    if number(given) is None:
+        return None
+    # Binary fractions that were multiplied or added leave noise after the fifteenth digit, thirds after the
+    # twelfth.
+    return shortest(Decimal(str(given)) * scale, 12)
 
 
 def _steps(steps: Mapping[int, object]) -> object:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 # Nothing is rounded whatever the caller's own decimal context says.
 _EXACT = Context(prec=min(MAX_PREC, 999_999), Emax=MAX_EMAX, Emin=MIN_EMIN)
+_multiply, _normalize = _EXACT.multiply, _EXACT.normalize
+_PICO = Decimal("1e-12")
 
 
 def usd(amount: Picodollars | float) -> float:
@@ -28,10 +30,9 @@ def picodollars(amount_usd: float | Decimal) -> Picodollars:
 def decimal_usd(amount: Picodollars) -> Decimal:
     """Pico-dollars as US dollars, exactly, without trailing zeros."""
     if type(amount) is int:
-        dollars, rest = divmod(amount, PICODOLLARS_PER_USD)
-        if not rest:
-            return Decimal(dollars)
-        return Decimal(amount).scaleb(-12, _EXACT).normalize(_EXACT)
+        if amount % PICODOLLARS_PER_USD:
+            return _normalize(_multiply(amount, _PICO))
+        return Decimal(amount // PICODOLLARS_PER_USD)  # 500, which normalize would write as 5E+2
     return exact_decimal(Fraction(amount) / PICODOLLARS_PER_USD)
 
 

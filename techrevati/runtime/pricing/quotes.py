@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -69,9 +70,9 @@ def cost_usd(
         provider: Who charges, in any common spelling; None leaves it to *model*.
         at: When the call was made, an aware datetime; None is now.  Prices change on dates and, at some
             providers, with the hour.
-        tier: "batch", "flex", "priority", "fast", or several in a tuple; "default", "standard" and "auto" are
-            the standard prices.  None takes ``usage.tier``, the one the provider says it served, else
-            standard.
+        tier: "batch", "flex", "priority", "fast", or several, in a tuple or joined by "+"; "default",
+            "standard" and "auto" are the standard prices.  None takes ``usage.tier``, the one the provider
+            says it served; words there that name no tier of ours are standard.
 
     Raises:
         UnknownModelError: No price is known; ``near`` has similar names.
@@ -83,10 +84,14 @@ def cost_usd(
     >>> cost_usd("gpt-4o-mini", UsageSnapshot(input_tokens=1_000_000, output_tokens=1_000))
     Decimal('0.1506')
     """
-    if not PRICING_TABLE and tier is None and at is None:
-        entry = _find(model, provider)
-        if entry is not None and entry.always is not None and usage.tier is None:
-            return decimal_usd(entry.always.cost(usage))
+    if at is None and not PRICING_TABLE:
+        try:
+            rates, since_s, until_s = _current[model, provider, tier, usage.tier]
+        except (KeyError, TypeError, AttributeError):  # not asked yet, or wrong: told below
+            pass
+        else:
+            if until_s is None or since_s <= time.time() < until_s:
+                return decimal_usd(rates.cost(usage))
     return decimal_usd(_priced(model, provider, at, tier, usage)[0].cost(usage))
 
 
@@ -107,7 +112,7 @@ def quote(
         model=model if entry is None else entry.model,
         provider=None if entry is None else entry.provider,
         tier="+".join(tiers) or "standard",
-        book="registered" if entry is None else _version(entry),
+        book="registered" if entry is None else entry.book,
         unit_prices=rates.unit_prices(usage),
         source="registered" if entry is None else "book",
     )
@@ -174,16 +179,22 @@ def cost_picodollars_or_none(model: str, usage: UsageSnapshot) -> Picodollars | 
         pricing = find_pricing(model)
         if pricing is not None:
             return pricing.cost_picodollars(usage)
+    else:
+        try:
+            rates, since_s, until_s = _current[model, None, None, usage.tier]
+        except KeyError:
+            pass
+        else:
+            if until_s is None or since_s <= time.time() < until_s:
+                return rates.cost(usage)
     if not model:
         return None
     entry = _find(model, None)
     if entry is None:
         return None
-    if entry.always is not None and usage.tier is None:
-        return entry.always.cost(usage)
     try:
         return _priced(model, None, None, None, usage)[0].cost(usage)
-    except (UnknownPriceError, ValueError):
+    except UnknownPriceError:
         return None
 
 
@@ -194,20 +205,25 @@ _book: PriceBook | None = None
 
 def use_price_book(book: PriceBook | None) -> None:
     """Ask *book* before the bundled one from now on, in the whole process; None: only the bundled one."""
-    global _book
+    global _book, _entries, _current
     if book is not None and not isinstance(book, PriceBook):
         raise TypeError(f"book must be a PriceBook or None, got {book!r}")
     _book = book
-    _entries.clear()
+    # New ones, not emptied ones: a thread that is still reading the book before must not write into these.
+    _entries, _current = {}, {}
 
 
 _entries: dict[tuple[str, str | None], Entry] = {}
+# What (model, provider, tier, served tier) is charged now, and for how long: from when until when, None for
+# ever.
+_current: dict[tuple[object, ...], tuple[Rates, float, float | None]] = {}
 _CAPACITY = 4096
 
 
 def _find(model: str, provider: str | None) -> Entry | None:
+    entries = _entries
     try:
-        return _entries[model, provider]
+        return entries[model, provider]
     except KeyError:
         pass
     except TypeError:
@@ -219,16 +235,10 @@ def _find(model: str, provider: str | None) -> Entry | None:
     if found is None:
         found = PriceBook.bundled().find(model, provider)
     if found is not None:
-        if len(_entries) >= _CAPACITY:
-            _entries.clear()
-        _entries[model, provider] = found
+        if len(entries) >= _CAPACITY:
+            entries.clear()
+        entries[model, provider] = found
     return found
-
-
-def _version(entry: Entry) -> str:
-    if _book is not None and _book.entry(f"{entry.provider}/{entry.model}") is entry:
-        return _book.version
-    return PriceBook.bundled().version
 
 
 def _resolve(model: str, provider: str | None) -> tuple[ModelPricing | None, Entry | None]:
@@ -255,39 +265,55 @@ def _priced(
     tier: str | tuple[str, ...] | None,
     usage: UsageSnapshot,
 ) -> tuple[Rates, Entry | None, tuple[str, ...]]:
-    tiers = _tiers(getattr(usage, "tier", None) if tier is None else tier)
+    try:
+        served = usage.tier
+    except AttributeError:
+        raise TypeError(f"usage must be a UsageSnapshot, got {usage!r}") from None
+    tiers = _served(served) if tier is None else _tiers(tier)
     at_s = _seconds(at)
+    current = _current
     pricing, entry = _resolve(model, provider)
     if pricing is not None:
         if tiers and tier is not None:
             raise UnknownPriceError(model, f"tier {tiers[0]!r}")
         return pricing.rates, None, ()  # a registered price holds whatever tier the provider says it served
     assert entry is not None
-    return entry.rates(at_s, tiers), entry, tiers
+    rates = entry.rates(at_s, tiers)
+    if at is None and (tier is None or isinstance(tier, (str, tuple))):
+        since_s, until_s = entry.steady(at_s)
+        if len(current) >= _CAPACITY:
+            current.clear()
+        current[model, provider, tier, served] = rates, since_s, None if until_s == float("inf") else until_s
+    return rates, entry, tiers
 
 
 def _tiers(tier: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    """The tiers that the caller asks for; a word that is none is a mistake of the caller's."""
     if tier is None:
         return ()
-    words = (tier,) if isinstance(tier, str) else tuple(tier)
-    tiers = []
-    for given in words:
-        word = given.lower() if isinstance(given, str) else given
-        word = _SYNONYMS.get(word, word)
-        if word in STANDARD_TIERS:
-            continue
-        if word not in TIERS:
-            allowed = ", ".join(sorted(TIERS | STANDARD_TIERS))
-            raise ValueError(f"tier must be None or one of {allowed}; got {given!r}")
-        if word not in tiers:
-            tiers.append(word)
+    tiers = set()
+    for given in (tier,) if isinstance(tier, str) else tuple(tier):
+        for word in _words(given) if isinstance(given, str) else (given,):
+            if word in TIERS:
+                tiers.add(word)
+            elif word not in STANDARD_TIERS:
+                allowed = ", ".join(sorted(TIERS | STANDARD_TIERS))
+                raise ValueError(f"tier must be None or one of {allowed}; got {given!r}")
     return tuple(sorted(tiers))
+
+
+def _served(tier: str | None) -> tuple[str, ...]:
+    """The tiers that a provider says it served; a word of its own that prices do not know is standard."""
+    return () if tier is None else tuple(sorted({word for word in _words(tier) if word in TIERS}))
+
+
+def _words(tier: str) -> list[str]:
+    words = (part.strip() for part in tier.lower().split("+"))
+    return [_SYNONYMS.get(word, word) for word in words]
 
 
 def _seconds(at: datetime | None) -> float:
     if at is None:
-        import time
-
         return time.time()
     try:
         aware = at.utcoffset() is not None

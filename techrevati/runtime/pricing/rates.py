@@ -72,10 +72,22 @@ class Rates:
         cost: Picodollars = (
             u_in * level[0] + usage.output_tokens * level[1] + u_write * level[2] + u_read * level[3]
         )
-        for name, rate in level[4]:
-            count = getattr(usage, name)
-            if count:
-                cost += count * rate
+        # Most calls have none of these, which is quicker to see than each by its name.
+        if level[4] and (
+            usage.reasoning_tokens
+            or usage.cache_write_1h_tokens
+            or usage.input_audio_tokens
+            or usage.output_audio_tokens
+            or usage.input_image_tokens
+            or usage.web_searches
+            or usage.citation_tokens
+            or usage.output_image_tokens
+            or usage.cache_read_audio_tokens
+        ):
+            for name, rate in level[4]:
+                count = getattr(usage, name)
+                if count:
+                    cost += count * rate
         per_request = level[5]
         if per_request and (cost or usage.requests or _anything(usage)):
             cost += (usage.requests or 1) * per_request

@@ -1,6 +1,7 @@
 """Decide whether, when and how to try again.
 
-``recovery``: recipes for each scenario of failure, and how they run.  ``retry``: the attempts of one call.
+``recovery``: recipes for each scenario of failure.  ``recovering``: they are followed, and the call is made
+again.  ``retry``: the attempts of one call.
 ``retry_budget``: how many retries a whole run may make.  ``backoff``: how long to wait.
 """
 
@@ -13,6 +14,8 @@ from techrevati.runtime.retry_policy.backoff import (
     next_provider,
     smaller_context_budget,
 )
+from techrevati.runtime.retry_policy.course import RecoveryNews
+from techrevati.runtime.retry_policy.recovering import Recovery
 from techrevati.runtime.retry_policy.recovery import (
     HISTORY_CAPACITY as HISTORY_CAPACITY,
     EscalationPolicy,
@@ -33,8 +36,10 @@ __all__ = [
     "EscalationPolicy",
     "FailureScenario",
     "Jitter",
+    "Recovery",
     "RecoveryContext",
     "RecoveryEvent",
+    "RecoveryNews",
     "RecoveryRecipe",
     "RecoveryResult",
     "RecoveryStep",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from techrevati.runtime._core.deadline import remaining_s
 from techrevati.runtime._core.log import logger
 from techrevati.runtime._core.scrub import error_text
-from techrevati.runtime.failures import Failure, FailureKind, classify
+from techrevati.runtime.failures import Failure, FailureKind, FailureOrigin, classify
 from techrevati.runtime.retry_policy.backoff import Jitter, backoff_delay
 from techrevati.runtime.retry_policy.history import gave_up_inside, mark, never_sent, note
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from techrevati.runtime.retry_policy.retry import Retry
 
 # Refusals: the request was turned away before anything was done.
-_NO_EFFECT = frozenset({FailureKind.RATE_LIMIT, FailureKind.OVERLOADED})
+NO_EFFECT = frozenset({FailureKind.RATE_LIMIT, FailureKind.OVERLOADED})
 # After these the first attempt was the last one only because this layer would not repeat it.
-_ENOUGH = frozenset({"may have taken effect", "retry-after too long", "elapsed", "deadline", "budget"})
+ENOUGH = frozenset({"may have taken effect", "retry-after too long", "elapsed", "deadline", "budget"})
 _LONGEST_S = 1e9  # a wait of our own making without a limit
 
 
@@ -122,16 +122,16 @@ def next_step(
         wanted = None if rules.retry_on is None else asked("retry_on", rules.retry_on, failure)
         if not (failure.retryable if wanted is None else wanted):
             return None, "not retryable"
-        if not rules.idempotent and sent and failure.kind not in _NO_EFFECT:
+        if not rules.idempotent and sent and failure.kind not in NO_EFFECT:
             return None, "may have taken effect"
         asked_s = failure.retry_after
     elif not rules.idempotent:
         return None, "may have taken effect"
     if number >= rules.max_attempts:
         return None, "attempts"
-    if asked_s is not None and asked_s > rules.retry_after_cap_s:
+    if failure is not None and asked_s is not None and asked_s > _longest_asked_s(failure, rules):
         return None, "retry-after too long"
-    wait_s = _backoff_s(number, previous_wait_s, rules, rng)
+    wait_s = backoff_s(number, previous_wait_s, rules, rng)
     if asked_s is not None and wait_s < asked_s:
         wait_s = asked_s
     if elapsed_s + wait_s > rules.max_elapsed_s:
@@ -141,7 +141,15 @@ def next_step(
     return wait_s, None
 
 
-def _backoff_s(number: int, previous_wait_s: float, rules: RetryRules, rng: Callable[[], float]) -> float:
+def _longest_asked_s(failure: Failure, rules: RetryRules) -> float:
+    """The longest wait that is waited for; a breaker or limit of ours is no provider that asks, and gets no
+    more than a wait of our own making."""
+    if failure.origin is FailureOrigin.RUNTIME:
+        return min(rules.cap_s, rules.retry_after_cap_s)
+    return rules.retry_after_cap_s
+
+
+def backoff_s(number: int, previous_wait_s: float, rules: RetryRules, rng: Callable[[], float]) -> float:
     if rules.base_s == 0:
         return 0.0
     if rules.jitter == "decorrelated":
@@ -187,7 +195,7 @@ class Attempts:
         if wait_s is None and reason != "off":
             if self.number > 1:
                 note(error, f"tried {self.number} times")
-            if self.number > 1 or reason in _ENOUGH:
+            if self.number > 1 or reason in ENOUGH:
                 mark(error)
         return self._decided(failure, wait_s, reason)
 

@@ -230,6 +230,21 @@ class RecoveryContext:
         """For subclasses: the index of the step at which every recipe stops; None to let them finish."""
         return None
 
+    def book_attempt(self, scenario: FailureScenario) -> None:
+        """Count a recovery that somebody else carries out."""
+        with self._lock:
+            self._attempts[scenario] = self._attempts.get(scenario, 0) + 1
+
+    def book(
+        self,
+        event_type: Literal["succeeded", "failed", "escalated"],
+        scenario: FailureScenario,
+        result: RecoveryResult,
+    ) -> None:
+        """Remember how a recovery went that somebody else carried out."""
+        steps = recipe_for(scenario).steps
+        self._note(RecoveryEvent(event_type, scenario, steps, result, iso_utc(time.time())))
+
     def _take_attempt(self, recipe: RecoveryRecipe) -> int | None:
         """The number of this attempt from 1; None when they are used up."""
         with self._lock:

@@ -8,5 +8,6 @@ responses of the common APIs by their shape, without importing any SDK, and neve
 from __future__ import annotations
 
 from techrevati.runtime.usage.snapshot import UsageNotFoundError, UsageSnapshot
+from techrevati.runtime.usage.stream import UsageAccumulator
 
-__all__ = ["UsageNotFoundError", "UsageSnapshot"]
+__all__ = ["UsageAccumulator", "UsageNotFoundError", "UsageSnapshot"]

@@ -2,106 +2,203 @@
 
 from __future__ import annotations
 
-from techrevati.runtime.usage.snapshot import UsageNotFoundError
+from typing import TYPE_CHECKING
+
+from techrevati.runtime.usage.looking import described, items, view, word
+from techrevati.runtime.usage.shapes import SHAPES, reported_cost
+from techrevati.runtime.usage.snapshot import FIELDS, UsageNotFoundError, UsageSnapshot
+
+if TYPE_CHECKING:
+    from techrevati.runtime.usage.looking import View
+    from techrevati.runtime.usage.shapes import Fields
+
+_PLACES = (
+    "usage",
+    "usage_metadata",
+    "usageMetadata",
+    "meta",
+    "token_usage",
+    "amazon-bedrock-invocationMetrics",
+)
+_OUR_NAMES = frozenset(FIELDS)
 
 
-def read(response: object) -> dict[str, object]:
-    """The fields of a snapshot that *response* describes."""
+def read(response: object) -> Fields:
+    """The fields of a snapshot that *response* describes.
+
+    Raises:
+        UsageNotFoundError: Nothing recognisable is there.
+    """
+    if isinstance(response, UsageSnapshot):
+        return {name: getattr(response, name) for name in FIELDS}
     if isinstance(response, (str, bytes)):
-        response = _parsed(response)
-    usage = response
-    for name in ("usage", "usage_metadata", "usageMetadata"):
-        nested = _get(response, name)
-        if nested is not None and not isinstance(nested, (int, float, str)):
-            usage = nested
-            break
-    for shape in (_openai_chat, _input_output, _gemini, _bedrock):
-        counts = shape(usage)
-        if counts is not None:
-            names = ("input_tokens", "output_tokens", "cache_write_tokens", "cache_read_tokens")
-            return dict(zip(names, counts, strict=True))
-    raise UsageNotFoundError(_described(response))
+        response = parsed(response)
+    if type(response) is dict and "cache_write_tokens" in response and _OUR_NAMES.issuperset(response):
+        return {name: value for name, value in response.items() if value is not None}
+    found = find(view(response))
+    if found is None:
+        raise UsageNotFoundError(described(response))
+    return found
 
 
-_Counts = tuple[int, int, int, int]  # input, output, cache write, cache read
+def find(response: View, depth: int = 0) -> Fields | None:
+    """The fields that a response, or a usage object, describes; None if none."""
+    for place in _PLACES:
+        nested = response.get(place)
+        if nested is None or isinstance(nested, (int, float, str)):
+            continue
+        if type(nested) is UsageSnapshot:
+            return read(nested)
+        if type(nested) is not dict and type(nested).__name__ == "method":  # pydantic-ai's ``result.usage()``
+            nested = _called(nested)
+        usage = view(nested)
+        fields = _fields(usage)
+        if fields is not None:
+            return _with_context(fields, response, usage)
+    fields = _fields(response)
+    if fields is not None:
+        return _with_context(fields, response, response)
+    return _elsewhere(response, depth)
 
 
-def _openai_chat(usage: object) -> _Counts | None:
-    prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
-    if prompt is None:
+def _fields(usage: View) -> Fields | None:
+    for shape in SHAPES:
+        fields = shape(usage)
+        if fields is not None:
+            return fields
+    return None
+
+
+def _elsewhere(response: View, depth: int) -> Fields | None:
+    """Places that one API each uses."""
+    if depth > 2:
         return None
-    details = _get(usage, "prompt_tokens_details")
-    return _inclusive(prompt, completion, details)
+    for name in ("x_groq", "response_metadata", "context_wrapper", "metadata", "response"):
+        inner = response.get(name)
+        if inner is not None and not isinstance(inner, (str, int, float)):
+            fields = find(view(inner), depth + 1)
+            if fields is not None:
+                return fields
+    choices = items(response.get("choices"))
+    if choices and view(choices[0]).get("usage") is not None:  # Moonshot
+        fields = _fields(view(view(choices[0]).get("usage")))
+        if fields is not None:
+            return _with_context(fields, response, view(view(choices[0]).get("usage")))
+    headers = view(view(response.get("ResponseMetadata")).get("HTTPHeaders"))
+    return _from_headers(headers)
 
 
-def _input_output(usage: object) -> _Counts | None:
-    given, output = _count(usage, "input_tokens"), _count(usage, "output_tokens")
-    if given is None or output is None:
+def _from_headers(headers: View) -> Fields | None:
+    """Bedrock InvokeModel says in headers what a body that was not read yet used."""
+    prefix = "x-amzn-bedrock-"
+    given, made = headers.get(prefix + "input-token-count"), headers.get(prefix + "output-token-count")
+    if not (isinstance(given, str) and isinstance(made, str) and given.isdigit() and made.isdigit()):
         return None
-    write, read = _count(usage, "cache_creation_input_tokens"), _count(usage, "cache_read_input_tokens")
-    if write is None and read is None:
-        own = _count(usage, "cache_write_tokens"), _count(usage, "cache_read_tokens")
-        if own != (None, None):  # a snapshot of ours, or its dict
-            return given, output, own[0] or 0, own[1] or 0
-        return _inclusive(given, output, _get(usage, "input_tokens_details"))  # OpenAI responses
-    return given, output, write or 0, read or 0  # Anthropic counts cached tokens beside the input
+    fields: Fields = {"input_tokens": int(given), "output_tokens": int(made)}
+    for name, header in (("cache_read_tokens", "cache-read"), ("cache_write_tokens", "cache-write")):
+        value = headers.get(f"{prefix}{header}-input-token-count")
+        if isinstance(value, str) and value.isdigit():
+            fields[name] = int(value)
+    return fields
 
 
-def _gemini(usage: object) -> _Counts | None:
-    prompt = _count(usage, "prompt_token_count", "promptTokenCount")
-    if prompt is None:
-        return None
-    cached = _count(usage, "cached_content_token_count", "cachedContentTokenCount") or 0
-    answer = _count(usage, "candidates_token_count", "candidatesTokenCount") or 0
-    thoughts = _count(usage, "thoughts_token_count", "thoughtsTokenCount") or 0
-    tool_use = _count(usage, "tool_use_prompt_token_count", "toolUsePromptTokenCount") or 0
-    return max(0, prompt - cached) + tool_use, answer + thoughts, 0, cached
+def _with_context(fields: Fields, response: View, usage: View) -> Fields:
+    """*fields* with what stands beside the usage: model, tier, searches and the provider's own figure."""
+    model = word(response.get("model"))
+    if model is None:
+        model = word(
+            response.get("model_version") or response.get("modelVersion") or response.get("model_name")
+        )
+    if model is not None:
+        fields["model"] = model
+    else:
+        about = response.get("response_metadata")
+        if about is not None:
+            model = word(view(about).get("model_name")) or word(view(about).get("model"))
+            if model is not None:
+                fields["model"] = model
+    tier = served_tier(response, usage)
+    if tier is not None:
+        fields["tier"] = tier
+    cost = reported_cost(usage)
+    if cost is not None:
+        fields["reported_cost_usd"] = cost
+    if not fields.get("web_searches"):
+        searches = _searches(response, fields.get("model"))
+        if searches:
+            fields["web_searches"] = searches
+    return fields
 
 
-def _bedrock(usage: object) -> _Counts | None:
-    given, output = _count(usage, "inputTokens"), _count(usage, "outputTokens")
-    if given is None or output is None:
-        return None
-    write, read = _count(usage, "cacheWriteInputTokens"), _count(usage, "cacheReadInputTokens")
-    return given, output, write or 0, read or 0
+_TIER_WORDS = {
+    "on_demand": "standard",
+    "on_demand_priority": "priority",
+    "on_demand_flex": "flex",
+    "provisioned_throughput": "provisioned",
+    "reserved": "provisioned",
+}
 
 
-def _inclusive(given: int, output: int | None, details: object) -> _Counts:
-    """Counts where the input includes what was cached."""
-    read, write = _count(details, "cached_tokens") or 0, _count(details, "cache_write_tokens") or 0
-    return max(0, given - read - write), output or 0, write, read
+def served_tier(response: View, usage: View) -> str | None:
+    """The tier that the provider says it served, several joined by "+"; None if it does not say."""
+    said = word(usage.get("service_tier")) or word(response.get("service_tier"))
+    if said is None:
+        said = word(view(response.get("serviceTier")).get("type"))
+        said = said or word(usage.get("traffic_type") or usage.get("trafficType"))
+    tier = None
+    if said is not None:
+        tier = said.rpartition(".")[2].lower()
+        tier = _TIER_WORDS.get(tier, tier)
+    speed, geography = usage.get("speed"), usage.get("inference_geo")
+    if speed is None and geography is None:
+        return tier
+    more = []
+    if word(speed) == "fast":
+        more.append("fast")
+    if word(geography) == "us":
+        more.append("us")
+    if not more:
+        return tier
+    return "+".join(([] if tier in (None, "standard", "default") else [str(tier)]) + more)
 
 
-def _get(source: object, name: str) -> object:
-    if isinstance(source, dict):
-        return source.get(name)
+def _searches(response: View, model: object) -> int:
+    """Web searches that are items of the answer: OpenAI and xAI responses, Gemini's grounding."""
+    output, candidates = response.get("output"), response.get("candidates")
+    if output is not None:
+        calls = 0
+        for each in items(output):
+            calls += word(view(each).get("type")) == "web_search_call"
+        if calls:
+            return calls
+    if candidates is None:
+        return 0
+    queries = 0
+    for candidate in items(candidates):
+        about = view(candidate)
+        grounding = view(about.get("grounding_metadata") or about.get("groundingMetadata"))
+        queries += len(items(grounding.get("web_search_queries") or grounding.get("webSearchQueries")))
+    if queries and isinstance(model, str) and model.startswith(("gemini-1", "gemini-2")):
+        return 1  # before Gemini 3 a grounded prompt is charged, not its queries
+    return queries
+
+
+def _called(method: object) -> object:
     try:
-        return getattr(source, name, None)
+        return method() if callable(method) else None
     except Exception:
         return None
 
 
-def _count(source: object, *names: str) -> int | None:
-    """The first of *names* that is a whole number >= 0; anything else, mocks included, is no count."""
-    for name in names:
-        value = _get(source, name)
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        if type(value) is int and value >= 0:
-            return value
-    return None
+def parsed(text: str | bytes) -> object:
+    """JSON text as what it says.
 
-
-def _parsed(text: str | bytes) -> object:
+    Raises:
+        UsageNotFoundError: It is not JSON.
+    """
     import json
 
     try:
         return json.loads(text)
     except ValueError:
         raise UsageNotFoundError(f"text of {len(text)} characters that is not JSON") from None
-
-
-def _described(response: object) -> str:
-    names = list(response) if isinstance(response, dict) else list(getattr(response, "__dict__", ()))
-    shown = ", ".join(map(str, names[:12])) or "nothing"
-    return f"{type(response).__name__} with {shown}"

@@ -1,0 +1,49 @@
+"""One text, and one hash, for the arguments of a call, the same in every process.
+
+Equal JSON gives equal text, whatever the order of keys.  What JSON cannot say is told by ``model_dump`` or by
+type and fields, never by an address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_MAX_DEPTH = 64
+
+
+def argument_hash(value: object) -> str:
+    """A SHA-256 of what *value* says, as 64 hexadecimal digits."""
+    import hashlib
+    import json
+
+    text = json.dumps(_plain(value, _MAX_DEPTH), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: object, depth: int) -> object:
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    if depth <= 0:
+        raise ValueError(f"arguments must be nested at most {_MAX_DEPTH} levels")
+    if isinstance(value, Mapping):
+        # Keys of other types than str must not fall together with their texts.
+        return {
+            key if isinstance(key, str) else f"\0{type(key).__name__}:{key!r}": _plain(item, depth - 1)
+            for key, item in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, depth - 1) for item in value]
+    if isinstance(value, (set, frozenset)):
+        import json
+
+        items = [json.dumps(_plain(item, depth - 1), sort_keys=True) for item in value]
+        return {"\0set": sorted(items)}
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return {"\0bytes": bytes(value).hex()}
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    dump = getattr(value, "model_dump", None)
+    if callable(dump) and not isinstance(value, type):
+        return {f"\0{kind}": _plain(dump(), depth - 1)}
+    if type(value).__repr__ is not object.__repr__:
+        return {f"\0{kind}": repr(value)}
+    return {f"\0{kind}": _plain(dict(getattr(value, "__dict__", {})), depth - 1)}

@@ -1,0 +1,114 @@
+"""A stream up to its first item, and from there on.
+
+Whoever chooses between streams (tries again, asks another, asks twice) can do so until one has given an item:
+what was handed out cannot be taken back.  ``begin`` takes the first item, ``rest`` is the stream from it to
+its end, with ``send``, ``throw`` and ``close`` passed on.  ``streaming`` and ``astreaming`` make functions of
+both.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
+    from typing import Any, Self, TypeAlias
+
+    Begun: TypeAlias = tuple[Iterator[Any], bool, Any]
+    AsyncBegun: TypeAlias = tuple[AsyncIterator[Any], bool, Any]
+
+
+def begin(made: Iterator[Any]) -> Begun:
+    """The stream, whether it has ended already, and its first item or, then, what it returned."""
+    try:
+        return made, False, next(made)
+    except StopIteration as end:
+        return made, True, end.value
+
+
+async def abegin(made: AsyncIterator[Any]) -> AsyncBegun:
+    """The stream, whether it has ended already, and its first item."""
+    try:
+        return made, False, await made.__anext__()
+    except StopAsyncIteration:
+        return made, True, None
+
+
+def rest(begun: Begun) -> Generator[Any, Any, Any]:
+    """The stream from its first item on."""
+    made, ended, item = begun
+    if ended:
+        return item
+    if not hasattr(made, "throw"):  # an iterator that is no generator
+        try:
+            yield item
+            return (yield from made)
+        finally:
+            close(made)
+    return (yield from _FromFirst(made, item))  # type: ignore[arg-type]
+
+
+def streaming(beginning: Callable[..., Begun]) -> Callable[..., Generator[Any, Any, Any]]:
+    """A generator function: what *beginning* began, from its first item on."""
+
+    def stream(*args: object, **kwargs: object) -> Generator[Any, Any, Any]:
+        return (yield from rest(beginning(*args, **kwargs)))
+
+    return stream
+
+
+def astreaming(beginning: Callable[..., Awaitable[AsyncBegun]]) -> Callable[..., AsyncGenerator[Any, Any]]:
+    """An async generator function: what *beginning* began, from its first item on; leaving it early closes
+    the stream."""
+
+    async def stream(*args: object, **kwargs: object) -> AsyncGenerator[Any, Any]:
+        made, ended, item = await beginning(*args, **kwargs)
+        plain = not hasattr(made, "athrow")  # an iterator that is no generator
+        while not ended:
+            try:
+                sent = yield item
+            except GeneratorExit:
+                await aclose(made)
+                raise
+            except BaseException as error:
+                if plain:
+                    await aclose(made)
+                    raise
+                step = made.athrow(error)  # type: ignore[attr-defined]
+            else:
+                step = made.__anext__() if plain else made.asend(sent)  # type: ignore[attr-defined]
+            try:
+                item = await step
+            except StopAsyncIteration:
+                ended = True
+
+    return stream
+
+
+def close(made: object) -> None:
+    """Close a stream, if it can be closed."""
+    closing = getattr(made, "close", None)
+    if callable(closing):
+        closing()
+
+
+async def aclose(made: object) -> None:
+    """Close an async stream, if it can be closed."""
+    closing: Callable[[], Awaitable[object]] | None = getattr(made, "aclose", None)
+    if closing is not None:
+        await closing()
+
+
+class _FromFirst:
+    """A generator whose first item was already taken: gives that first, then is the generator."""
+
+    __slots__ = ("_first", "close", "send", "throw")
+
+    def __init__(self, made: Generator[Any, Any, Any], first: object) -> None:
+        self._first = [first]
+        self.send, self.throw, self.close = made.send, made.throw, made.close
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> object:
+        return self._first.pop() if self._first else self.send(None)

@@ -1,0 +1,62 @@
+"""``techrevati approvals``: see what agents wait for, and say yes or no."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from techrevati.runtime.approvals import ApprovalError, Approvals
+from techrevati.runtime.cli.terminal import visible
+from techrevati.runtime.stores import SqliteStore, StoreError
+
+if TYPE_CHECKING:
+    import argparse
+
+P = TypeVar("P", bound="argparse.ArgumentParser")
+
+
+def add_to(commands: argparse._SubParsersAction[P]) -> None:
+    """Add the command's arguments."""
+    parser = commands.add_parser(
+        "approvals",
+        help="list, grant or deny what agents ask humans for",
+        description="Lists, grants or denies the approvals in a SQLite file.",
+        epilog="Exit status: 0 done, 1 it was too late or there is no such approval, 2 it could not begin.",
+    )
+    parser.add_argument("action", choices=["list", "grant", "deny"])
+    parser.add_argument("file", metavar="FILE", help="the file of the SqliteStore")
+    parser.add_argument("id", metavar="ID", nargs="?", help="which one to grant or deny")
+    parser.add_argument("--by", help="who decides; the user of this machine when left out")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do it; returns the exit status."""
+    problem = None
+    if not Path(options.file).is_file():
+        problem = f"there is no file {options.file!r}"
+    elif (options.id is None) != (options.action == "list"):
+        problem = "list takes no ID" if options.action == "list" else f"{options.action} needs an ID"
+    if problem is not None:
+        sys.stderr.write(f"techrevati approvals: {visible(problem)}\n")
+        return 2
+    try:
+        with SqliteStore(options.file) as store:
+            approvals = Approvals(store)
+            if options.action == "list":
+                for one in approvals.list():
+                    line = f"{one.id}  {one.state}  {one.tool} {one.shown}  {one.reason}"
+                    sys.stdout.write(f"{visible(line)}\n")
+                return 0
+            decide = approvals.grant if options.action == "grant" else approvals.deny
+            decide(options.id, options.by or getpass.getuser())
+            sys.stdout.write(f"{visible(options.id)}: {options.action}\n")
+    except ApprovalError as error:
+        sys.stderr.write(f"techrevati approvals: {visible(str(error))}\n")
+        return 1
+    except StoreError as error:
+        sys.stderr.write(f"techrevati approvals: {visible(str(error))}\n")
+        return 2
+    return 0

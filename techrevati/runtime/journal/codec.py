@@ -1,0 +1,65 @@
+"""How results are stored: as JSON by default, never pickled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Codec(Protocol):
+    """Turns a result into text and back."""
+
+    def encode(self, value: object) -> str:
+        """The text; whatever it raises means that *value* cannot be stored."""
+        ...
+
+    def decode(self, text: str) -> object:
+        """The result of an earlier life."""
+        ...
+
+
+class JsonCodec:
+    """JSON; objects with ``model_dump`` come back as dicts, tuples as lists.
+
+    Args:
+        redact: Goes over every text before it is stored.
+    """
+
+    def __init__(self, redact: Callable[[str], str] | None = None) -> None:
+        self._redact = redact
+
+    def encode(self, value: object) -> str:
+        """*value* as JSON.
+
+        Raises:
+            TypeError, ValueError: JSON would not give it back.
+        """
+        import json
+
+        return json.dumps(self._plain(value), ensure_ascii=False, separators=(",", ":"))
+
+    def decode(self, text: str) -> object:
+        """What was encoded."""
+        import json
+
+        return json.loads(text)
+
+    def _plain(self, value: object) -> object:
+        if isinstance(value, str):
+            return value if self._redact is None else self._redact(value)
+        if value is None or isinstance(value, (bool, int, float)):
+            return value
+        if isinstance(value, Mapping):
+            for key in value:
+                if not isinstance(key, str):
+                    raise TypeError(f"keys must be strings, got {type(key).__name__}")
+            return {key: self._plain(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self._plain(item) for item in value]
+        dump = getattr(value, "model_dump", None)
+        if callable(dump) and not isinstance(value, type):
+            return self._plain(dump(mode="json"))
+        raise TypeError(f"{type(value).__name__} is no JSON and has no model_dump")

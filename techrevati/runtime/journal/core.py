@@ -1,0 +1,64 @@
+"""What a journal decides, without a clock, a store or a call."""
+
+from __future__ import annotations
+
+from techrevati.runtime.journal.vocabulary import DONE, FAILED, IN_DOUBT, INTENT, Step
+
+RUN, RETURN, RAISE, LOST, DOUBT = "run", "return", "raise", "lost", "doubt"
+
+
+def begun(before: Step | None, asked: Step, now_s: float) -> Step:
+    """The step once its intent is on record."""
+    return asked._replace(state=INTENT, at_s=now_s, attempt=1 if before is None else before.attempt + 1)
+
+
+def ended(
+    step: Step,
+    now_s: float,
+    *,
+    result: str | None = None,
+    failure: dict[str, object] | None = None,
+    usage: dict[str, object] | None = None,
+    cost_picodollars: str = "0",
+) -> Step:
+    """The step after its outcome; only what is under way or in doubt can end."""
+    if step.state not in (INTENT, IN_DOUBT):
+        raise ValueError(f"step {step.key!r} has ended before: {step.state}")
+    return step._replace(
+        state=DONE if failure is None else FAILED,
+        at_s=now_s,
+        result=result,
+        failure=failure,
+        usage=usage,
+        cost_picodollars=cost_picodollars,
+    )
+
+
+def orphaned(step: Step) -> Step:
+    """The step as whoever opens the run after its owner finds it."""
+    return step._replace(state=IN_DOUBT) if step.state == INTENT else step
+
+
+def same(recorded: Step, asked: Step) -> bool:
+    """Whether the program asks for what is on record."""
+    return (recorded.key, recorded.kind, recorded.name, recorded.arguments) == (
+        asked.key,
+        asked.kind,
+        asked.name,
+        asked.arguments,
+    )
+
+
+def verdict(recorded: Step | None, idempotent: bool, ended_the_run: bool = False) -> str:
+    """What to do about a step that is asked for: RUN it, RETURN or RAISE what is on record, say that its
+    result is LOST, or settle the DOUBT.
+
+    A failure after which nothing more came (it *ended the run*) is tried again where repeating is harmless.
+    """
+    if recorded is None:
+        return RUN
+    if recorded.state == DONE:
+        return LOST if recorded.result is None else RETURN
+    if recorded.state == FAILED:
+        return RUN if ended_the_run and (idempotent or recorded.kind == "turn") else RAISE
+    return RUN if idempotent else DOUBT

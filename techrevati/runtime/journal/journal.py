@@ -1,0 +1,189 @@
+"""Runs in a store: who has one open, what it did, and what is in doubt."""
+
+from __future__ import annotations
+
+import time
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from techrevati.runtime._core import arguments as check
+from techrevati.runtime._core.redactor import Redactor
+from techrevati.runtime.journal.codec import JsonCodec
+from techrevati.runtime.journal.core import ended, orphaned
+from techrevati.runtime.journal.owner import is_dead, owner_here
+from techrevati.runtime.journal.run import RunJournal
+from techrevati.runtime.journal.vocabulary import IN_DOUBT, JournalError, RunBusyError, Step
+from techrevati.runtime.stores.protocol import Change
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from techrevati.runtime.journal.codec import Codec
+    from techrevati.runtime.stores.protocol import Store
+
+RUNS = "journal/run/"
+STEPS = "journal/steps/"
+_PAGE = 1000
+
+
+class RunSummary(NamedTuple):
+    """One run at a glance.
+
+    Attributes:
+        run_id: Its name.
+        state: "running", "interrupted" (its owner is gone), "waiting", "completed", "failed" or "cancelled".
+        steps: How many it has on record.
+        spent_picodollars: What they cost.
+        in_doubt: Keys of the steps of which nobody knows whether they happened.
+    """
+
+    run_id: str
+    state: str
+    steps: int
+    spent_picodollars: Fraction
+    in_doubt: tuple[str, ...]
+
+
+class Journal:
+    """What happened in every run, so that a killed one goes on where it was.
+
+    Thread-safe; over a shared store also for processes.  Arguments are kept as hashes, results as the codec
+    stores them.  Records of runs are kept until :meth:`forget`.
+
+    Args:
+        store: Where it lives; may also hold the ledger, budgets, approvals and breakers.
+        codec: Stores results; JSON when None.
+        redact: Goes over every text of a result before the JSON codec stores it: a resumed step then returns
+            the redacted text.  None takes credentials and the secrets of the environment out, as a session
+            does for its events; ``redact=str`` stores texts as they are.
+        lease_seconds: How long a run stays with an owner that gives no sign of life, > 0.  It is renewed
+            while the run is open; an owner on this machine whose process is dead is seen at once.
+        clock: Seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        codec: Codec | None = None,
+        redact: Callable[[str], str] | None = None,
+        lease_seconds: float = 30.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.store: Store = store
+        self.codec: Codec = JsonCodec(redact or _without_secrets()) if codec is None else codec
+        self.lease_s: float = check.positive("lease_seconds", lease_seconds)
+        self.clock: Callable[[], float] = clock
+
+    def open(self, run_id: str) -> RunJournal:
+        """Own a run, new or begun before; close it with ``with`` or :meth:`RunJournal.close`.
+
+        Raises:
+            RunBusyError: Somebody else owns it.
+        """
+        check.text("run_id", run_id)
+        owner = owner_here()
+        key = RUNS + run_id
+
+        def decide(records: Mapping[str, bytes | None]) -> Change[None]:
+            raw, now_s = records[key], self.clock()
+            there = {} if raw is None else _loads(raw)
+            if there.get("owner") and there["until"] > now_s and not is_dead(there["owner"]):
+                raise RunBusyError(run_id, "somebody else has it open", there["until"] - now_s)
+            record = {"owner": owner, "until": now_s + self.lease_s, "state": "running"}
+            return Change(None, {key: _dumps(record)})
+
+        self.store.update([key], decide)
+        steps = {name: orphaned(step) for name, step in self._steps(run_id).items()}
+        return RunJournal(self, run_id, owner, steps)
+
+    def steps(self, run_id: str) -> tuple[Step, ...]:
+        """What is on record of a run, in the order in which steps began; those under way look like it."""
+        return tuple(self._steps(run_id).values())
+
+    def resolve(self, run_id: str, key: str, *, happened: bool, result: object = None) -> None:
+        """Say of a step in doubt whether its effect happened, and with what result.
+
+        Raises:
+            RunBusyError: The run is open.
+            JournalError: The step is not in doubt.
+        """
+        with self.open(run_id) as run:
+            run._state = "interrupted"
+            step = run.recorded.get(key)
+            if step is None or step.state != IN_DOUBT:
+                raise JournalError(run_id, f"step {key!r} is not in doubt")
+            if happened:
+                run._write(ended(step, self.clock(), result=self.codec.encode(result)))
+            else:
+                run._write(step._replace(state="not_done", at_s=self.clock()))
+
+    def runs(self, *, limit: int = 1000) -> tuple[RunSummary, ...]:
+        """Runs by name; at most *limit*."""
+        return tuple(self.run(key.removeprefix(RUNS)) for key in self.store.keys(RUNS, limit=limit))
+
+    def run(self, run_id: str) -> RunSummary:
+        """One run at a glance.
+
+        Raises:
+            JournalError: There is none of that name.
+        """
+        found = self.store.load(RUNS + run_id)
+        if found is None:
+            raise JournalError(run_id, "there is no such run")
+        record = _loads(found.value)
+        owner, state = record.get("owner"), str(record["state"])
+        gone = not owner or record["until"] <= self.clock() or is_dead(owner)
+        if state == "running" and gone:
+            state = "interrupted"
+        steps = list(self._steps(run_id).values())
+        if gone:
+            steps = [orphaned(step) for step in steps]
+        doubts = tuple(step.key for step in steps if step.state == IN_DOUBT)
+        spent = sum((Fraction(step.cost_picodollars) for step in steps), Fraction(0))
+        return RunSummary(run_id, state, len(steps), spent, doubts)
+
+    def forget(self, run_id: str) -> None:
+        """Remove a run that nobody has open, with all its steps.
+
+        Raises:
+            RunBusyError: Somebody has it open.
+        """
+        run = self.open(run_id)
+        entries = self.store.read(STEPS + run_id, limit=_PAGE)
+        while entries:
+            self.store.trim(STEPS + run_id, entries[-1].sequence)
+            entries = self.store.read(STEPS + run_id, limit=_PAGE)
+        run.close("forgotten")
+        key = RUNS + run_id
+        self.store.update([key], lambda _: Change(None, {key: None}))
+
+    def _steps(self, run_id: str) -> dict[str, Step]:
+        steps: dict[str, Step] = {}
+        after = 0
+        while entries := self.store.read(STEPS + run_id, after=after, limit=_PAGE):
+            for entry in entries:
+                step = Step(*_loads(entry.value))
+                if step.state == "not_done":
+                    steps.pop(step.key, None)
+                else:
+                    steps[step.key] = step
+            after = entries[-1].sequence
+        return steps
+
+
+def _loads(raw: bytes) -> Any:
+    import json
+
+    return json.loads(raw)
+
+
+def _without_secrets() -> Callable[[str], str]:
+    redactor = Redactor()
+    return lambda text: redactor.text(text, max_length=max(len(text), 1))  # a result is never cut
+
+
+def _dumps(value: object) -> bytes:
+    import json
+
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,413 @@
+"""One open run: each step is looked up, or put on record, called, and put on record again.
+
+The decision which of these is shared by the sync and the async way; only the call itself differs.  No lock is
+held while the caller's code runs.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from threading import Event, Lock, Thread, get_ident
+from typing import TYPE_CHECKING, cast
+
+from techrevati.runtime._core import arguments as check
+from techrevati.runtime._core.canonical import argument_hash
+from techrevati.runtime._core.scrub import error_text
+from techrevati.runtime.failures import classify
+from techrevati.runtime.journal.core import DOUBT, LOST, RAISE, RETURN, begun, ended, same, verdict
+from techrevati.runtime.journal.recorded_error import as_raised
+from techrevati.runtime.journal.vocabulary import (
+    IN_DOUBT,
+    Happened,
+    InDoubtError,
+    JournalError,
+    ReplayMismatchError,
+    ResultNotStorableError,
+    RunBusyError,
+    Step,
+)
+from techrevati.runtime.stores.errors import StoreError
+from techrevati.runtime.stores.protocol import Change
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from concurrent.futures import Future
+    from types import TracebackType
+    from typing import Self, TypeAlias, TypeVar
+
+    from techrevati.runtime.journal.journal import Journal
+
+    T = TypeVar("T")
+    Verify: TypeAlias = Callable[[], "bool | Happened | None"]
+    Measure: TypeAlias = Callable[[T], "tuple[dict[str, object], str]"]
+
+_inside: ContextVar[tuple[tuple[str, str], ...]] = ContextVar("techrevati_journal_inside", default=())
+
+
+class RunJournal:
+    """One run, open: for threads and tasks at once.
+
+    Attributes:
+        run_id: The run.
+        recorded: What earlier lives of the run left, by key.
+        replayed: How many steps were answered from the record so far.
+    """
+
+    def __init__(
+        self, journal: Journal, run_id: str, owner: dict[str, object], steps: dict[str, Step]
+    ) -> None:
+        self._journal = journal
+        self.run_id: str = run_id
+        self.recorded: dict[str, Step] = dict(steps)
+        self.replayed: int = 0
+        self._owner = owner
+        self._steps = steps
+        self._lanes = {step.lane: step for step in steps.values() if step.lane is not None}
+        self._last = next(reversed(steps), None)
+        self._begun: set[str] = set()
+        self._calls: dict[str, Future[object]] = {}
+        self._lock = Lock()
+        self._place = 0
+        self._seen: dict[str, int] = {}
+        self._main = _lane()
+        self._state = "running"
+        self._closed = Event()
+        self._lost: RunBusyError | None = None
+        self._keeper = Thread(target=self._keep, name="techrevati-journal-lease", daemon=True)
+        self._keeper.start()
+
+    # --- steps ---------------------------------------------------------------------------------------------
+
+    def step(
+        self,
+        key: str | None,
+        fn: Callable[[], T],
+        *,
+        idempotent: bool = False,
+        verify: Verify | None = None,
+        kind: str = "step",
+        name: str = "",
+        arguments: Mapping[str, object] | None = None,
+        measure: Measure[T] | None = None,
+        before: Callable[[str], object] | None = None,
+        on_record: Callable[[Step], object] | None = None,
+    ) -> T:
+        """Run *fn* once in all lives of this run; later ones get what the first one returned.
+
+        Args:
+            key: Its name; with None its place among the steps of the thread that opened the run, or, in
+                other threads, its kind, name and arguments.
+            fn: Does it.
+            idempotent: It may run again when nobody knows whether it happened.
+            verify: Says whether it happened: True or ``Happened(result)``, False, or None if unknown.
+            kind, name, arguments: What it is; a record that says otherwise is refused.
+            measure: Says from the result what it used and what that cost in pico-dollars.
+            before: Called with the key when the step is about to begin; what it raises leaves no trace.
+            on_record: Told the finished step when its result comes from the record.
+
+        Raises:
+            InDoubtError: It was begun in an earlier life, and nobody knows how it ended.
+            ReplayMismatchError: The record says that something else happened here.
+            ResultNotStorableError: It is done, its result cannot be stored.
+            RecordedFailureError: It failed in an earlier life.
+            RunBusyError: Somebody else took the run over.
+            StoreError: Before *fn* was called: nothing happened.  After it: the step is in doubt.
+            Exception: Whatever *fn* raised, after it was put on record.
+        """
+        asked = self._asked(key, kind, name, arguments)
+        while True:
+            call = self._claim(asked)
+            if call is not None:
+                return cast("T", call.result())
+            outside = _inside.get()
+            _inside.set((*outside, (self.run_id, asked.key)))
+            try:
+                found = self._looked_up(asked, idempotent)
+                if found == DOUBT:
+                    found = self._settled(asked, None if verify is None else verify())
+                if found != "run":
+                    return cast("T", self._answer(asked.key, on_record))
+                if before is not None:
+                    before(asked.key)
+                step = self._intend(asked)
+                try:
+                    result = fn()
+                except BaseException as error:
+                    self._failed(step, error)
+                    raise
+                self._done(step, result, measure)
+                return result
+            except BaseException as error:
+                self._give_up(asked.key, error)
+                raise
+            finally:
+                _inside.set(outside)
+
+    async def astep(
+        self,
+        key: str | None,
+        fn: Callable[[], Awaitable[T]],
+        *,
+        idempotent: bool = False,
+        verify: Callable[[], Awaitable[bool | Happened | None]] | Verify | None = None,
+        kind: str = "step",
+        name: str = "",
+        arguments: Mapping[str, object] | None = None,
+        measure: Measure[T] | None = None,
+        before: Callable[[str], object] | None = None,
+        on_record: Callable[[Step], object] | None = None,
+    ) -> T:
+        """:meth:`step` for coroutines.  A step that is cancelled is in doubt."""
+        asked = self._asked(key, kind, name, arguments)
+        while True:
+            call = self._claim(asked)
+            if call is not None:
+                import asyncio
+
+                return cast("T", await asyncio.shield(asyncio.wrap_future(call)))
+            outside = _inside.get()
+            _inside.set((*outside, (self.run_id, asked.key)))
+            try:
+                found = self._looked_up(asked, idempotent)
+                if found == DOUBT:
+                    said = None if verify is None else verify()
+                    if said is not None and not isinstance(said, (bool, Happened)):
+                        said = await said
+                    found = self._settled(asked, said)
+                if found != "run":
+                    return cast("T", self._answer(asked.key, on_record))
+                if before is not None:
+                    before(asked.key)
+                step = self._intend(asked)
+                try:
+                    result = await fn()
+                except BaseException as error:
+                    self._failed(step, error)
+                    raise
+                self._done(step, result, measure)
+                return result
+            except BaseException as error:
+                self._give_up(asked.key, error)
+                raise
+            finally:
+                _inside.set(outside)
+
+    # --- what both do --------------------------------------------------------------------------------------
+
+    def _asked(self, key: str | None, kind: str, name: str, arguments: Mapping[str, object] | None) -> Step:
+        hashed = "" if arguments is None else argument_hash(arguments)
+        if key is not None:
+            check.text("key", key)
+        with self._lock:
+            in_line = _lane() == self._main
+            lane = self._place if in_line and (key is None or key not in self._seen) else None
+            if lane is not None:
+                self._place += 1
+            if key is None:
+                key = f"#{lane}" if lane is not None else f"{kind}:{name}:{hashed[:16]}"
+                again = self._seen.get(key, 0)
+                self._seen[key] = again + 1
+                key = f"{key}.{again}" if lane is None else key
+            else:
+                self._seen[key] = 1
+            there = self._lanes.get(lane) if lane is not None else None
+        asked = Step(key, kind, name, hashed, lane=lane)
+        if there is not None and not same(there, asked):
+            raise ReplayMismatchError(self.run_id, there, asked)
+        return asked
+
+    def _claim(self, asked: Step) -> Future[object] | None:
+        """The call of another thread or task to wait for; None when this one is to do it."""
+        if (self.run_id, asked.key) in _inside.get():
+            raise JournalError(self.run_id, f"step {asked.key!r} is asked for inside itself")
+        with self._lock:
+            call = self._calls.get(asked.key)
+            if call is None:
+                from concurrent.futures import Future  # loads logging
+
+                self._calls[asked.key] = Future()
+                return None
+        recorded = self._steps.get(asked.key)
+        if recorded is not None and not same(recorded, asked):
+            raise ReplayMismatchError(self.run_id, recorded, asked)
+        return call
+
+    def _looked_up(self, asked: Step, idempotent: bool) -> str:
+        if self._state != "running" or self._closed.is_set():
+            raise JournalError(self.run_id, "it is closed")
+        if self._lost is not None:
+            raise self._lost
+        recorded = self._steps.get(asked.key)
+        if recorded is not None and not same(recorded, asked):
+            raise ReplayMismatchError(self.run_id, recorded, asked)
+        found = verdict(recorded, idempotent, asked.key == self._last and asked.key not in self._begun)
+        if found == RAISE:
+            assert recorded is not None
+            raise as_raised(self.run_id, recorded)
+        if found == LOST:
+            raise ResultNotStorableError(self.run_id, asked.key, None, "it was lost with an earlier process")
+        return found
+
+    def _settled(self, asked: Step, said: bool | Happened | None) -> str:
+        step = self._steps[asked.key]
+        if said is None:
+            raise InDoubtError(self.run_id, step)
+        if said is False:
+            return "run"
+        if not isinstance(said, (bool, Happened)):
+            raise TypeError(f"verify must return a bool, Happened or None, got {type(said).__name__}")
+        result = said.result if isinstance(said, Happened) else None
+        self._write(ended(step, self._journal.clock(), result=self._journal.codec.encode(result)))
+        return RETURN
+
+    def _answer(self, key: str, on_record: Callable[[Step], object] | None) -> object:
+        text = self._steps[key].result
+        assert text is not None
+        value = self._journal.codec.decode(text)
+        with self._lock:
+            self.replayed += 1
+            call = self._calls[key]
+        if on_record is not None:
+            on_record(self._steps[key])
+        call.set_result(value)
+        return value
+
+    def _intend(self, asked: Step) -> Step:
+        self._begun.add(asked.key)
+        step = begun(self._steps.get(asked.key), asked, self._journal.clock())
+        self._write(step)
+        return step
+
+    def _done(self, step: Step, result: T, measure: Measure[T] | None) -> None:
+        usage, cost, text, problem = None, "0", None, None
+        if measure is not None:
+            usage, cost = measure(result)
+        try:
+            text = self._journal.codec.encode(result)
+        except Exception as error:
+            problem = error_text(error)
+        now_s = self._journal.clock()
+        self._write(ended(step, now_s, result=text, usage=usage, cost_picodollars=cost))
+        if problem is not None:
+            raise ResultNotStorableError(self.run_id, step.key, result, problem)
+        self._calls[step.key].set_result(result)
+
+    def _failed(self, step: Step, error: BaseException) -> None:
+        """Put a failure on record; who was interrupted does not know how it ended."""
+        if not isinstance(error, Exception):
+            self._steps[step.key] = step._replace(state=IN_DOUBT)
+            return
+        kind = type(error)
+        failure = {
+            **classify(error).to_dict(),
+            "type": f"{kind.__module__}.{kind.__qualname__}",
+            "message": error_text(error),
+        }
+        try:
+            self._write(ended(step, self._journal.clock(), failure=failure))
+        except StoreError as trouble:
+            self._steps[step.key] = step._replace(state=IN_DOUBT)
+            error.add_note(f"and the journal could not record it: {trouble}")
+
+    def _give_up(self, key: str, error: BaseException) -> None:
+        with self._lock:
+            call = self._calls.pop(key, None)
+            step = self._steps.get(key)
+            if step is not None and step.state == "intent":
+                self._steps[key] = step._replace(state=IN_DOUBT)
+        if call is not None and not call.done():
+            if isinstance(error, Exception):
+                call.set_exception(error)
+            elif step is not None:
+                call.set_exception(InDoubtError(self.run_id, step))
+            else:
+                call.set_exception(JournalError(self.run_id, f"step {key!r} was interrupted"))
+
+    def _write(self, step: Step) -> None:
+        """Append one entry, if the run is still ours."""
+        import json
+
+        place = f"{step.key}\0{step.attempt}\0{step.state}"
+        raw = json.dumps(step, ensure_ascii=False, separators=(",", ":")).encode()
+        self._renew(((f"journal/steps/{self.run_id}", place, raw),))
+        with self._lock:
+            self._steps[step.key] = step
+            if step.lane is not None:
+                self._lanes[step.lane] = step
+
+    # --- the lease -----------------------------------------------------------------------------------------
+
+    def _renew(self, appends: tuple[tuple[str, str, bytes], ...] = ()) -> None:
+        import json
+
+        key = f"journal/run/{self.run_id}"
+
+        def decide(records: Mapping[str, bytes | None]) -> Change[None]:
+            raw = records[key]
+            there = {} if raw is None else json.loads(raw)
+            if (there.get("owner") or {}).get("token") != self._owner["token"]:
+                raise RunBusyError(self.run_id, "somebody else took it over")
+            until = self._journal.clock() + self._journal.lease_s
+            record = {"owner": self._owner, "until": until, "state": "running"}
+            return Change(None, {key: json.dumps(record).encode()}, appends)
+
+        try:
+            self._journal.store.update([key], decide)
+        except RunBusyError as error:
+            self._lost = error
+            raise
+
+    def _keep(self) -> None:
+        while not self._closed.wait(self._journal.lease_s / 3):
+            try:
+                self._renew()
+            except RunBusyError:
+                return
+            except StoreError:
+                continue  # the next write or renewal tells
+
+    def close(self, state: str | None = None) -> None:
+        """Let the run go; *state* is what it is then: "completed" and the like.  Twice does nothing."""
+        import json
+
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        self._keeper.join()
+        final = state or ("interrupted" if self._state == "running" else self._state)
+        key = f"journal/run/{self.run_id}"
+
+        def decide(records: Mapping[str, bytes | None]) -> Change[None]:
+            raw = records[key]
+            there = {} if raw is None else json.loads(raw)
+            if (there.get("owner") or {}).get("token") != self._owner["token"]:
+                return Change(None)
+            return Change(None, {key: json.dumps({"owner": None, "until": 0, "state": final}).encode()})
+
+        self._journal.store.update([key], decide)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.close("completed" if self._state == "running" else self._state)
+        else:
+            self.close("failed" if isinstance(error, Exception) else "interrupted")
+
+
+def _lane() -> tuple[int, int]:
+    """Which thread, and which task of it."""
+    import sys
+
+    asyncio = sys.modules.get("asyncio")
+    try:
+        task = None if asyncio is None else asyncio.current_task()
+    except RuntimeError:
+        task = None
+    return get_ident(), id(task)

@@ -1,0 +1,190 @@
+"""Turns, tools and steps of a session with a journal: each happens once in all lives of its run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from techrevati.runtime._core.canonical import argument_hash
+from techrevati.runtime.journal import JournalError, ResultNotStorableError
+from techrevati.runtime.orchestrator.turns import SessionTurns, _usage_of
+from techrevati.runtime.pricing import cost_picodollars_or_none
+from techrevati.runtime.usage import UsageSnapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from typing import TypeAlias, TypeVar
+
+    from techrevati.runtime.approvals import Approvals
+    from techrevati.runtime.journal import Happened, RunJournal, Step
+
+    T = TypeVar("T")
+    Verify: TypeAlias = Callable[[], bool | Happened | None]
+
+
+class TurnOnRecord:
+    """One turn: measures what it used when it happens, or reads that from the record.
+
+    Attributes:
+        usage: What it used, when that is known.
+        replayed: True when nothing was called.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        usage: UsageSnapshot | None,
+        estimate_usage: Callable[[Any], UsageSnapshot] | None,
+    ) -> None:
+        self.model = model
+        self.usage: UsageSnapshot | None = usage
+        self.replayed: bool = False
+        self._estimate_usage = estimate_usage
+
+    def measure(self, result: object) -> tuple[dict[str, object], str]:
+        """What it used and what that cost."""
+        if self.usage is None:
+            self.usage = _usage_of(result, self._estimate_usage)
+        return dict(self.usage.to_dict()), str(cost_picodollars_or_none(self.model, self.usage) or 0)
+
+    def on_record(self, step: Step) -> None:
+        """It happened in an earlier life."""
+        self.replayed = True
+        self.usage = UsageSnapshot.from_dict(step.usage or {})
+
+
+class SessionJournalled(SessionTurns):
+    """What a journal does for a session."""
+
+    @property
+    def run(self) -> RunJournal:
+        """The run's open journal.
+
+        Raises:
+            JournalError: The orchestrator was given no journal, or the session is not entered.
+        """
+        if self._run is None:
+            raise JournalError(self.run_id, "no journal: give the orchestrator one, and enter the session")
+        return self._run
+
+    def step(
+        self, key: str, fn: Callable[[], T], *, idempotent: bool = False, verify: Verify | None = None
+    ) -> T:
+        """Run a step of your own once in all lives of this run; see ``RunJournal.step``.
+
+        Args:
+            key: Its name within the run.
+            fn: Does it; a later life gets what it returned, without a call.
+            idempotent: It may run again when nobody knows whether it happened.
+            verify: Says whether it happened: True or ``Happened(result)``, False, or None if unknown.
+
+        Raises:
+            InDoubtError, ReplayMismatchError, ResultNotStorableError, RecordedFailureError, RunBusyError:
+                See ``RunJournal.step``.
+        """
+        self._require_running()
+        return self.run.step(key, fn, idempotent=idempotent, verify=verify)
+
+    async def astep(
+        self,
+        key: str,
+        fn: Callable[[], Awaitable[T]],
+        *,
+        idempotent: bool = False,
+        verify: Callable[[], Awaitable[bool | Happened | None]] | Verify | None = None,
+    ) -> T:
+        """:meth:`step` for coroutines."""
+        self._require_running()
+        return await self.run.astep(key, fn, idempotent=idempotent, verify=verify)
+
+    def _turn_done(self, turn: TurnOnRecord) -> None:
+        """Book a turn whose result the journal could not store: it was paid for."""
+        if turn.usage is not None:
+            self._book(turn.model, turn.usage)
+
+    def _recorded_turn(
+        self, turn: TurnOnRecord, call: Callable[[], T], prompt: object, options: Mapping[str, Any]
+    ) -> T:
+        try:
+            return self.run.step(
+                options["key"],
+                call,
+                idempotent=options["idempotent"],
+                verify=options["verify"],
+                kind="turn",
+                name=turn.model,
+                arguments=None if prompt is None else {"prompt": prompt},
+                measure=turn.measure,
+                on_record=turn.on_record,
+            )
+        except ResultNotStorableError:
+            self._turn_done(turn)
+            raise
+
+    async def _arecorded_turn(
+        self, turn: TurnOnRecord, call: Callable[[], Awaitable[T]], prompt: object, options: Mapping[str, Any]
+    ) -> T:
+        try:
+            return await self.run.astep(
+                options["key"],
+                call,
+                idempotent=options["idempotent"],
+                verify=options["verify"],
+                kind="turn",
+                name=turn.model,
+                arguments=None if prompt is None else {"prompt": prompt},
+                measure=turn.measure,
+                on_record=turn.on_record,
+            )
+        except ResultNotStorableError:
+            self._turn_done(turn)
+            raise
+
+    def _allowed(
+        self, approval: Approvals | None, tool: str, arguments: Mapping[str, object] | None
+    ) -> Callable[[str], None] | None:
+        """What uses the approval of a tool when it is about to run; asks for it first."""
+        if approval is None:
+            return None
+
+        def use(key: str) -> None:
+            name = f"{self.run_id}:{key}"
+            approval.request(tool, arguments, reason=f"{self.role} in {self.phase}", id=name)
+            approval.consume(name, tool, arguments, by=name if self._run is not None else None)
+
+        return use
+
+    def _recorded_tool(
+        self,
+        tool: str,
+        call: Callable[[], T],
+        arguments: Mapping[str, object] | None,
+        approval: Approvals | None,
+        options: Mapping[str, Any],
+    ) -> T:
+        use = self._allowed(approval, tool, arguments)
+        if self._run is None:
+            if use is not None:
+                use(options["key"] or f"{tool}:{argument_hash(arguments or {})[:16]}")
+            return call()
+        result: T = self._run.step(
+            kind="tool", fn=call, name=tool, arguments=arguments or {}, before=use, **options
+        )
+        return result
+
+    async def _arecorded_tool(
+        self,
+        tool: str,
+        call: Callable[[], Awaitable[T]],
+        arguments: Mapping[str, object] | None,
+        approval: Approvals | None,
+        options: Mapping[str, Any],
+    ) -> T:
+        use = self._allowed(approval, tool, arguments)
+        if self._run is None:
+            if use is not None:
+                use(options["key"] or f"{tool}:{argument_hash(arguments or {})[:16]}")
+            return await call()
+        result: T = await self._run.astep(
+            kind="tool", fn=call, name=tool, arguments=arguments or {}, before=use, **options
+        )
+        return result

@@ -1,0 +1,374 @@
+"""The shapes in which providers say what a call used, one function each.
+
+Every function takes a usage object and gives the fields of a snapshot, or None when the shape is another one.
+What a provider counts inside something else is taken out of it: cached tokens and audio out of the input,
+audio out of the output; what it counts beside (thoughts, tool results) is added.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from techrevati.runtime.usage.looking import count, items, one, view, whole, word
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from techrevati.runtime.usage.looking import View
+
+    Fields: TypeAlias = dict[str, object]
+
+_TICK_PLACES = 10  # xAI's ticks are 1e-10 US dollars
+
+
+def openai_chat(usage: View) -> Fields | None:
+    """``prompt_tokens``: OpenAI, Azure, Groq, DeepSeek, Mistral, xAI, Perplexity, OpenRouter, Moonshot,
+    litellm.
+
+    Cached tokens and audio are inside the prompt, reasoning inside the completion; but xAI's chat API and
+    Perplexity count reasoning beside the completion.
+    """
+    prompt = whole(usage.get("prompt_tokens"))
+    if prompt is None:
+        return None
+    completion = one(usage, "completion_tokens")
+    given, made = view(usage.get("prompt_tokens_details")), view(usage.get("completion_tokens_details"))
+    read = one(given, "cached_tokens") or _read_beside(usage)
+    reasoning = one(made, "reasoning_tokens")
+    if not reasoning and usage.get("reasoning_tokens"):
+        reasoning = one(usage, "reasoning_tokens")
+    if reasoning and _reasoning_beside(usage, prompt, completion, reasoning):
+        completion += reasoning
+    fields = _inclusive(prompt, completion, read, given, made, reasoning)
+    ask, inside = usage.get, given.get
+    if inside("cache_write_tokens") or inside("cache_creation_tokens") or ask("cache_creation_input_tokens"):
+        write = count(given, "cache_write_tokens", "cache_creation_tokens") or one(
+            usage, "cache_creation_input_tokens"
+        )
+        ttl = view(given.get("cache_creation_token_details"))
+        _take_writes(fields, write, one(ttl, "ephemeral_1h_input_tokens"))
+    if ask("num_search_queries") or ask("server_tool_use") or inside("web_search_requests"):
+        fields["web_searches"] = (
+            one(usage, "num_search_queries")
+            or one(view(usage.get("server_tool_use")), "web_search_requests")
+            or one(given, "web_search_requests")
+        )
+    if ask("citation_tokens"):
+        fields["citation_tokens"] = one(usage, "citation_tokens")
+    return fields
+
+
+def _read_beside(usage: View) -> int:
+    """Cached tokens where they stand beside the details: DeepSeek, Moonshot, Groq, xAI, litellm."""
+    for name in _READ_NAMES:
+        found = usage.get(name)
+        if found:
+            return whole(found) or 0
+    return 0
+
+
+_READ_NAMES = (
+    "prompt_cache_hit_tokens",
+    "cached_tokens",
+    "num_cached_tokens",
+    "cached_prompt_text_tokens",
+    "cache_read_input_tokens",
+)
+
+
+def _reasoning_beside(usage: View, prompt: int, completion: int, reasoning: int) -> bool:
+    if reasoning > completion:
+        return True
+    if "num_search_queries" in usage or "citation_tokens" in usage or "search_context_size" in usage:
+        return True  # Perplexity
+    total = whole(usage.get("total_tokens"))
+    if total is not None:
+        return total == prompt + completion + reasoning
+    return "cost_in_usd_ticks" in usage or "num_sources_used" in usage  # xAI
+
+
+def input_output(usage: View) -> Fields | None:
+    """``input_tokens`` and ``output_tokens``: six meanings, told apart by what stands beside them."""
+    given, made = whole(usage.get("input_tokens")), whole(usage.get("output_tokens"))
+    if given is None or made is None:
+        return None
+    for name in ("cache_creation_input_tokens", "cache_read_input_tokens", "cache_creation", "iterations"):
+        if name in usage:
+            return _anthropic(usage, given, made)
+    if "input_tokens_details" in usage or "output_tokens_details" in usage:
+        return _openai_responses(usage, given, made, "input_tokens_details", "output_tokens_details")
+    if "input_token_details" in usage or "output_token_details" in usage:
+        return _openai_responses(usage, given, made, "input_token_details", "output_token_details")
+    if "cache_audio_read_tokens" in usage or "details" in usage:
+        return _pydantic_ai(usage, given, made)
+    searches = one(view(usage.get("server_tool_use")), "web_search_requests")
+    return {
+        "input_tokens": given,
+        "output_tokens": made,
+        "web_searches": searches,
+        "requests": one(usage, "requests"),
+    }
+
+
+def _anthropic(usage: View, given: int, made: int) -> Fields:
+    """Cached tokens stand beside the input; the creation total already is 5 minutes plus an hour."""
+    rounds = []
+    if usage.get("iterations") is not None:
+        rounds = [view(each) for each in items(usage.get("iterations"))]
+        rounds = [each for each in rounds if whole(each.get("input_tokens")) is not None]
+    write = read = hour_write = 0
+    total_given = total_made = 0
+    for part in rounds or (usage,):  # what compaction used is in the iterations alone
+        ttl = view(part.get("cache_creation"))
+        hour = one(ttl, "ephemeral_1h_input_tokens")
+        total = one(part, "cache_creation_input_tokens")
+        total_given += one(part, "input_tokens")
+        total_made += one(part, "output_tokens")
+        write += max(total - hour, one(ttl, "ephemeral_5m_input_tokens"))
+        read += one(part, "cache_read_input_tokens")
+        hour_write += hour
+    if rounds:
+        given, made = total_given, total_made
+    fields: Fields = {
+        "input_tokens": given,
+        "output_tokens": made,
+        "cache_write_tokens": write,
+        "cache_read_tokens": read,
+        "cache_write_1h_tokens": hour_write,
+    }
+    thinking = count(view(usage.get("output_tokens_details")), "thinking_tokens", "reasoning_tokens")
+    fields["reasoning_tokens"] = min(thinking, made)
+    fields["web_searches"] = one(view(usage.get("server_tool_use")), "web_search_requests")
+    return fields
+
+
+def _openai_responses(usage: View, given: int, made: int, inside: str, outside: str) -> Fields:
+    """OpenAI responses, images, transcription and realtime, openai-agents, langchain: everything inside."""
+    details, made_of = view(usage.get(inside)), view(usage.get(outside))
+    read = count(details, "cached_tokens", "cache_read")
+    fields = _inclusive(given, made, read, details, made_of, count(made_of, "reasoning_tokens", "reasoning"))
+    hour = one(details, "ephemeral_1h_input_tokens")
+    five = one(details, "ephemeral_5m_input_tokens")
+    write = max(
+        count(details, "cache_write_tokens", "cache_creation_tokens", "cache_creation"), five + hour
+    )  # langchain says 0 beside the split
+    if write:
+        _take_writes(fields, write, hour)
+    fields["requests"] = one(usage, "requests")
+    fields["web_searches"] = count(
+        view(usage.get("server_side_tool_usage_details")), "web_search_calls"
+    ) or one(view(usage.get("server_tool_use")), "web_search_requests")
+    return fields
+
+
+def _pydantic_ai(usage: View, given: int, made: int) -> Fields:
+    """pydantic-ai: everything inside; ``details`` holds what the provider said beside it."""
+    read, write = one(usage, "cache_read_tokens"), one(usage, "cache_write_tokens")
+    audio, audio_out = one(usage, "input_audio_tokens"), one(usage, "output_audio_tokens")
+    audio_read = min(one(usage, "cache_audio_read_tokens"), read)
+    details = view(usage.get("details"))
+    output = max(0, made - audio_out)
+    hour = count(details, "ephemeral_1h_input_tokens", "cache_write_1h_tokens")
+    fields: Fields = {
+        "input_tokens": max(0, given - read - write - max(0, audio - audio_read)),
+        "output_tokens": output,
+        "cache_read_tokens": read,
+        "cache_write_tokens": max(0, write - hour),
+        "cache_write_1h_tokens": min(hour, write),
+        "reasoning_tokens": min(count(details, "reasoning_tokens", "thoughts_tokens"), output),
+        "input_audio_tokens": max(0, audio - audio_read),
+        "output_audio_tokens": audio_out,
+        "cache_read_audio_tokens": audio_read,
+        "requests": one(usage, "requests"),
+        "web_searches": one(details, "web_search_requests"),
+    }
+    return fields
+
+
+def gemini(usage: View) -> Fields | None:
+    """Gemini and Vertex AI: cached tokens inside the prompt; thoughts and tool results beside everything."""
+    prompt = whole(_either(usage, "prompt_token_count", "promptTokenCount"))
+    if prompt is None:
+        return None
+    if "generation_token_count" in usage:  # Llama through Bedrock InvokeModel
+        return {"input_tokens": prompt, "output_tokens": one(usage, "generation_token_count")}
+    read = count(usage, "cached_content_token_count", "cachedContentTokenCount")
+    answer = count(
+        *(usage, "candidates_token_count", "candidatesTokenCount"),
+        "response_token_count",
+        "responseTokenCount",
+    )
+    thoughts = count(usage, "thoughts_token_count", "thoughtsTokenCount")
+    tool_use = count(usage, "tool_use_prompt_token_count", "toolUsePromptTokenCount")
+    given = _modalities(usage, "prompt_tokens_details", "promptTokensDetails")
+    cached = _modalities(usage, "cache_tokens_details", "cacheTokensDetails")
+    made = _modalities(usage, "candidates_tokens_details", "candidatesTokensDetails")
+    made = made or _modalities(usage, "response_tokens_details", "responseTokensDetails")
+    audio = max(0, given.get("AUDIO", 0) - cached.get("AUDIO", 0))
+    image = max(0, given.get("IMAGE", 0) - cached.get("IMAGE", 0))
+    audio_out = min(made.get("AUDIO", 0), answer)
+    return {
+        "input_tokens": max(0, prompt - read - audio - image) + tool_use,
+        "output_tokens": answer - audio_out + thoughts,
+        "cache_read_tokens": read,
+        "reasoning_tokens": thoughts,
+        "input_audio_tokens": audio,
+        "output_audio_tokens": audio_out,
+        "input_image_tokens": image,
+        "output_image_tokens": min(made.get("IMAGE", 0), answer - audio_out),
+        "cache_read_audio_tokens": min(cached.get("AUDIO", 0), read),
+    }
+
+
+def bedrock(usage: View) -> Fields | None:
+    """Bedrock Converse, and Nova through InvokeModel: cached tokens beside the input."""
+    given, made = whole(usage.get("inputTokens")), whole(usage.get("outputTokens"))
+    if given is None or made is None:
+        given, made = whole(usage.get("inputTokenCount")), whole(usage.get("outputTokenCount"))
+        if given is None or made is None:
+            return None
+    write = count(usage, "cacheWriteInputTokens", "cacheWriteInputTokenCount")
+    hour = sum(
+        count(view(each), "inputTokens")
+        for each in items(usage.get("cacheDetails"))
+        if word(view(each).get("ttl")) == "1h"
+    )
+    return {
+        "input_tokens": given,
+        "output_tokens": made,
+        "cache_write_tokens": max(0, write - hour),
+        "cache_write_1h_tokens": hour,
+        "cache_read_tokens": count(usage, "cacheReadInputTokens", "cacheReadInputTokenCount"),
+    }
+
+
+def cohere(usage: View) -> Fields | None:
+    """Cohere: what is billed, which may be less than what was processed; whole numbers as floats."""
+    for name in ("billed_units", "tokens"):
+        units = view(usage.get(name))
+        given, made = whole(units.get("input_tokens")), whole(units.get("output_tokens"))
+        if given is not None or made is not None:
+            read = min(one(usage, "cached_tokens"), given or 0)
+            return {
+                "input_tokens": (given or 0) - read,
+                "output_tokens": made or 0,
+                "cache_read_tokens": read,
+            }
+    return None
+
+
+def ollama(usage: View) -> Fields | None:
+    """Ollama: on the response that is done; the prompt's count may be absent when it was cached whole."""
+    made = whole(usage.get("eval_count"))
+    given = whole(usage.get("prompt_eval_count"))
+    if usage.get("done") is False or (made is None and (given is None or "done" not in usage)):
+        return None
+    return {"input_tokens": given or 0, "output_tokens": made or 0}
+
+
+def titan(usage: View) -> Fields | None:
+    """Amazon Titan through Bedrock InvokeModel."""
+    given = whole(usage.get("inputTextTokenCount"))
+    if given is None:
+        return None
+    made = sum(count(view(each), "tokenCount") for each in items(usage.get("results")))
+    return {"input_tokens": given, "output_tokens": made or one(usage, "totalOutputTextTokenCount")}
+
+
+SHAPES = (openai_chat, input_output, gemini, bedrock, cohere, ollama, titan)
+
+
+def reported_cost(usage: View) -> object:
+    """The provider's own figure in US dollars; None if it gives none."""
+    cost = usage.get("cost")
+    if cost is not None:
+        if isinstance(cost, (int, float, str)) and not isinstance(cost, bool):
+            return _money(cost, 0)
+        return _money(view(cost).get("total_cost"), 0)  # Perplexity
+    ticks = usage.get("cost_in_usd_ticks")
+    return _money(ticks, _TICK_PLACES) if ticks else None  # 0 where a message has no word for "not said"
+
+
+def _money(amount: object, places: int) -> object:
+    if isinstance(amount, bool) or not isinstance(amount, (int, float, str)):
+        return None
+    from decimal import Decimal, InvalidOperation
+
+    try:
+        cost = Decimal(str(amount))
+    except InvalidOperation:
+        return None
+    if not cost.is_finite() or cost < 0:
+        return None
+    return cost.scaleb(-places) if places else cost
+
+
+def _inclusive(given: int, made: int, read: int, details: View, made_of: View, reasoning: int) -> Fields:
+    """Fields where the input includes what was cached, and both sides their audio and images."""
+    left = given - read if given > read else 0
+    inside, outside = details.get, made_of.get
+    if not (
+        inside("audio_tokens")
+        or inside("audio")
+        or inside("image_tokens")
+        or inside("image")
+        or outside("audio_tokens")
+        or outside("audio")
+        or outside("image_tokens")
+    ):
+        return {
+            "input_tokens": left,
+            "output_tokens": made,
+            "cache_read_tokens": read,
+            "reasoning_tokens": min(reasoning, made),
+        }
+    audio = count(details, "audio_tokens", "audio")
+    image = count(details, "image_tokens", "image")
+    audio_out = count(made_of, "audio_tokens", "audio")
+    image_out = one(made_of, "image_tokens")
+    cached = view(details.get("cached_tokens_details"))
+    audio_read = min(one(cached, "audio_tokens"), read, audio)
+    audio -= audio_read
+    image -= min(one(cached, "image_tokens"), image)
+    audio = min(audio, left)
+    image = min(image, left - audio)
+    audio_out = min(audio_out, made)
+    output = made - audio_out
+    return {
+        "input_tokens": left - audio - image,
+        "output_tokens": output,
+        "cache_read_tokens": read,
+        "reasoning_tokens": min(reasoning, output),
+        "input_audio_tokens": audio,
+        "output_audio_tokens": audio_out,
+        "input_image_tokens": image,
+        "output_image_tokens": min(image_out, output),
+        "cache_read_audio_tokens": audio_read,
+    }
+
+
+def _take_writes(fields: Fields, write: int, hour: int) -> None:
+    """Move tokens written to a cache out of the input."""
+    given = fields["input_tokens"]
+    assert isinstance(given, int)
+    hour = min(hour, write)
+    fields["input_tokens"] = max(0, given - write)
+    fields["cache_write_tokens"] = write - hour
+    fields["cache_write_1h_tokens"] = hour
+
+
+def _modalities(usage: View, *names: str) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for each in items(_either(usage, *names)):
+        part = view(each)
+        modality = (word(part.get("modality")) or "").rpartition(".")[2].upper()
+        found[modality] = found.get(modality, 0) + count(part, "token_count", "tokenCount")
+    return found
+
+
+def _either(usage: View, *names: str) -> object:
+    for name in names:
+        found = usage.get(name)
+        if found is not None:
+            return found
+    return None

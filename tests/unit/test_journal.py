@@ -1,0 +1,236 @@
+"""Journals: what happened is not done again, what is in doubt is said, nobody else writes."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+
+from techrevati.runtime.approvals import ApprovalPendingError, Approvals
+from techrevati.runtime.journal import (
+    Happened,
+    InDoubtError,
+    Journal,
+    RecordedFailureError,
+    ReplayMismatchError,
+    ResultNotStorableError,
+    RunBusyError,
+)
+from techrevati.runtime.orchestrator import Orchestrator, ToolCall
+from techrevati.runtime.stores import MemoryStore, SqliteStore
+from techrevati.runtime.testing import FakeClock
+from techrevati.runtime.usage import UsageSnapshot
+
+
+class Counted:
+    """A call that counts itself."""
+
+    def __init__(self, result: object = "done") -> None:
+        self.calls, self.result = 0, result
+
+    def __call__(self, **given: object) -> object:
+        self.calls += 1
+        if isinstance(self.result, BaseException):
+            raise self.result
+        return self.result
+
+
+def never() -> object:
+    """Must not be called."""
+    raise AssertionError("called again")
+
+
+class DeadError(BaseException):
+    """Stands for the death of a process."""
+
+
+def test_a_stored_result_has_no_credentials_and_is_never_cut(tmp_path: Path) -> None:
+    """Unless the caller wants texts as they are."""
+    key, long = "sk-proj-abcdefghijklmnop0123456789", "a long answer. " * 1_000
+    path = tmp_path / "journal.db"
+    with Journal(SqliteStore(path)).open("r") as run:
+        run.step("a", Counted({"said": f"use {key}", "long": long}))
+    with Journal(SqliteStore(path)).open("r") as run:
+        assert run.step("a", never) == {"said": "use [redacted]", "long": long}
+    assert not any(key.encode() in file.read_bytes() for file in tmp_path.iterdir())
+    as_it_is = Journal(MemoryStore(), redact=str)
+    with as_it_is.open("r") as run:
+        run.step("a", Counted(key))
+    with as_it_is.open("r") as run:
+        assert run.step("a", never) == key
+
+
+def test_a_finished_step_is_not_done_again() -> None:
+    """A later life gets the result, in the same life and the next."""
+    journal = Journal(MemoryStore())
+    with journal.open("r") as run:
+        assert run.step("a", Counted({"n": 1})) == {"n": 1}
+        assert run.step("a", never) == {"n": 1}
+    with journal.open("r") as run:
+        assert run.step("a", never) == {"n": 1}
+        assert run.replayed == 1
+    assert journal.run("r").state == "completed"
+
+
+def in_doubt(journal: Journal) -> None:
+    """Leave a run with a step in doubt."""
+    with pytest.raises(DeadError), journal.open("r") as run:
+        run.step("pay", Counted(DeadError()))
+
+
+def test_doubt_is_said_verified_or_resolved() -> None:
+    """A begun step without an end is never repeated on its own."""
+    journal = Journal(MemoryStore())
+    in_doubt(journal)
+    assert journal.run("r").in_doubt == ("pay",)
+    with journal.open("r") as run, pytest.raises(InDoubtError):
+        run.step("pay", never)
+    with journal.open("r") as run, pytest.raises(InDoubtError):
+        run.step("pay", never, verify=lambda: None)
+    with journal.open("r") as run:
+        assert run.step("pay", never, verify=lambda: Happened(7)) == 7
+    with journal.open("r") as run:
+        assert run.step("pay", never) == 7
+
+
+def test_doubt_may_be_repeated_where_that_is_said() -> None:
+    """idempotent, a verify that says no, and a person who says no."""
+    for how in ("idempotent", "verify", "resolve"):
+        journal = Journal(MemoryStore())
+        in_doubt(journal)
+        if how == "resolve":
+            journal.resolve("r", "pay", happened=False)
+        call = Counted()
+        with journal.open("r") as run:
+            run.step("pay", call, idempotent=how == "idempotent", verify=lambda: False)
+        assert call.calls == 1, how
+        assert journal.run("r").in_doubt == ()
+
+
+def test_one_owner_at_a_time() -> None:
+    """A second opener is refused until the lease ends; then the first one can write no more."""
+    clock = FakeClock(1000.0)
+    journal = Journal(MemoryStore(clock=clock), clock=clock, lease_seconds=600)
+    first = journal.open("r")
+    with pytest.raises(RunBusyError):
+        journal.open("r")
+    clock.advance(601)
+    with journal.open("r"), pytest.raises(RunBusyError):
+        first.step("a", never)
+    first.close()
+
+
+def test_four_threads_on_one_key_run_it_once() -> None:
+    """The others wait and get its result."""
+    journal, gate, begun = Journal(MemoryStore()), threading.Barrier(4), Counted(1)
+    found: list[object] = []
+    with journal.open("r") as run:
+
+        def work() -> None:
+            gate.wait(30)
+            found.append(run.step("k", begun))
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+    assert (found, begun.calls) == ([1] * 4, 1)
+
+
+def test_a_changed_program_is_noticed() -> None:
+    """Another key, tool or argument where something else is on record; nothing is called."""
+    journal = Journal(MemoryStore())
+    with journal.open("r") as run:
+        run.step("a", Counted())
+        run.step(None, Counted(), kind="tool", name="t", arguments={"x": 1})
+    with journal.open("r") as run, pytest.raises(ReplayMismatchError) as caught:
+        run.step("b", never)
+    assert caught.value.recorded is not None
+    assert (caught.value.recorded.key, caught.value.asked.key) == ("a", "b")
+    with journal.open("r") as run, pytest.raises(ReplayMismatchError):
+        run.step("a", never)
+        run.step(None, never, kind="tool", name="t", arguments={"x": 2})
+
+
+def test_what_cannot_be_stored_is_not_done_again() -> None:
+    """The result is in the error once; later lives are told that it is lost."""
+    journal, thing = Journal(MemoryStore()), object()
+    with journal.open("r") as run, pytest.raises(ResultNotStorableError) as caught:
+        run.step("a", Counted(thing))
+    assert caught.value.result is thing
+    with journal.open("r") as run, pytest.raises(ResultNotStorableError):
+        run.step("a", never)
+
+
+def test_a_failure_is_raised_again_as_what_it_was() -> None:
+    """``except`` clauses of the program see the same type."""
+    journal = Journal(MemoryStore())
+    for call in (Counted(ConnectionError("no")), never):
+        with journal.open("r") as run:
+            with pytest.raises(ConnectionError, match="no"):
+                run.step("a", call)
+            run.step("b", Counted())
+    with journal.open("r") as run, pytest.raises(RecordedFailureError):
+        run.step("a", never)
+
+
+def program(session: object, tool: Counted, model: Counted) -> list[object]:
+    """A small agent."""
+    found: list[object] = []
+    for _ in range(2):
+        found.append(session.run_turn(model, "m", usage=UsageSnapshot(10, 5))[0])  # type: ignore[attr-defined]
+        found.append(session.run_tool("t", tool, {"x": 1}))  # type: ignore[attr-defined]
+    calls = [ToolCall("p", Counted(n), {"n": n}) for n in range(4)]
+    found += [each.value for each in session.run_tools(calls)]  # type: ignore[attr-defined]
+    return found
+
+
+def test_a_session_goes_on_where_it_was() -> None:
+    """Nothing is called again; tracker and iterations are as they were; parallel results are not swapped."""
+    journal, tool, model = Journal(MemoryStore()), Counted("tool"), Counted("model")
+    agent = Orchestrator("role", "phase", journal=journal, run_id="r", max_iterations=2)
+    seen = []
+    for _ in range(2):
+        with agent.session() as session:
+            seen.append((program(session, tool, model), session.tracker.turns, session._iteration_count))
+    assert seen[0] == seen[1]
+    assert seen[0][0][4:] == [0, 1, 2, 3]
+    assert (tool.calls, model.calls) == (2, 2)
+
+
+def test_an_async_session_too() -> None:
+    """The same for coroutines."""
+
+    async def main() -> None:
+        agent = Orchestrator("role", "phase", journal=Journal(MemoryStore()), run_id="r")
+        tool, model = Counted("tool"), Counted("model")
+        for _ in range(2):
+            async with agent.asession() as session:
+                await session.arun_turn(model, "m")
+                calls = [ToolCall("p", Counted(n), {"n": n}) for n in range(4)]
+                assert [each.value for each in await session.arun_tools(calls)] == [0, 1, 2, 3]
+                await session.arun_tool("t", tool, {"x": 1})
+        assert (tool.calls, model.calls) == (1, 1)
+
+    asyncio.run(main())
+
+
+def test_an_approval_parks_the_run(tmp_path: Path) -> None:
+    """Until a human granted it; then the tool runs once, whatever happens after."""
+    store = SqliteStore(tmp_path / "one.db")
+    agent = Orchestrator("role", "phase", journal=Journal(store), run_id="r")
+    approvals, tool = Approvals(store), Counted("sent")
+    with pytest.raises(ApprovalPendingError) as caught, agent.session() as session:
+        session.run_tool("send", tool, {"to": "Ann"}, approval=approvals)
+    assert session.worker.status.value == "waiting_for_input"
+    assert Journal(store).run("r").state == "waiting"
+    approvals.grant(caught.value.id, "Bea")
+    for _ in range(2):
+        with agent.session() as session:
+            assert session.run_tool("send", tool, {"to": "Ann"}, approval=approvals) == "sent"
+    assert tool.calls == 1
+    assert approvals.get(caught.value.id).state == "consumed"
+    store.close()

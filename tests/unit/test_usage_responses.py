@@ -1,0 +1,362 @@
+"""Usage of every API in the list, in every form it comes in, and streamed."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from techrevati.runtime.usage import UsageAccumulator, UsageNotFoundError, UsageSnapshot
+from tests.unit.usage_payloads import ANTHROPIC, OPENAI, PAYLOADS, RESPONSES, Payload
+
+
+def as_object(value: Any) -> Any:
+    """A dict as SDKs show it: attributes all the way down."""
+    if isinstance(value, dict):
+        return SimpleNamespace(**{key: as_object(inner) for key, inner in value.items()})
+    return [as_object(each) for each in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("payload", PAYLOADS.values(), ids=PAYLOADS)
+def test_every_api_is_read_in_disjoint_parts(payload: Payload) -> None:
+    """As a dict, as objects, as JSON text and bytes."""
+    response, parts = payload
+    wanted = UsageSnapshot(**parts)
+    for form in (response, as_object(response), json.dumps(response), json.dumps(response).encode()):
+        assert UsageSnapshot.from_response(form) == wanted
+
+
+@pytest.mark.parametrize("payload", PAYLOADS.values(), ids=PAYLOADS)
+def test_what_was_read_survives_its_own_forms(payload: Payload) -> None:
+    """``to_dict`` and JSON keep every part, the cost to the last digit."""
+    usage = UsageSnapshot(**payload[1])
+    assert UsageSnapshot.from_dict(usage.to_dict()) == usage
+    assert UsageSnapshot.from_json(usage.to_json()) == usage
+    assert UsageSnapshot.from_response(usage.to_dict()) == usage
+    assert UsageSnapshot.from_response(usage) == usage
+
+
+def test_real_openai_types() -> None:
+    """What the SDK itself makes of the payloads."""
+    chat = pytest.importorskip("openai.types.chat")
+    responses = pytest.importorskip("openai.types.responses")
+    for kind, name, payload in (
+        (chat.ChatCompletion, "openai chat", OPENAI),
+        (responses.Response, "openai responses", RESPONSES),
+    ):
+        parsed = kind.model_validate(payload)
+        wanted = UsageSnapshot(**PAYLOADS[name][1])
+        assert UsageSnapshot.from_response(parsed) == wanted
+        assert UsageSnapshot.from_response(parsed.model_dump()) == wanted
+        assert UsageSnapshot.from_response(parsed.usage.model_dump()).input_tokens == wanted.input_tokens
+
+
+def test_real_anthropic_types() -> None:
+    """Optional fields that the SDK fills with None mean nothing."""
+    types = pytest.importorskip("anthropic.types")
+    parsed = types.Message.model_validate(ANTHROPIC)
+    wanted = UsageSnapshot(**PAYLOADS["anthropic"][1])
+    assert UsageSnapshot.from_response(parsed) == wanted
+    assert UsageSnapshot.from_response(parsed.model_dump()) == wanted
+    plain = types.Usage(input_tokens=3, output_tokens=4)
+    assert UsageSnapshot.from_response(plain) == UsageSnapshot(3, 4)
+
+
+def test_a_method_that_gives_usage_is_asked() -> None:
+    """As pydantic-ai's results have it."""
+
+    class Result:
+        def usage(self) -> object:
+            return SimpleNamespace(input_tokens=5, output_tokens=2, cache_read_tokens=3, details={})
+
+    assert UsageSnapshot.from_response(Result()) == UsageSnapshot(2, 2, 0, 3)
+
+
+# --- streams -----------------------------------------------------------------------------------------------
+
+
+def chat_chunk(
+    usage: object = None, finish: str | None = None, empty: bool = False, **more: Any
+) -> dict[str, Any]:
+    choices = [] if empty else [{"index": 0, "delta": {"content": "x"}, "finish_reason": finish}]
+    return {"object": "chat.completion.chunk", "model": "m", "choices": choices, "usage": usage, **more}
+
+
+def use(prompt: int, completion: int) -> dict[str, int]:
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+
+
+START = {
+    "type": "message_start",
+    "message": {
+        "id": "m",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude-opus-5",
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": {
+            "input_tokens": 25,
+            "output_tokens": 1,
+            "cache_creation_input_tokens": 70,
+            "cache_read_input_tokens": 5,
+            "cache_creation": {"ephemeral_5m_input_tokens": 30, "ephemeral_1h_input_tokens": 40},
+            "service_tier": "standard",
+        },
+    },
+}
+DELTA = {
+    "type": "message_delta",
+    "delta": {"stop_reason": "end_turn", "stop_sequence": None},
+    "usage": {
+        "input_tokens": 27,
+        "output_tokens": 90,
+        "cache_creation_input_tokens": None,
+        "cache_read_input_tokens": None,
+        "server_tool_use": {"web_search_requests": 1},
+    },
+}
+
+STREAMS: dict[str, tuple[list[Any], dict[str, Any]]] = {
+    "openai chat": (
+        [chat_chunk(), chat_chunk(finish="stop"), chat_chunk(use(9, 3), empty=True)],
+        {"input_tokens": 9, "output_tokens": 3, "model": "m"},
+    ),
+    "cumulative chat": (
+        [chat_chunk(use(9, 1)), chat_chunk(use(9, 2)), chat_chunk(use(9, 3), finish="stop")],
+        {"input_tokens": 9, "output_tokens": 3, "model": "m"},
+    ),
+    "groq": (
+        [chat_chunk(), chat_chunk(finish="stop", x_groq={"id": "r", "usage": use(4, 2)})],
+        {"input_tokens": 4, "output_tokens": 2, "model": "m"},
+    ),
+    "moonshot": (
+        [
+            chat_chunk(),
+            {
+                "model": "m",
+                "choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "usage": use(4, 2)}],
+            },
+        ],
+        {"input_tokens": 4, "output_tokens": 2, "model": "m"},
+    ),
+    "openai responses": (
+        [
+            {"type": "response.created", "response": {**RESPONSES, "usage": None, "metadata": {}}},
+            {"type": "response.output_text.delta", "delta": "Hi"},
+            {"type": "response.incomplete", "response": RESPONSES},
+        ],
+        PAYLOADS["openai responses"][1],
+    ),
+    "openai-agents": (
+        [{"type": "raw_response_event", "data": {"type": "response.completed", "response": RESPONSES}}],
+        PAYLOADS["openai responses"][1],
+    ),
+    "anthropic": (
+        [
+            START,
+            {"type": "ping"},
+            {"type": "content_block_delta", "delta": {"text": "x"}},
+            DELTA,
+            {"type": "message_stop"},
+        ],
+        {
+            "input_tokens": 27,
+            "output_tokens": 90,
+            "cache_write_tokens": 30,
+            "cache_write_1h_tokens": 40,
+            "cache_read_tokens": 5,
+            "web_searches": 1,
+            "tier": "standard",
+            "model": "claude-opus-5",
+        },
+    ),
+    "bedrock invoke": (
+        [
+            {"chunk": {"bytes": json.dumps(event).encode()}}
+            for event in (START, DELTA, {"type": "message_stop"})
+        ],
+        {
+            "input_tokens": 27,
+            "output_tokens": 90,
+            "cache_write_tokens": 30,
+            "cache_write_1h_tokens": 40,
+            "cache_read_tokens": 5,
+            "web_searches": 1,
+            "tier": "standard",
+            "model": "claude-opus-5",
+        },
+    ),
+    "gemini": (
+        [
+            {
+                "candidates": [{"content": {"parts": [{"text": "x"}]}}],
+                "usageMetadata": {"promptTokenCount": 8, "totalTokenCount": 8},
+            },
+            {
+                "candidates": [{"content": {"parts": [{"text": "y"}]}, "finishReason": "STOP"}],
+                "usageMetadata": {
+                    "promptTokenCount": 8,
+                    "candidatesTokenCount": 5,
+                    "thoughtsTokenCount": 2,
+                    "totalTokenCount": 15,
+                },
+            },
+        ],
+        {"input_tokens": 8, "output_tokens": 7, "reasoning_tokens": 2},
+    ),
+    "bedrock converse": (
+        [
+            {"contentBlockDelta": {"delta": {"text": "x"}}},
+            {"messageStop": {"stopReason": "end_turn"}},
+            {"metadata": {"usage": {"inputTokens": 3, "outputTokens": 2, "totalTokens": 5}, "metrics": {}}},
+        ],
+        {"input_tokens": 3, "output_tokens": 2},
+    ),
+    "cohere v2": (
+        [
+            {"type": "content-delta", "delta": {"message": {"content": {"text": "x"}}}},
+            {
+                "type": "message-end",
+                "delta": {
+                    "finish_reason": "COMPLETE",
+                    "usage": {"billed_units": {"input_tokens": 3.0, "output_tokens": 2.0}},
+                },
+            },
+        ],
+        {"input_tokens": 3, "output_tokens": 2},
+    ),
+    "ollama": (
+        [
+            {"message": {"content": "x"}, "done": False},
+            {"done": True, "prompt_eval_count": 3, "eval_count": 2},
+        ],
+        {"input_tokens": 3, "output_tokens": 2},
+    ),
+    "langchain": (
+        [
+            {
+                "type": "AIMessageChunk",
+                "usage_metadata": {
+                    "input_tokens": 30,
+                    "output_tokens": 1,
+                    "input_token_details": {"cache_read": 5},
+                },
+                "response_metadata": {"model_name": "claude-opus-5"},
+            },
+            {"type": "AIMessageChunk", "usage_metadata": None, "response_metadata": {}},
+            {
+                "type": "AIMessageChunk",
+                "usage_metadata": {"input_tokens": 0, "output_tokens": 40},
+                "response_metadata": {"stop_reason": "end_turn"},
+            },
+        ],
+        {"input_tokens": 25, "output_tokens": 41, "cache_read_tokens": 5, "model": "claude-opus-5"},
+    ),
+}
+
+
+@pytest.mark.parametrize("stream", STREAMS.values(), ids=STREAMS)
+@pytest.mark.parametrize("form", ["dict", "object", "json", "sse"])
+def test_every_stream_ends_with_its_usage(stream: tuple[list[Any], dict[str, Any]], form: str) -> None:
+    """Partial before the end, complete after it, and never added up where providers repeat themselves."""
+    events, parts = stream
+    shown = {
+        "dict": lambda event: event,
+        "object": as_object,
+        "json": json.dumps,
+        "sse": lambda event: f"event: e\ndata: {json.dumps(event)}\n\n",
+    }[form]
+    if form in ("json", "sse") and isinstance(events[0].get("chunk"), dict):
+        pytest.skip("events of a binary stream")
+    usage = UsageAccumulator()
+    for event in events[:-1]:
+        usage.add(shown(event))
+    if "message_stop" not in str(events[-1]):  # which says nothing more
+        assert not usage.complete
+    usage.snapshot()
+    usage.add(shown(events[-1]))
+    usage.add("data: [DONE]\n\n")
+    assert usage.complete
+    assert usage.snapshot() == UsageSnapshot(**parts)
+
+
+def test_a_stream_cut_off_is_partial() -> None:
+    """What Anthropic said at the start is known; that it is not all is known too."""
+    usage = UsageAccumulator()
+    usage.add(START)
+    assert not usage.complete
+    assert usage.snapshot().cache_write_1h_tokens == 40
+    assert usage.snapshot().output_tokens == 1
+    silent = UsageAccumulator()
+    for _ in range(3):
+        silent.add(chat_chunk())
+    silent.add(chat_chunk(finish="stop"))
+    assert not silent.complete
+    assert silent.snapshot() == UsageSnapshot()
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(
+                    [
+                        *(
+                            "usage",
+                            "usage_metadata",
+                            "usageMetadata",
+                            "type",
+                            "message",
+                            "delta",
+                            "response",
+                            "data",
+                        ),
+                        *(
+                            "prompt_tokens",
+                            "completion_tokens",
+                            "input_tokens",
+                            "output_tokens",
+                            "choices",
+                            "chunk",
+                        ),
+                        *(
+                            "promptTokenCount",
+                            "inputTokens",
+                            "outputTokens",
+                            "cache_creation",
+                            "iterations",
+                            "cost",
+                        ),
+                        *(
+                            "message_start",
+                            "input_tokens_details",
+                            "cached_tokens",
+                            "metadata",
+                            "bytes",
+                            "details",
+                        ),
+                    ]
+                ),
+                inner,
+                max_size=4,
+            )
+        ),
+        max_leaves=20,
+    )
+)
+def test_no_event_is_refused_and_no_response_crashes(event: Any) -> None:
+    """Whatever comes: an accumulator takes it, and a reader reads it or says that it cannot."""
+    usage = UsageAccumulator()
+    usage.add(event)
+    assert dataclasses.is_dataclass(usage.snapshot())
+    with contextlib.suppress(UsageNotFoundError):
+        UsageSnapshot.from_response(event)
