@@ -20,6 +20,8 @@ NOUNS = (
     "agent_lifecycle",
     "agent_events",
     "failures",
+    "usage",
+    "pricing",
     "orchestrator",
     "pipeline",
     "import",

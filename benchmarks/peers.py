@@ -287,10 +287,13 @@ LIFECYCLES = (("transitions", "transitions"), ("python-statemachine", "statemach
 
 RETRIES = ("backoff", "stamina", "tenacity")
 
+PRICERS = ("genai-prices", "litellm", "tokencost")
+
 DISTRIBUTIONS = (
     *(peer.distribution for peer in BREAKERS),
     *(name for name, _ in LIFECYCLES),
     *RETRIES,
+    *PRICERS,
 )
 
 

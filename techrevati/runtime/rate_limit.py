@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from _thread import allocate_lock
 from types import CoroutineType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.deadline import remaining_s
@@ -487,7 +487,7 @@ def _decorated(limit: RateLimit, fn: F) -> F:
     if kind in STREAMS:
         return inside(lambda args, kwargs: _Entrance(limit, args, kwargs), fn)
     call: Callable[..., Any] = fn
-    awaited: Callable[..., Awaitable[object]] = call
+    awaited: Callable[..., Awaitable[object]] = cast("Any", fn)
 
     async def acalled(*args: object, **kwargs: object) -> object:
         return await limit.acall(awaited, *args, **kwargs)

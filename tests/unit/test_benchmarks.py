@@ -18,6 +18,8 @@ from benchmarks import (
     bench_import,
     bench_orchestrator,
     bench_pipeline,
+    bench_pricing,
+    bench_usage,
     environment,
     peers,
 )
@@ -140,6 +142,8 @@ def test_own_code_answers_rightly() -> None:
             *bench_agent_lifecycle.comparisons(),
             *bench_agent_events.comparisons(),
             *bench_failures.comparisons(),
+            *bench_pricing.comparisons(),
+            *bench_usage.comparisons(),
             *bench_pipeline.comparisons(),
             *bench_orchestrator.comparisons(stack),
             bench_orchestrator.async_comparison(),
@@ -147,7 +151,7 @@ def test_own_code_answers_rightly() -> None:
         for comparison in everything:
             for subject in (comparison.floor, *comparison.subjects):
                 Timed(subject).checked()
-    assert len(everything) == 21
+    assert len(everything) == 32
 
 
 def test_flatness_counts_every_turn() -> None:

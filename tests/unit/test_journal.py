@@ -46,6 +46,22 @@ class DeadError(BaseException):
     """Stands for the death of a process."""
 
 
+def test_a_stored_result_has_no_credentials_and_is_never_cut(tmp_path: Path) -> None:
+    """Unless the caller wants texts as they are."""
+    key, long = "sk-proj-abcdefghijklmnop0123456789", "a long answer. " * 1_000
+    path = tmp_path / "journal.db"
+    with Journal(SqliteStore(path)).open("r") as run:
+        run.step("a", Counted({"said": f"use {key}", "long": long}))
+    with Journal(SqliteStore(path)).open("r") as run:
+        assert run.step("a", never) == {"said": "use [redacted]", "long": long}
+    assert not any(key.encode() in file.read_bytes() for file in tmp_path.iterdir())
+    as_it_is = Journal(MemoryStore(), redact=str)
+    with as_it_is.open("r") as run:
+        run.step("a", Counted(key))
+    with as_it_is.open("r") as run:
+        assert run.step("a", never) == key
+
+
 def test_a_finished_step_is_not_done_again() -> None:
     """A later life gets the result, in the same life and the next."""
     journal = Journal(MemoryStore())

@@ -19,7 +19,13 @@ from techrevati.runtime.circuit_breaker import (
     CircuitOpenError,
     CircuitState,
 )
-from techrevati.runtime.deadlines import Deadline, DeadlineExceededError, Timeout, TurnTimeoutError
+from techrevati.runtime.deadlines import (
+    Deadline,
+    DeadlineExceededError,
+    Timeout,
+    TurnTimeoutError,
+    current_deadline,
+)
 from techrevati.runtime.failover import Failover, Target, TargetSwitch
 from techrevati.runtime.hedging import Hedge
 from techrevati.runtime.pipeline import Pipeline, PipelineOrderError
@@ -617,19 +623,17 @@ def outage(call: Callable[[], object], clock: FakeClock) -> None:
         clock.advance(max(0.0, 1 - (clock() - before)))
 
 
-def test_an_outage_of_ten_minutes_costs_a_hundredth_of_naive_retries() -> None:
+def test_an_outage_of_ten_minutes_costs_a_fiftieth_of_naive_retries() -> None:
     """Twenty agents ask once a second for 600 s while the provider is down.  Naive retries, four attempts
-    with the usual backoff, send thousands of requests; pipelines that share a breaker send some dozen, and
-    answer again within a recovery time after it is over."""
+    with the usual backoff, send thousands of requests; pipelines, each with a breaker of its own, send less
+    than a fiftieth, and answer again within the longest open time after it is over."""
     rng = random.Random(7)
 
     def requests(protected: bool) -> tuple[int, float]:
-        guard = CircuitBreaker("b", 5, 30, open_growth=2, max_open_seconds=60, clock=FakeClock())
         endpoint, total, late = down(), 0, 0.0
         for _ in range(20):
             clock = FakeClock()
-            if protected:
-                guard = CircuitBreaker("b", 5, 30, open_growth=2, max_open_seconds=60, clock=clock)
+            guard = CircuitBreaker("b", 5, 30, open_growth=2, max_open_seconds=60, clock=clock)
             budget = RetryBudget(10)
             retry = Retry(4, base_delay_seconds=0.5, clock=clock, sleep=clock.sleep, rng=rng.random)
             never_long = Retry(
@@ -662,3 +666,56 @@ def test_an_outage_of_ten_minutes_costs_a_hundredth_of_naive_retries() -> None:
     assert naive > 15_000
     assert ours * 50 < naive
     assert late_s <= 61
+
+
+@pytest.mark.parametrize("colour", ["generator", "async generator"])
+def test_a_timeout_around_a_stream_shortens_the_waits_inside(colour: str) -> None:
+    """Between two items, a wait that the stream has no time for is not begun; its consumer's time is not the
+    stream's; an attempt cut by the whole ends as that timeout."""
+    left: list[float] = []
+
+    def look() -> None:
+        deadline = current_deadline()
+        assert deadline is not None
+        left.append(deadline.remaining())
+
+    async def astream() -> AsyncGenerator[int, None]:
+        loop = asyncio.get_running_loop()
+        look()
+        await asyncio.sleep(4)
+        yield 1
+        look()
+        retry = Retry(2, base_delay_seconds=7, jitter="none", clock=loop.time)
+        with pytest.raises(ConnectionError):
+            await retry.acall(down().aask)
+        yield 2
+        await Timeout(60).acall(asyncio.sleep, 60)
+
+    async def amain() -> None:
+        loop = asyncio.get_running_loop()
+        stream = Pipeline(Timeout(10), Bulkhead(1))(astream)()
+        assert await stream.__anext__() == 1
+        await asyncio.sleep(100)
+        assert await stream.__anext__() == 2
+        assert loop.time() == 104
+        with pytest.raises(TurnTimeoutError) as ended:
+            await stream.__anext__()
+        assert ended.value.timeout_seconds == 10
+        assert loop.time() == 110
+        assert current_deadline() is None
+
+    def stream() -> Generator[int, None, None]:
+        look()
+        yield 1
+        look()
+        with pytest.raises(ConnectionError):
+            Retry(2, base_delay_seconds=1e6, jitter="none").call(down().ask)
+        yield 2
+
+    if colour == "generator":
+        assert list(Pipeline(Timeout(1000), Bulkhead(1))(stream)()) == [1, 2]
+        assert 0 < left[1] <= left[0] <= 1000
+        assert current_deadline() is None
+    else:
+        run(amain())
+        assert left == [10, 6]

@@ -351,6 +351,28 @@ def test_every_book_prices_every_usage_exactly(book: list[dict[str, object]], da
     assert Fraction(total) == wanted or len(total.as_tuple().digits) >= 28  # the caller's own context
 
 
+@pytest.mark.parametrize(
+    ("part", "counts"),
+    [
+        *(
+            (part, {f"{part}_tokens": 1_000_000})
+            for part in FALLBACK
+            if part not in ("web_search", "request")
+        ),
+        ("web_search", {"web_searches": 1_000}),
+        ("request", {"requests": 1_000}),
+    ],
+)
+def test_each_part_alone_is_priced(part: str, counts: dict[str, int]) -> None:
+    """A part that stands alone in a usage is not overlooked."""
+    whole = {"reasoning": "output", "output_image": "output", "cache_read_audio": "cache_read"}.get(part)
+    if whole is not None:
+        counts = {**counts, f"{whole}_tokens": 1_000_000}
+    models = {"house/x": {"prices": [[{"input": 1, "output": 2, part: 7}]]}}
+    use_price_book(PriceBook(write_book(models, {"version": "one"})))
+    assert cost_usd("house/x", UsageSnapshot(**counts)) == 7  # type: ignore[arg-type]
+
+
 def test_ten_million_additions_do_not_drift() -> None:
     """Ten million costs, in one sum and in the tracker's, are the product, to the pico-dollar."""
     usage = UsageSnapshot(input_tokens=1, output_tokens=1)
@@ -450,3 +472,58 @@ def test_output_limits_are_those_published() -> None:
     limits = [output_limit(name) for name in random.Random(1).sample(NAMES, 300)]
     assert all(limit is None or limit > 0 for limit in limits)
     assert sum(limit is not None for limit in limits) > 50
+
+
+# --- prices in force ---------------------------------------------------------------------------------------
+
+
+def test_remembered_prices_end_when_prices_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is charged now is remembered to the second before it changes, also when the clock goes back."""
+    import time
+
+    book = OURS.replace('{"from":"2026-08-01"}', '{"hours":["01:00-04:00"],"days":[1]}')
+    use_price_book(PriceBook.load(written(tmp_path, book)))
+    now = datetime(2026, 11, 23, 0, 59, 59, tzinfo=UTC)  # a Monday
+    monkeypatch.setattr(time, "time", lambda: now.timestamp())
+    tracker = UsageTracker()
+    for seconds, wanted in (
+        (0, 6),
+        (1, 9),
+        (-1, 6),
+        (10_800, 9),
+        (10_801, 6),
+        (86_401, 6),
+        (604_801, 9),
+        (0, 6),
+    ):
+        now = datetime(2026, 11, 23, 0, 59, 59, tzinfo=UTC) + timedelta(seconds=seconds)
+        for _ in range(2):
+            assert cost_usd("house/big", MILLION) == wanted == cost_usd("house/big", MILLION, at=now)
+            assert tracker.add("house/big", MILLION) == wanted * PICODOLLARS_PER_USD
+
+
+@given(
+    st.sampled_from(NAMES),
+    st.sampled_from(TIERS),
+    st.datetimes(datetime(2025, 1, 1), datetime(2027, 12, 31), timezones=st.just(UTC)),
+    st.floats(0, 1, exclude_max=True),
+)
+def test_within_a_steady_span_no_rates_change(model: str, tier: Any, at: datetime, share: float) -> None:
+    """Whatever moment of the span is asked for, the prices are those of the first."""
+    entry = PriceBook.bundled().entry(model)
+    assert entry is not None
+    at_s = at.timestamp()
+    since, until = entry.steady(at_s)
+    assert since <= at_s < until
+    end = min(until, at_s + 10**9)
+    other = at_s + (end - at_s) * share
+    if other >= end:
+        return
+    tiers = () if tier is None else (tier,) if isinstance(tier, str) else tier
+    try:
+        before = entry.rates(at_s, tiers)
+    except UnknownPriceError:
+        with pytest.raises(UnknownPriceError):
+            entry.rates(other, tiers)
+        return
+    assert entry.rates(other, tiers) is before

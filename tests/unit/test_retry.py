@@ -883,3 +883,47 @@ def test_a_plain_decorator_around_async_def_is_retried(clock: FakeClock) -> None
     retry = retry_on(clock, 9, budget=budget, retry_result=lambda value: value == "bad")
     assert run(retry(lambda: endpoint.asked())()) == "good"  # type: ignore[arg-type]
     assert (endpoint.requests, budget.taken, budget.left) == (3, 2, 3)
+
+
+def test_an_async_function_needs_acall(clock: FakeClock) -> None:
+    """Given to ``call`` it is refused, at any attempt and however often the retry worked before; its
+    coroutine is closed, nothing has run."""
+    ran: list[int] = []
+
+    async def ask() -> None:
+        ran.append(1)
+
+    retry = retry_on(clock)
+    assert retry.call(Endpoint("answer")) == "answer"
+    made: list[Any] = []
+
+    def hidden() -> object:
+        made.append(ask())
+        return made[-1]
+
+    script = iter([HttpError(), None])
+
+    def later() -> object:
+        error = next(script)
+        if error is not None:
+            raise error
+        return hidden()
+
+    for fn in (ask, hidden, later):
+        with pytest.raises(TypeError, match="acall"):
+            retry.call(fn)
+    assert [inspect.getcoroutinestate(one) for one in made] == [inspect.CORO_CLOSED] * 2
+    assert not ran
+    assert run(retry(hidden)()) is None  # type: ignore[func-returns-value, arg-type]
+    assert ran
+
+
+def test_an_open_breaker_puts_nobody_to_sleep_for_a_minute(clock: FakeClock, ask: Ask) -> None:
+    """A breaker is waited for no longer than a wait of our own making; a provider that asks may take more."""
+    with pytest.raises(CircuitOpenError):
+        ask(retry_on(clock), Endpoint(CircuitOpenError("api", 60.0)))
+    assert clock.now == 0
+    assert ask(retry_on(clock), Endpoint(CircuitOpenError("api", 20.0), "answer")) == "answer"
+    assert clock.now == 20
+    assert ask(retry_on(clock), Endpoint(HttpError(429, retry_after=50), "answer")) == "answer"
+    assert clock.now == 70

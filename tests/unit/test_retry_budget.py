@@ -119,3 +119,41 @@ def test_switched_off_it_counts_nothing() -> None:
     budget.enabled = True
     assert (budget.left, budget.taken) == (1, 0)
     assert [budget.take(), budget.take()] == [True, False]
+
+
+def test_what_was_let_through_without_a_token_brings_none_back() -> None:
+    """While observing, a retry beyond the budget that was not made leaves the bucket as empty as it was; one
+    that took a token brings it back."""
+    budget = RetryBudget(1, observe_only=True)
+    budget.take()
+    budget.take()
+    budget.give_back()
+    assert (budget.left, budget.taken) == (0, 1)
+    budget.give_back()
+    assert (budget.left, budget.taken) == (1, 0)
+
+
+def test_a_token_taken_after_free_retries_comes_back() -> None:
+    """Free retries that were made do not keep a later one's token."""
+    budget = RetryBudget(1, refill_per_success=1, observe_only=True)
+    for _ in range(3):
+        budget.take()
+    budget.observe_only = False
+    budget.succeeded()
+    assert budget.take()
+    budget.give_back()
+    assert budget.left == 1
+
+
+def test_what_was_taken_uncounted_brings_nothing_back() -> None:
+    """A retry taken while the budget was off, and given back after it is on again, adds none."""
+    budget = RetryBudget(2)
+    budget.take()
+    budget.succeeded()
+    budget.give_back()
+    budget.enabled = False
+    budget.take()
+    budget.enabled = True
+    before = budget.left
+    budget.give_back()
+    assert (budget.left, budget.taken) == (before, 0)

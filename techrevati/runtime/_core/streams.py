@@ -137,9 +137,10 @@ def close(made: object) -> None:
 
 async def aclose(made: object) -> None:
     """Close an async stream, if it can be closed."""
-    closing = getattr(made, "aclose", None) or getattr(made, "close", None)  # the SDKs' streams have close()
-    if callable(closing):
-        closed = closing()
+    # The SDKs' streams have close().
+    closing: Callable[[], object] | None = getattr(made, "aclose", None) or getattr(made, "close", None)
+    if closing is not None:
+        closed: Any = closing()
         if hasattr(closed, "__await__"):
             await closed
 

@@ -31,7 +31,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     from techrevati import runtime
-    from techrevati.runtime.cli import approvals, chaos, demo, prices, runs
+    from techrevati.runtime.cli import approvals, chaos, demo, doubts, prices, report, runs, spend
 
     parser = _Parser(prog="techrevati", description="A reliability toolkit for LLM agent loops.")
     parser.add_argument("--version", action="version", version=f"techrevati-runtime {runtime.__version__}")
@@ -41,6 +41,9 @@ def _parser() -> argparse.ArgumentParser:
     prices.add_to(commands)
     runs.add_to(commands)
     approvals.add_to(commands)
+    spend.add_to(commands)
+    report.add_to(commands)
+    doubts.add_to(commands)
     return parser
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from techrevati.runtime._core.errors import TechrevatiError
 from techrevati.runtime.cli.announcements import Announcer
 from techrevati.runtime.cli.chat_client import ChatClient, UnusableEndpointError
+from techrevati.runtime.cli.demo_spend import show_spend, spend_files
 from techrevati.runtime.cli.folder import Folder, FolderError
 from techrevati.runtime.cli.grounding import grounding
 from techrevati.runtime.cli.live_lines import LiveLines
@@ -115,7 +116,8 @@ class _Demo:
         self._tally = Tally()
         self._events_path = Path(options.events)
         self._folder = Folder(
-            SAMPLE if options.folder is None else options.folder, leave_out=[self._events_path]
+            SAMPLE if options.folder is None else options.folder,
+            leave_out=[self._events_path, *spend_files(self._events_path)],
         )
         self._toolbox = Toolbox(self._folder)
         self._question = self._asked()
@@ -285,3 +287,6 @@ class _Demo:
         self._terminal.line()
         lost = f"; {jsonl.dropped} could not be written" if jsonl.dropped else ""
         self._terminal.line(f"{events - jsonl.dropped} events were added to {self._events_path}{lost}.")
+        if self._tally.answers:
+            project = "sample" if self._options.folder is None else self._folder.path.name or "folder"
+            show_spend(self._terminal, self._tally, self._events_path, project)

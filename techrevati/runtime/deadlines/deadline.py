@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from techrevati.runtime._core.deadline import Remaining
 
 
+# Timers and clocks differ by a little; what ends so near to its end was ended by it.
+NEAR_S = 1e-3
+
+
 class DeadlineExceededError(TechrevatiError, TimeoutError):
     """The time for a whole piece of work is over.
 
@@ -93,12 +97,35 @@ class _Entered:
     __slots__ = ("deadline", "outer")
 
     def __init__(self, deadline: Deadline, outer: Remaining | None) -> None:
-        self.deadline = deadline
-        self.outer = outer
+        self.deadline: Deadline = deadline
+        self.outer: Remaining | None = outer
 
     def remaining(self) -> float:
         left_s = self.deadline.remaining()
         return left_s if self.outer is None else min(left_s, self.outer.remaining())
+
+
+def rest_of(seconds: float, clock: Callable[[], float]) -> Rest:
+    """So many *seconds* from now, inside what is in force here; for a context that nobody needs to leave."""
+    deadline = Deadline.__new__(Deadline)  # the seconds were checked long ago
+    deadline.seconds = seconds
+    deadline._clock = clock
+    deadline._end_s = clock() + seconds
+    return Rest(deadline, current.get())
+
+
+class Rest(_Entered):
+    """What one timed call has left, for everything that waits inside it."""
+
+    __slots__ = ()
+
+    def renew(self, seconds: float) -> None:
+        """Begin again, with so many *seconds* left: a stream's time stands still between its steps."""
+        self.deadline._end_s = self.deadline._clock() + seconds
+
+    def ended(self, error: BaseException | None) -> bool:
+        """Whether *error* is that a part inside noticed this end."""
+        return isinstance(error, DeadlineExceededError) and self.deadline.remaining() <= NEAR_S
 
 
 def _without(deadline: Deadline, entered: Remaining | None) -> Remaining | None:

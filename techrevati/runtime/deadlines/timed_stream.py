@@ -10,13 +10,16 @@ import time
 from _thread import allocate_lock
 from typing import TYPE_CHECKING
 
-from techrevati.runtime._core.deadline import shortened
-from techrevati.runtime.deadlines.timeout import LateOutcome, Timeout
+from techrevati.runtime._core.deadline import current, shortened
+from techrevati.runtime.deadlines.deadline import rest_of
+from techrevati.runtime.deadlines.timeout import LateOutcome, Timeout, TurnTimeoutError
 
 if TYPE_CHECKING:
     from asyncio import Future, Queue
     from collections.abc import AsyncGenerator, Callable, Generator
     from typing import Any, TypeAlias
+
+    from techrevati.runtime.deadlines.deadline import Rest
 
     Step: TypeAlias = tuple[str, Any]  # "send" a value, "throw" an error, or "close"
     Answer: TypeAlias = tuple[str, Any]  # an "item", the "end" with its value, or what it "raised"
@@ -29,21 +32,24 @@ _CLOSE: Step = ("close", None)
 
 
 def timed_generator(
-    timeout: Timeout, fn: Callable[..., Generator[Any, Any, Any]]
+    timeout: Timeout, fn: Callable[..., Generator[Any, Any, Any]], shortening: bool = False
 ) -> Callable[..., Generator[Any, Any, Any]]:
-    """*fn* under *timeout*, each stream from its first item to its end."""
+    """*fn* under *timeout*, each stream from its first item to its end; *shortening*, what is left of its
+    time is also the end of every wait inside."""
 
     def stream(*args: object, **kwargs: object) -> Generator[Any, Any, Any]:
         if not timeout.enabled:
             return (yield from fn(*args, **kwargs))
         steps: _ThreadSteps | _DirectSteps
         made = lambda: fn(*args, **kwargs)  # noqa: E731
-        steps = _DirectSteps(made) if timeout.observe_only else _ThreadSteps(timeout, made)
+        steps = _DirectSteps(made) if timeout.observe_only else _ThreadSteps(timeout, made, shortening)
         clock = timeout._clock or time.monotonic
         left_s, step = timeout.seconds, _FIRST
         told = False
         while True:
             allowed_s, started_s = shortened(left_s), clock()
+            if (rest := steps.rest) is not None:
+                rest.renew(left_s)
             answer = steps.take(step, allowed_s)
             took_s = clock() - started_s
             if answer is None:
@@ -57,6 +63,8 @@ def timed_generator(
                 return value
             if kind == "raised":
                 try:
+                    if rest is not None and rest.ended(value):
+                        raise TurnTimeoutError(timeout.seconds) from value
                     raise value
                 finally:
                     del value, answer  # its traceback holds this frame: no cycle
@@ -75,6 +83,7 @@ class _DirectSteps:
     """A stream that runs where its consumer is."""
 
     observes = True
+    rest: Rest | None = None
 
     def __init__(self, make: Callable[[], Generator[Any, Any, Any]]) -> None:
         self._make = make
@@ -95,13 +104,18 @@ class _ThreadSteps:
 
     observes = False
 
-    def __init__(self, timeout: Timeout, make: Callable[[], Generator[Any, Any, Any]]) -> None:
+    def __init__(
+        self, timeout: Timeout, make: Callable[[], Generator[Any, Any, Any]], shortening: bool
+    ) -> None:
         import contextvars
         from queue import SimpleQueue
 
         self._timeout = timeout
         self._make = make
         self._context = contextvars.copy_context()
+        self.rest = rest_of(timeout.seconds, time.monotonic) if shortening else None
+        if self.rest is not None:
+            self._context.run(current.set, self.rest)
         self._asked: SimpleQueue[Step] = SimpleQueue()
         self._answers: SimpleQueue[Answer] = SimpleQueue()
         self._lock = allocate_lock()
@@ -195,7 +209,7 @@ def _taken(made: Generator[Any, Any, Any], step: Step) -> Answer:
 
 
 def timed_async_generator(
-    timeout: Timeout, fn: Callable[..., AsyncGenerator[Any, Any]]
+    timeout: Timeout, fn: Callable[..., AsyncGenerator[Any, Any]], shortening: bool = False
 ) -> Callable[..., AsyncGenerator[Any, Any]]:
     """:func:`timed_generator` for async generator functions."""
 
@@ -203,13 +217,15 @@ def timed_async_generator(
         made = fn(*args, **kwargs)
         steps: _TaskSteps | _DirectAsyncSteps
         cuts = timeout.enabled and not timeout.observe_only
-        steps = _TaskSteps(timeout, made) if cuts else _DirectAsyncSteps(made)
+        steps = _TaskSteps(timeout, made, shortening) if cuts else _DirectAsyncSteps(made)
         observes = timeout.enabled and not cuts
         clock = timeout._loop_clock()
         left_s, step = timeout.seconds, _FIRST
         told = False
         while True:
             allowed_s, started_s = shortened(left_s), clock()
+            if (rest := steps.rest) is not None:
+                rest.renew(left_s)
             answer = await steps.take(step, allowed_s)
             took_s = clock() - started_s
             if answer is None:
@@ -223,6 +239,8 @@ def timed_async_generator(
                 return
             if kind == "raised":
                 try:
+                    if rest is not None and rest.ended(value):
+                        raise TurnTimeoutError(timeout.seconds) from value
                     raise value
                 finally:
                     del value, answer
@@ -240,6 +258,8 @@ def timed_async_generator(
 class _DirectAsyncSteps:
     """A stream that runs where its consumer is."""
 
+    rest: Rest | None = None
+
     def __init__(self, made: AsyncGenerator[Any, Any]) -> None:
         self._made = made
 
@@ -253,12 +273,13 @@ class _DirectAsyncSteps:
 class _TaskSteps:
     """A stream in one task, which therefore sees one context from beginning to end."""
 
-    def __init__(self, timeout: Timeout, made: AsyncGenerator[Any, Any]) -> None:
+    def __init__(self, timeout: Timeout, made: AsyncGenerator[Any, Any], shortening: bool) -> None:
         import asyncio
 
         self._timeout = timeout
         self._made = made
         self._loop = asyncio.get_running_loop()
+        self.rest = rest_of(timeout.seconds, self._loop.time) if shortening else None
         self._asked: Queue[tuple[Step, Future[Answer]]] = asyncio.Queue()
         self._task = None if timeout.seconds <= 0 else self._loop.create_task(self._work())
 
@@ -295,6 +316,8 @@ class _TaskSteps:
 
     async def _work(self) -> object:
         """Take the steps that are asked for; what nobody waits for any more is the task's outcome."""
+        if self.rest is not None:
+            current.set(self.rest)  # the task's own context: nobody has to leave it
         try:
             while True:
                 step, wanted = await self._asked.get()

@@ -7,11 +7,11 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, cast
 
 from techrevati.runtime._core import arguments
-from techrevati.runtime._core.deadline import shortened
+from techrevati.runtime._core.deadline import current, shortened
 from techrevati.runtime._core.errors import TechrevatiError
 from techrevati.runtime._core.log import logger
 from techrevati.runtime._core.scrub import error_text
-from techrevati.runtime.deadlines.deadline import DeadlineExceededError
+from techrevati.runtime.deadlines.deadline import DeadlineExceededError, rest_of
 
 if TYPE_CHECKING:
     from asyncio import Task
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     T = TypeVar("T")
     F = TypeVar("F", bound=Callable[..., object])
+
+    from techrevati.runtime.deadlines.deadline import Rest
 
 CANCELLATION_GRACE_SECONDS = 1.0
 
@@ -122,12 +124,24 @@ class Timeout:
             TypeError: *fn* is an async function: use :meth:`acall`.
             Exception: Whatever *fn* raised.
         """
+        return self._called(fn, args, kwargs)
+
+    def _called(
+        self,
+        fn: Callable[..., T],
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+        shortening: bool = False,
+    ) -> T:
+        """:meth:`call`; *shortening*, its end is also that of every wait inside, and told as this timeout's
+        where one of those noticed it first."""
         if self.observe_only or not self.enabled:
             return self._observed(fn, args, kwargs)
         import contextvars
         import threading
 
         seconds = self._allowed_s(self.seconds)
+        rest = rest_of(self.seconds, time.monotonic) if shortening else None
         lock, done = threading.Lock(), threading.Event()
         outcome: list[LateOutcome] = []
         abandoned = False
@@ -148,6 +162,8 @@ class Timeout:
                 del ended  # an error's traceback holds this frame: no cycle
 
         context = contextvars.copy_context()
+        if rest is not None:
+            context.run(current.set, rest)
         try:
             threading.Thread(target=work, name="techrevati-timed-call", daemon=True).start()
             done.wait(min(seconds, threading.TIMEOUT_MAX))
@@ -165,18 +181,30 @@ class Timeout:
         if ended.error is None:
             return cast("T", ended.result)
         try:
+            if rest is not None and rest.ended(ended.error):
+                raise TurnTimeoutError(self.seconds) from ended.error
             raise ended.error
         finally:
             del ended  # the error's traceback holds this frame: no cycle
 
     async def acall(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """The result of ``await fn(*args, **kwargs)``; see :meth:`call`.  Cancelled, it cancels the call."""
+        return await self._acalled(fn, args, kwargs)
+
+    async def _acalled(
+        self,
+        fn: Callable[..., Awaitable[T]],
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+        shortening: bool = False,
+    ) -> T:
         import asyncio
 
         if self.observe_only or not self.enabled:
             return await self._aobserved(fn, args, kwargs)
         allowed_s = self._allowed_s(self.seconds)
-        task = asyncio.ensure_future(_coroutine(fn, args, kwargs))
+        rest = rest_of(self.seconds, asyncio.get_running_loop().time) if shortening else None
+        task = asyncio.ensure_future(_coroutine(fn, args, kwargs, rest))
         try:
             seconds = None if allowed_s == float("inf") else allowed_s
             await asyncio.wait({task}, timeout=seconds)
@@ -194,6 +222,9 @@ class Timeout:
         Raises:
             TypeError: A wrapper could not be right: of a class or a ``staticmethod`` object.
         """
+        return self._around(fn)
+
+    def _around(self, fn: F, shortening: bool = False) -> F:
         from functools import update_wrapper
 
         from techrevati.runtime._core.wrapping import ASYNC_GENERATOR, COROUTINE, GENERATOR, colour, innermost
@@ -203,17 +234,17 @@ class Timeout:
             from techrevati.runtime.deadlines.timed_stream import timed_async_generator, timed_generator
 
             timed = timed_generator if kind == GENERATOR else timed_async_generator
-            return cast("F", update_wrapper(timed(self, fn), fn))  # type: ignore[arg-type]
+            return cast("F", update_wrapper(timed(self, fn, shortening), fn))  # type: ignore[arg-type]
         # The SDKs' own decorators are plain functions around an ``async def``.
         if COROUTINE in (kind, colour(innermost(fn))):
 
             async def acalled(*args: object, **kwargs: object) -> object:
-                return await self.acall(fn, *args, **kwargs)  # type: ignore[arg-type]
+                return await self._acalled(fn, args, kwargs, shortening)  # type: ignore[arg-type]
 
             return cast("F", update_wrapper(acalled, fn))
 
         def called(*args: object, **kwargs: object) -> object:
-            return self.call(fn, *args, **kwargs)
+            return self._called(fn, args, kwargs, shortening)
 
         return cast("F", update_wrapper(called, fn))
 
@@ -304,9 +335,17 @@ def answered(result: T) -> T:
 
 
 def _coroutine(
-    fn: Callable[..., Awaitable[T]], args: tuple[object, ...], kwargs: dict[str, object]
+    fn: Callable[..., Awaitable[T]], args: tuple[object, ...], kwargs: dict[str, object], rest: Rest | None
 ) -> Coroutine[object, object, T]:
     async def awaited() -> T:
-        return await fn(*args, **kwargs)
+        if rest is None:
+            return await fn(*args, **kwargs)
+        current.set(rest)  # the task's own context: nobody has to leave it
+        try:
+            return await fn(*args, **kwargs)
+        except DeadlineExceededError as error:
+            if rest.ended(error):
+                raise TurnTimeoutError(rest.deadline.seconds) from error
+            raise
 
     return awaited()

@@ -45,14 +45,10 @@ _NOT_THE_REQUEST = (404, 408, 409, 429)  # statuses below 500 that do not compla
 _WAITING_KINDS = frozenset(kind for kind, row in KINDS.items() if row[1]) | {FailureKind.QUOTA_EXHAUSTED}
 
 
-class _Groups:
+class _Groups(dict[int, "_Verdict"]):
     """The groups met on the way, by identity, and how many members may still be looked at in all of them."""
 
-    __slots__ = ("left", "met")
-
-    def __init__(self) -> None:
-        self.left: int = _MAX_MEMBERS
-        self.met: dict[int, _Verdict] = {}
+    left = _MAX_MEMBERS
 
 
 class _Verdict:
@@ -218,9 +214,9 @@ def _chained(verdict: _Verdict, depth: int, groups: _Groups) -> _Verdict:
 
 def _of_group(group: BaseExceptionGroup[BaseException], depth: int, groups: _Groups) -> _Verdict:
     """A group is its least retryable member; a member that says something goes before one that does not."""
-    if id(group) in groups.met:  # a member's cause, perhaps; groups of groups must not multiply
-        return groups.met[id(group)]
-    verdict = groups.met[id(group)] = _judged(group)
+    if id(group) in groups:  # a member's cause, perhaps; groups of groups must not multiply
+        return groups[id(group)]
+    verdict = groups[id(group)] = _judged(group)
     if verdict.sure == EXACTLY or depth <= 0:
         return verdict
     members: list[_Verdict] = []
@@ -239,7 +235,7 @@ def _of_group(group: BaseExceptionGroup[BaseException], depth: int, groups: _Gro
     chosen = min(members, key=rank)
     if _retryable(chosen):  # all of them are: the one that waits longest
         chosen = max(members, key=lambda member: member.facts.wait(None) or 0.0)
-    groups.met[id(group)] = chosen
+    groups[id(group)] = chosen
     return chosen
 
 

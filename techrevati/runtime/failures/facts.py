@@ -11,8 +11,10 @@ from techrevati.runtime.failures.known import HOSTS, SDKS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
-    from typing import TypeGuard
+    from collections.abc import Callable, Collection, Iterable
+    from typing import TypeAlias, TypeGuard
+
+    _Source: TypeAlias = "Callable[[Facts, BaseException, dict[str, object], str], None]"
 
 _MAX_TEXT_LENGTH = 4_000
 _MAX_BODY_LENGTH = 100_000
@@ -144,8 +146,8 @@ class Facts:
                 wait_s = waits.asked(_text(self.headers[name]), now_s, unit_s)
                 if wait_s is not None:
                     return wait_s
-        if self.wait_s is None and self.limits:
-            return waits.until_reset(
+        if self.wait_s is None and any(waits.number(_text(value)) == 0 for _, value in self.limits):
+            return waits.until_reset(  # only a limit of which nothing is left asks to wait
                 {_text(name).lower(): _text(value) for name, value in self.limits}, now_s
             )
         return self.wait_s
@@ -197,9 +199,9 @@ class Facts:
 
     def add_headers(self, headers: object) -> None:
         """Keep the headers that matter; the first source that has one of them wins."""
-        left = _MAX_HEADERS
+        left, known = _MAX_HEADERS, _uses.get
         for name, value in _pairs(headers):
-            use = _uses.get(name)
+            use = known(name)
             if use is None:
                 use = _use_of(name)
             if use:
@@ -381,7 +383,13 @@ class Facts:
             self.provider = _provider_at(held.get("request") or held.get("request_info")) or SDKS.get(package)
 
 
-_SOURCES = (Facts.read_status, Facts.read_content, Facts.read_codes, Facts.read_rest)
+_SOURCES: tuple[_Source, ...] = (
+    Facts.read_status,
+    Facts.read_content,
+    Facts.read_codes,
+    Facts.read_rest,
+)
+_CODES_ALONE: tuple[_Source, ...] = (Facts.read_codes,)
 
 
 def facts_of(error: BaseException, package: str, offers: Collection[str]) -> Facts:
@@ -399,9 +407,16 @@ def facts_of(error: BaseException, package: str, offers: Collection[str]) -> Fac
             if value is not None:
                 held = {**held, name: value} if held is own else held
                 held[name] = value
-    if not held and not error.args and not package:  # an errno would stand in the arguments
-        return facts
-    for read in _SOURCES:
+    sources: tuple[_Source, ...] = _SOURCES
+    if not held and not package:  # all there may be: a body among the arguments, an errno
+        args = error.args
+        if not args:
+            return facts
+        if isinstance(args, tuple) and not _is_dict(args[0]):  # a class may have any other args
+            if not isinstance(error, OSError):
+                return facts
+            sources = _CODES_ALONE
+    for read in sources:
         try:
             read(facts, error, held, package)
         except Exception:
@@ -445,7 +460,10 @@ def _use_of(name: object) -> str:
     if not isinstance(name, (str, bytes)):
         return ""
     lower = _text(name).lower()
-    use = lower if lower in _WANTED else _LIMIT if _LIMIT in lower else ""
+    if lower in _WANTED:
+        use = lower
+    else:
+        use = _LIMIT if _LIMIT in lower and ("reset" in lower or "remaining" in lower) else ""
     if len(_uses) < 512:
         _uses[name] = use
     return use

@@ -67,6 +67,8 @@ def duration(text: str) -> float | None:
     """``7m12s``, ``644ms``, ``34s``, ``2 minutes and 5 seconds``; None unless all of it is that."""
     total, end = 0.0, 0
     text = text.strip().lower()[:100]
+    if text[-1:] == "s" and text[:-1].isdigit() and text.isascii() and len(text) < 11:  # "34s", mostly
+        return bounded(float(text[:-1]))
     for part in _pattern("part").finditer(text):
         if text[end : part.start()].strip(", ") not in ("", "and"):
             return None

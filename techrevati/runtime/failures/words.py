@@ -131,12 +131,12 @@ class Text:
 class Phrases:
     """Phrases in the order of their rows, found by the whole words of each: most texts have none of them."""
 
-    __slots__ = ("_bare", "_by_word", "_loose", "_size")
+    __slots__ = ("_by_word", "_loose", "_loose_ascii", "_size")
 
     def __init__(self) -> None:
         self._by_word: dict[str, list[_Candidate]] = {}
-        self._loose: list[_Candidate] = []
-        self._bare: list[str] = []  # of the loose ones, their letters
+        self._loose: list[tuple[str, _Candidate]] = []  # their letters, and themselves
+        self._loose_ascii: list[tuple[str, _Candidate]] = []
         self._size = 0
 
     def __len__(self) -> int:
@@ -145,28 +145,38 @@ class Phrases:
     def add(self, phrase: str, rule: Rule) -> None:
         """Put *phrase* of *rule* behind those that are there."""
         whole = _whole_words(phrase)
-        if not whole:
-            self._bare.append(phrase.strip("*").partition(" … ")[0])
-        column = self._by_word.setdefault(max(whole, key=len), []) if whole else self._loose
-        column.append((self._size, phrase, rule, frozenset(whole)))
+        candidate = (self._size, phrase, rule, frozenset(whole))
+        if whole:
+            self._by_word.setdefault(max(whole, key=len), []).append(candidate)
+        else:
+            bare = phrase.strip("*").partition(" … ")[0]
+            self._loose.append((bare, candidate))
+            if bare.isascii():
+                self._loose_ascii.append((bare, candidate))
         self._size += 1
 
     def first(self, text: Text, *, unless_setting: bool = False) -> Rule | None:
         """The rule of the first phrase that stands in *text*."""
         columns, words = self._by_word, text.words
         said = text.text
-        candidates = [self._loose[nth] for nth, bare in enumerate(self._bare) if bare in said]
+        candidates: list[_Candidate] = []
+        # Letters of other scripts are in no text that is ASCII.
+        for bare, candidate in self._loose if words is None else self._loose_ascii:
+            if bare in said:
+                candidates.append(candidate)
         if words is None:
             for column in columns.values():
                 candidates += column
         else:
-            for word in columns.keys() & words:
-                for candidate in columns[word]:
-                    if candidate[3] <= words:
-                        candidates.append(candidate)
+            for word in words:
+                if word in columns:
+                    for candidate in columns[word]:
+                        if candidate[3] <= words:
+                            candidates.append(candidate)
         if not candidates:
             return None
-        candidates.sort(key=_place)
+        if len(candidates) > 1:
+            candidates.sort(key=_place)
         for _, phrase, rule, _ in candidates:
             if has_phrase(said, phrase, unless_setting=unless_setting):
                 return rule

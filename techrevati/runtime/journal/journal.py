@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from techrevati.runtime._core import arguments as check
+from techrevati.runtime._core.redactor import Redactor
 from techrevati.runtime.journal.codec import JsonCodec
 from techrevati.runtime.journal.core import ended, orphaned
 from techrevati.runtime.journal.owner import is_dead, owner_here
@@ -53,7 +54,8 @@ class Journal:
         store: Where it lives; may also hold the ledger, budgets, approvals and breakers.
         codec: Stores results; JSON when None.
         redact: Goes over every text of a result before the JSON codec stores it: a resumed step then returns
-            the redacted text.
+            the redacted text.  None takes credentials and the secrets of the environment out, as a session
+            does for its events; ``redact=str`` stores texts as they are.
         lease_seconds: How long a run stays with an owner that gives no sign of life, > 0.  It is renewed
             while the run is open; an owner on this machine whose process is dead is seen at once.
         clock: Seconds since 1970.
@@ -69,7 +71,7 @@ class Journal:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.store: Store = store
-        self.codec: Codec = JsonCodec(redact) if codec is None else codec
+        self.codec: Codec = JsonCodec(redact or _without_secrets()) if codec is None else codec
         self.lease_s: float = check.positive("lease_seconds", lease_seconds)
         self.clock: Callable[[], float] = clock
 
@@ -174,6 +176,11 @@ def _loads(raw: bytes) -> Any:
     import json
 
     return json.loads(raw)
+
+
+def _without_secrets() -> Callable[[str], str]:
+    redactor = Redactor()
+    return lambda text: redactor.text(text, max_length=max(len(text), 1))  # a result is never cut
 
 
 def _dumps(value: object) -> bytes:

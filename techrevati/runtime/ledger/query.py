@@ -32,7 +32,7 @@ GROUPS = (
 )
 _SUMMED = frozenset({"project", "model", "provider", "user", "certainty", "day", "month"})
 _TIMES = {"day": "%Y-%m-%d", "month": "%Y-%m", "hour": "%Y-%m-%dT%H"}
-FILTERS = ("project", "model", "provider", "user", "session", "run", "certainty")
+FILTERS: tuple[str, ...] = ("project", "model", "provider", "user", "session", "run", "certainty")
 
 
 def epoch(name: str, when: When | None) -> float | None:

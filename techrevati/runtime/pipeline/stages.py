@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from techrevati.runtime._core.wrapping import colour, wrapped
 from techrevati.runtime.bulkhead import Bulkhead
 from techrevati.runtime.circuit_breaker import CircuitBreaker
-from techrevati.runtime.deadlines import Deadline, DeadlineExceededError, Timeout, TurnTimeoutError
+from techrevati.runtime.deadlines import Deadline, Timeout
 from techrevati.runtime.failover import Failover
 from techrevati.runtime.failures import provider_failures
 from techrevati.runtime.hedging import Hedge
 from techrevati.runtime.pipeline.alternatives import OtherTargets
-from techrevati.runtime.pipeline.timed_steps import ended_by
 from techrevati.runtime.rate_limit import RateLimit
 from techrevati.runtime.retry_policy import Retry, RetryBudget
 
@@ -62,7 +61,7 @@ def _stage(part: Part, budget: RetryBudget | None, inside: int) -> Stage:
         return Stage(part.call, part.as_async().call, part)
     if isinstance(part, Timeout) and inside:
         shortening = ShorteningTimeout(part)
-        return Stage(shortening.call, shortening.acall, part)
+        return Stage(shortening.call, shortening.acall, shortening.around_stream)
     if isinstance(part, Deadline):
         running = RunningDeadline(part)
         return Stage(running.call, running.acall, running.around_stream)
@@ -206,37 +205,13 @@ class ShorteningTimeout:
         self._timeout = timeout
 
     def call(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        timeout = self._timeout
-        if timeout.observe_only or not timeout.enabled or timeout.seconds <= 0:
-            return timeout.call(fn, *args, **kwargs)
-        return timeout.call(self._within, Deadline(timeout.seconds), fn, args, kwargs)
+        return self._timeout._called(fn, args, kwargs, True)
 
-    def _within(self, rest: Deadline, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        try:
-            with rest:
-                return fn(*args, **kwargs)
-        except DeadlineExceededError as error:
-            if ended_by(rest):
-                raise TurnTimeoutError(rest.seconds) from error
-            raise
+    def acall(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        return self._timeout._acalled(fn, args, kwargs, True)  # the coroutine itself, without one more frame
 
-    async def acall(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        timeout = self._timeout
-        if timeout.observe_only or not timeout.enabled or timeout.seconds <= 0:
-            return await timeout.acall(fn, *args, **kwargs)
-        import asyncio
-
-        rest = Deadline(timeout.seconds, clock=asyncio.get_running_loop().time)
-        return await timeout.acall(self._awithin, rest, fn, args, kwargs)
-
-    async def _awithin(self, rest: Deadline, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        try:
-            with rest:
-                return await fn(*args, **kwargs)
-        except DeadlineExceededError as error:
-            if ended_by(rest):
-                raise TurnTimeoutError(rest.seconds) from error
-            raise
+    def around_stream(self, fn: F) -> F:
+        return self._timeout._around(fn, True)
 
 
 class LimitedCalls:

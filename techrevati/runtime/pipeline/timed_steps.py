@@ -14,14 +14,6 @@ if TYPE_CHECKING:
 
     F = TypeVar("F", bound=Callable[..., object])
 
-# Timers and clocks differ by a little; what ends so near to its end was ended by it.
-_NEAR_S = 1e-3
-
-
-def ended_by(deadline: Deadline) -> bool:
-    """Whether the time of *deadline* is over."""
-    return deadline.remaining() <= _NEAR_S
-
 
 def under_deadline(deadline: Deadline, fn: F) -> F:
     """The generator function *fn*, each step under *deadline*; no step begins after it."""

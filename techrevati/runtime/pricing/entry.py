@@ -16,6 +16,7 @@ from techrevati.runtime.pricing.rates import PARTS, PER_THOUSAND, Rates, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
 
 _DAY_S = 86_400
 _CACHED_RATES = 64  # combinations of periods and tiers; a model has a handful
@@ -233,7 +234,7 @@ def period_from(written: object) -> Period:
 
 
 def _check(part: str, price: object) -> None:
-    steps = price if isinstance(price, list) else [price]
+    steps: list[Any] = price if isinstance(price, list) else [price]
     good = len(steps) % 2 == 1 and list(steps[1::2]) == sorted(steps[1::2])
     for each in steps[::2]:
         try:

@@ -53,7 +53,7 @@ class ModelPricing:
     def __post_init__(self) -> None:
         prices: dict[str, object] = {}
         for part, name in _PRICES.items():
-            price = getattr(self, name)
+            price: float = getattr(self, name)  # None where a price may be left out
             if price is not None or name in _ALWAYS:
                 arguments.number(name, price)
                 # The decimal digits that were written are meant, not the binary fraction nearest to them.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from techrevati.runtime._core.deadline import remaining_s
 from techrevati.runtime._core.log import logger
 from techrevati.runtime._core.scrub import error_text
-from techrevati.runtime.failures import Failure, FailureKind, classify
+from techrevati.runtime.failures import Failure, FailureKind, FailureOrigin, classify
 from techrevati.runtime.retry_policy.backoff import Jitter, backoff_delay
 from techrevati.runtime.retry_policy.history import gave_up_inside, mark, never_sent, note
 
@@ -129,7 +129,7 @@ def next_step(
         return None, "may have taken effect"
     if number >= rules.max_attempts:
         return None, "attempts"
-    if asked_s is not None and asked_s > rules.retry_after_cap_s:
+    if failure is not None and asked_s is not None and asked_s > _longest_asked_s(failure, rules):
         return None, "retry-after too long"
     wait_s = backoff_s(number, previous_wait_s, rules, rng)
     if asked_s is not None and wait_s < asked_s:
@@ -139,6 +139,14 @@ def next_step(
     if left_s is not None and wait_s >= left_s:
         return None, "deadline"
     return wait_s, None
+
+
+def _longest_asked_s(failure: Failure, rules: RetryRules) -> float:
+    """The longest wait that is waited for; a breaker or limit of ours is no provider that asks, and gets no
+    more than a wait of our own making."""
+    if failure.origin is FailureOrigin.RUNTIME:
+        return min(rules.cap_s, rules.retry_after_cap_s)
+    return rules.retry_after_cap_s
 
 
 def backoff_s(number: int, previous_wait_s: float, rules: RetryRules, rng: Callable[[], float]) -> float:

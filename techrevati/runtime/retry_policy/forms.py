@@ -12,6 +12,13 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound=Callable[..., object])
 
 
+class _Unbegun(BaseException):
+    """Carries the coroutine of a plain decorator around ``async def`` out of a sync call: nothing ran yet."""
+
+    def __init__(self, made: CoroutineType[Any, Any, Any]) -> None:
+        self.made = made
+
+
 def decorated(call: Callable[..., Any], acall: Callable[..., Any], fn: F) -> F:
     """*fn*, each call of it made by *call* or, where it is async, *acall*; a stream up to its first item."""
     from functools import update_wrapper
@@ -33,11 +40,20 @@ def decorated(call: Callable[..., Any], acall: Callable[..., Any], fn: F) -> F:
         astream = astreaming(lambda *args, **kwargs: acall(lambda: abegin(made(*args, **kwargs))))
         return cast("F", update_wrapper(astream, fn))
 
+    def asked(*args: object, **kwargs: object) -> object:
+        value = made(*args, **kwargs)
+        if isinstance(value, CoroutineType):
+            raise _Unbegun(value)
+        return value
+
+    if hasattr(fn, "__self__"):
+        asked.__self__ = fn.__self__  # type: ignore[attr-defined]  # whose method it is
+
     def called(*args: object, **kwargs: object) -> object:
-        value = call(made, *args, **kwargs)
-        if not isinstance(value, CoroutineType):
-            return value
-        begun = [value]  # a plain decorator around ``async def``: nothing ran yet
+        try:
+            return call(asked, *args, **kwargs)
+        except _Unbegun as unbegun:
+            begun = [unbegun.made]
         return acall(lambda: begun.pop() if begun else made(*args, **kwargs))
 
     return cast("F", update_wrapper(called, fn))

@@ -17,7 +17,7 @@ from techrevati.runtime.retry_policy.own_retries import warn_of_own_retries
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from typing import Any, ParamSpec, TypeVar
+    from typing import Any, NoReturn, ParamSpec, TypeVar
 
     from techrevati.runtime.failures import Failure
     from techrevati.runtime.retry_policy.backoff import Jitter
@@ -42,7 +42,8 @@ class Retry:
         base_delay_seconds: The first wait, >= 0; the next ones double (see *jitter*).
         max_delay_seconds: The longest wait of our own making, >= 0.
         jitter: ``"full"``, ``"equal"``, ``"decorrelated"`` or ``"none"``; see :func:`backoff_delay`.
-        max_retry_after_seconds: A provider that asks for a longer wait is not waited for, >= 0.
+        max_retry_after_seconds: A provider that asks for a longer wait is not waited for, >= 0.  An open
+            breaker or a limit of ours inside is not waited for longer than *max_delay_seconds* either.
         idempotent: Whether a call may be repeated that may have taken effect; if not, only what was refused
             or never sent is tried again.
         retry_on: Says of a failure whether to try again; None as its answer leaves that to
@@ -122,6 +123,7 @@ class Retry:
 
         Raises:
             Exception: Whatever the last attempt raised.
+            TypeError: *fn* is an async function: use :meth:`acall`; nothing has run.
         """
         started_s = self._clock() if self._timed else None
         given_up_before = history.given_up
@@ -130,6 +132,8 @@ class Retry:
         except Exception as error:
             first: Exception | None = error
         else:
+            if result.__class__ is CoroutineType:
+                _refuse(result)
             if self._trusting or self._accepts(result):
                 return result
             return self._call_again(started_s, given_up_before, None, fn, args, kwargs, result)
@@ -170,6 +174,8 @@ class Retry:
             except Exception as again:
                 error = again
                 continue
+            if isinstance(result, CoroutineType):
+                _refuse(result)
             if self._accepts(result):
                 return result
 
@@ -221,8 +227,6 @@ class Retry:
         return decorated(self.call, self.acall, fn)
 
     def _accepts(self, result: object) -> bool:
-        if isinstance(result, CoroutineType):
-            return True  # no result yet: a decorator around ``async def`` made it, see forms
         if self._retry_result is not None and asked("retry_result", self._retry_result, result):
             return False
         if self._budget is not None:
@@ -247,3 +251,8 @@ class Retry:
 
             self._rng = random.random
         return self._rng()
+
+
+def _refuse(unbegun: Any) -> NoReturn:
+    unbegun.close()
+    raise TypeError("an async function is tried with acall(), not call(); nothing has run")

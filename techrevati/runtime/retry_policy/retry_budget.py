@@ -28,7 +28,17 @@ class RetryBudget:
     (True, False)
     """
 
-    __slots__ = ("_capacity", "_denied", "_gain", "_lock", "_taken", "_tokens", "enabled", "observe_only")
+    __slots__ = (
+        "_capacity",
+        "_denied",
+        "_gain",
+        "_lock",
+        "_owed",
+        "_taken",
+        "_tokens",
+        "enabled",
+        "observe_only",
+    )
 
     def __init__(
         self, max_retries: int = 10, *, refill_per_success: float = 0.1, observe_only: bool = False
@@ -39,6 +49,7 @@ class RetryBudget:
         self._tokens = self._capacity
         self._taken = 0
         self._denied = 0
+        self._owed = 0  # retries last let through without a token, while only observing
         self._lock = allocate_lock()
         self.observe_only: bool = observe_only
         self.enabled: bool = True
@@ -53,18 +64,26 @@ class RetryBudget:
                 self._denied += 1
                 if not self.observe_only:
                     return False
+                self._owed += 1
             else:
                 self._tokens -= _TOKEN
+                self._owed = 0  # those were made: what comes back now is a token
             self._taken += 1
             return True
 
     def give_back(self) -> None:
-        """Return a retry that was taken and not made."""
+        """Return a retry that was taken and not made; one that was let through without a token, while only
+        observing, brings none back."""
         if not self.enabled:
             return
         with self._lock:
-            self._tokens = min(self._capacity, self._tokens + _TOKEN)
+            if not self._taken:  # taken while it was switched off
+                return
             self._taken -= 1
+            if self._owed:
+                self._owed -= 1
+            else:
+                self._tokens = min(self._capacity, self._tokens + _TOKEN)
 
     def succeeded(self) -> None:
         """Note a success."""

@@ -104,11 +104,13 @@ def _from_headers(headers: View) -> Fields | None:
 
 def _with_context(fields: Fields, response: View, usage: View) -> Fields:
     """*fields* with what stands beside the usage: model, tier, searches and the provider's own figure."""
-    for name in ("model", "model_version", "modelVersion", "model_name"):
-        model = word(response.get(name))
-        if model is not None:
-            fields["model"] = model
-            break
+    model = word(response.get("model"))
+    if model is None:
+        model = word(
+            response.get("model_version") or response.get("modelVersion") or response.get("model_name")
+        )
+    if model is not None:
+        fields["model"] = model
     else:
         about = response.get("response_metadata")
         if about is not None:
@@ -139,20 +141,21 @@ _TIER_WORDS = {
 
 def served_tier(response: View, usage: View) -> str | None:
     """The tier that the provider says it served, several joined by "+"; None if it does not say."""
-    said = (
-        word(usage.get("service_tier"))
-        or word(response.get("service_tier"))
-        or word(view(response.get("serviceTier")).get("type"))
-        or word(usage.get("traffic_type") or usage.get("trafficType"))
-    )
+    said = word(usage.get("service_tier")) or word(response.get("service_tier"))
+    if said is None:
+        said = word(view(response.get("serviceTier")).get("type"))
+        said = said or word(usage.get("traffic_type") or usage.get("trafficType"))
     tier = None
     if said is not None:
         tier = said.rpartition(".")[2].lower()
         tier = _TIER_WORDS.get(tier, tier)
+    speed, geography = usage.get("speed"), usage.get("inference_geo")
+    if speed is None and geography is None:
+        return tier
     more = []
-    if word(usage.get("speed")) == "fast":
+    if word(speed) == "fast":
         more.append("fast")
-    if word(usage.get("inference_geo")) == "us":
+    if word(geography) == "us":
         more.append("us")
     if not more:
         return tier

@@ -33,30 +33,47 @@ def openai_chat(usage: View) -> Fields | None:
         return None
     completion = one(usage, "completion_tokens")
     given, made = view(usage.get("prompt_tokens_details")), view(usage.get("completion_tokens_details"))
-    read = one(given, "cached_tokens") or count(
-        usage,
-        "prompt_cache_hit_tokens",
-        "cached_tokens",
-        "num_cached_tokens",
-        "cached_prompt_text_tokens",
-        "cache_read_input_tokens",
-    )
-    reasoning = one(made, "reasoning_tokens") or one(usage, "reasoning_tokens")
+    read = one(given, "cached_tokens") or _read_beside(usage)
+    reasoning = one(made, "reasoning_tokens")
+    if not reasoning and usage.get("reasoning_tokens"):
+        reasoning = one(usage, "reasoning_tokens")
     if reasoning and _reasoning_beside(usage, prompt, completion, reasoning):
         completion += reasoning
     fields = _inclusive(prompt, completion, read, given, made, reasoning)
-    write = count(given, "cache_write_tokens", "cache_creation_tokens") or count(
-        usage, "cache_creation_input_tokens"
-    )
-    if write:
+    ask, inside = usage.get, given.get
+    if inside("cache_write_tokens") or inside("cache_creation_tokens") or ask("cache_creation_input_tokens"):
+        write = count(given, "cache_write_tokens", "cache_creation_tokens") or one(
+            usage, "cache_creation_input_tokens"
+        )
         ttl = view(given.get("cache_creation_token_details"))
         _take_writes(fields, write, one(ttl, "ephemeral_1h_input_tokens"))
-    searches = one(usage, "num_search_queries") or count(
-        view(usage.get("server_tool_use")), "web_search_requests"
-    )
-    fields["web_searches"] = searches or one(given, "web_search_requests")
-    fields["citation_tokens"] = one(usage, "citation_tokens")
+    if ask("num_search_queries") or ask("server_tool_use") or inside("web_search_requests"):
+        fields["web_searches"] = (
+            one(usage, "num_search_queries")
+            or one(view(usage.get("server_tool_use")), "web_search_requests")
+            or one(given, "web_search_requests")
+        )
+    if ask("citation_tokens"):
+        fields["citation_tokens"] = one(usage, "citation_tokens")
     return fields
+
+
+def _read_beside(usage: View) -> int:
+    """Cached tokens where they stand beside the details: DeepSeek, Moonshot, Groq, xAI, litellm."""
+    for name in _READ_NAMES:
+        found = usage.get(name)
+        if found:
+            return whole(found) or 0
+    return 0
+
+
+_READ_NAMES = (
+    "prompt_cache_hit_tokens",
+    "cached_tokens",
+    "num_cached_tokens",
+    "cached_prompt_text_tokens",
+    "cache_read_input_tokens",
+)
 
 
 def _reasoning_beside(usage: View, prompt: int, completion: int, reasoning: int) -> bool:
@@ -288,18 +305,27 @@ def _money(amount: object, places: int) -> object:
 
 def _inclusive(given: int, made: int, read: int, details: View, made_of: View, reasoning: int) -> Fields:
     """Fields where the input includes what was cached, and both sides their audio and images."""
-    audio = one(details, "audio_tokens") or one(details, "audio")
-    image = one(details, "image_tokens") or one(details, "image")
-    audio_out = one(made_of, "audio_tokens") or one(made_of, "audio")
-    image_out = one(made_of, "image_tokens")
     left = given - read if given > read else 0
-    if not (audio or image or audio_out or image_out):
+    inside, outside = details.get, made_of.get
+    if not (
+        inside("audio_tokens")
+        or inside("audio")
+        or inside("image_tokens")
+        or inside("image")
+        or outside("audio_tokens")
+        or outside("audio")
+        or outside("image_tokens")
+    ):
         return {
             "input_tokens": left,
             "output_tokens": made,
             "cache_read_tokens": read,
             "reasoning_tokens": min(reasoning, made),
         }
+    audio = count(details, "audio_tokens", "audio")
+    image = count(details, "image_tokens", "image")
+    audio_out = count(made_of, "audio_tokens", "audio")
+    image_out = one(made_of, "image_tokens")
     cached = view(details.get("cached_tokens_details"))
     audio_read = min(one(cached, "audio_tokens"), read, audio)
     audio -= audio_read

@@ -1,0 +1,164 @@
+"""``techrevati spend`` and ``techrevati doubts``: sums, alerts, and one line when it cannot be."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from techrevati.runtime.budgets import Budget
+from techrevati.runtime.cli import main
+from techrevati.runtime.ledger import SpendLedger
+from techrevati.runtime.usage import UsageSnapshot
+
+NOW = 1_750_000_000.0
+USAGE = UsageSnapshot(input_tokens=100, output_tokens=10)
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Path:
+    path = tmp_path / "spend.db"
+    with SpendLedger(path) as ledger:
+        ledger.record(project="alpha", model="m1", usage=USAGE, cost=0.25)
+        ledger.record(project="alpha", model="m2", usage=USAGE, cost=0.5)
+        ledger.record(project="=beta()\x1b[31m", model="m1", usage=USAGE, cost=1)
+    return path
+
+
+def test_sums_are_a_table_with_a_total(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every group and the exact total are shown, and nothing steers the terminal."""
+    assert main(["spend", "--ledger", str(book), "--by", "project"]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    lines = out.splitlines()
+    assert lines[0].split() == ["project", "calls", "tokens", "USD"]
+    assert ["alpha", "2", "220", "0.75"] in [line.split() for line in lines]
+    assert lines[-1].split() == ["total", "3", "330", "1.75"]
+
+
+def test_json_and_csv_keep_every_digit(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Money is text in JSON; a name that is a formula is none in CSV."""
+    assert main(["spend", "--ledger", str(book), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["total_usd"] == "1.75"
+    assert {"project": "alpha", "model": "m2", "calls": 1, "tokens": 110, "cost_usd": "0.5"} in told["groups"]
+    assert main(["spend", "--ledger", str(book), "--csv"]) == 0
+    rows = list(csv.reader(io.StringIO(capsys.readouterr().out)))
+    assert rows[0] == ["project", "model", "calls", "tokens", "cost_usd"]
+    assert any(row[0].startswith("'=beta()") for row in rows)
+
+
+def test_since_leaves_older_calls_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Calls of 2025 are not of the last seven days, but they are since 2025-01-01."""
+    path = tmp_path / "old.db"
+    with SpendLedger(path, clock=lambda: NOW) as ledger:
+        ledger.record(project="alpha", model="m", usage=USAGE, cost=1)
+    assert main(["spend", "--ledger", str(path), "--since", "7d"]) == 0
+    assert capsys.readouterr().out == "No calls are on the books.\n"
+    assert main(["spend", "--ledger", str(path), "--since", "2025-01-01"]) == 0
+    assert "alpha" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--since", "7y"], "--since must be like"),
+        (["--since", "999999w"], "--since must be like"),
+        (["--by", "colour"], "colour"),
+        (["--by", ""], "names must be of"),
+    ],
+)
+def test_wrong_arguments_are_one_line(
+    book: Path, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is wrong is named, in one line, with status 2."""
+    assert main(["spend", "--ledger", str(book), *arguments]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [["spend"], ["doubts", "list"]])
+def test_files_that_are_no_ledger_are_left_alone(
+    tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing, text, and another program's database: one line each, and the file stays as it was."""
+    text, other = tmp_path / "text.db", tmp_path / "other.db"
+    text.write_text("not a database, but long enough to be looked at" * 50)
+    connection = sqlite3.connect(other)
+    connection.execute("CREATE TABLE mine (x)")
+    connection.commit()
+    connection.close()
+    before = other.read_bytes()
+    for path in (tmp_path / "none.db", text, other, tmp_path):
+        assert main([*command, "--ledger", str(path)]) == 2, path
+        error = capsys.readouterr().err
+        assert error.startswith(f"techrevati {command[0]}: ")
+        assert error.count("\n") == 1
+    assert other.read_bytes() == before
+    assert not (tmp_path / "none.db").exists()
+
+
+def doubtful(path: Path, key: str) -> None:
+    """Leave a reservation behind whose lease ended long ago."""
+    ledger = SpendLedger(path, clock=lambda: NOW)
+    budget = Budget("team", limits={"total_tokens": 1000}, ledger=ledger, clock=lambda: NOW)
+    budget.reserve(model="m1", input_tokens=100, max_output_tokens=50, project="alpha", key=key)
+
+
+def test_doubts_alert_until_they_are_resolved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Status 1 while any is open; resolved ones are on the books, or given back."""
+    path = tmp_path / "spend.db"
+    doubtful(path, "one")
+    doubtful(path, "two")
+    ledger = ["--ledger", str(path)]
+    assert main(["doubts", "list", *ledger]) == 1
+    out = capsys.readouterr().out
+    assert out.startswith("one  $")
+    assert "alpha" in out
+    assert main(["doubts", "resolve", "one", "--input-tokens", "90", "--output-tokens", "7", *ledger]) == 0
+    assert main(["doubts", "list", *ledger]) == 1
+    assert main(["doubts", "resolve", "two", "--not-sent", *ledger]) == 0
+    assert main(["doubts", "list", *ledger]) == 0
+    assert main(["doubts", "resolve", "two", "--not-sent", *ledger]) == 1
+    with SpendLedger(path) as books:
+        (record,) = books.records()
+    assert (record.key, record.usage.input_tokens, record.usage.output_tokens) == ("one", 90, 7)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["list", "key"],
+        ["resolve"],
+        ["resolve", "key"],
+        ["resolve", "key", "--input-tokens", "1"],
+        ["resolve", "key", "--not-sent", "--input-tokens", "1", "--output-tokens", "1"],
+        ["resolve", "key", "--not-sent", "--estimated"],
+        ["resolve", "key", "--input-tokens", "-1", "--output-tokens", "1"],
+    ],
+)
+def test_half_an_answer_is_none(book: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """What is missing is said, with status 2, and nothing is resolved."""
+    assert main(["doubts", *arguments, "--ledger", str(book)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_as_a_process(book: Path) -> None:
+    """The command works as a user starts it, with the ledger in the folder it is started in."""
+    done = subprocess.run(
+        [sys.executable, "-m", "techrevati.runtime", "spend"],
+        cwd=book.parent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "alpha" in done.stdout
