@@ -10,7 +10,7 @@ import pickle
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -697,16 +697,11 @@ def fresh_error() -> str:
 # --- construction -------------------------------------------------------------------------------------------
 
 
-def generator() -> Iterator[int]:
-    yield 1
-
-
 @pytest.mark.parametrize(
     ("make", "kind", "words"),
     [
         (lambda: Target("", max), ValueError, "name must be"),
         (lambda: Target("a", 3), TypeError, "call must be callable, got 3"),
-        (lambda: Target("a", generator), TypeError, "call must be a function that answers"),
         (lambda: Target("a", max, weight=0), ValueError, "weight must be a number > 0, got 0"),
         (lambda: Target("a", max, breaker=object()), TypeError, "breaker must have call"),
         (lambda: Failover([]), ValueError, "targets must hold at least one"),

@@ -8,9 +8,20 @@ both.
 
 from __future__ import annotations
 
+from types import CoroutineType
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterable,
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Generator,
+        Iterable,
+        Iterator,
+    )
     from typing import Any, Self, TypeAlias
 
     Begun: TypeAlias = tuple[Iterator[Any], bool, Any]
@@ -31,6 +42,39 @@ async def abegin(made: AsyncIterator[Any]) -> AsyncBegun:
         return made, False, await made.__anext__()
     except StopAsyncIteration:
         return made, True, None
+
+
+def opened(given: Iterable[Any] | Awaitable[Any]) -> Begun:
+    """:func:`begin` whatever can be iterated; it is closed when it gives no first item.
+
+    Raises:
+        TypeError: It cannot be.
+    """
+    if isinstance(given, CoroutineType):
+        given.close()
+    if hasattr(given, "__await__") or not hasattr(given, "__iter__"):
+        raise TypeError(f"a stream must be a generator or can be iterated, got {given!r}")
+    made: Any = given if hasattr(given, "__next__") else iter(given)
+    try:
+        return begin(made)
+    except BaseException:
+        close(made)
+        raise
+
+
+async def aopened(given: AsyncIterable[Any] | Awaitable[AsyncIterable[Any]]) -> AsyncBegun:
+    """:func:`opened` for what can be iterated asynchronously, or gives that when awaited."""
+    stream: Any = given
+    if hasattr(stream, "__await__"):
+        stream = await stream
+    if not hasattr(stream, "__aiter__"):
+        raise TypeError(f"an async stream must be an async generator or can be iterated so, got {stream!r}")
+    made = stream if hasattr(stream, "__anext__") else stream.__aiter__()
+    try:
+        return await abegin(made)
+    except BaseException:
+        await aclose(made)
+        raise
 
 
 def rest(begun: Begun) -> Generator[Any, Any, Any]:
@@ -93,9 +137,12 @@ def close(made: object) -> None:
 
 async def aclose(made: object) -> None:
     """Close an async stream, if it can be closed."""
-    closing: Callable[[], Awaitable[object]] | None = getattr(made, "aclose", None)
+    # The SDKs' streams have close().
+    closing: Callable[[], object] | None = getattr(made, "aclose", None) or getattr(made, "close", None)
     if closing is not None:
-        await closing()
+        closed: Any = closing()
+        if hasattr(closed, "__await__"):
+            await closed
 
 
 class _FromFirst:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from _thread import allocate_lock
-from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.log import announce, logger
 from techrevati.runtime._core.scrub import error_text
+from techrevati.runtime._core.streams import astreaming, rest
 from techrevati.runtime.failover.core import order, rest_s, waits_s
 from techrevati.runtime.failover.target import Target
 from techrevati.runtime.failover.turn import Turn
 from techrevati.runtime.failures.elsewhere import fails_over
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator, Iterable
 
     from techrevati.runtime.failover.vocabulary import TargetSwitch
     from techrevati.runtime.failures import Failure
@@ -105,9 +106,12 @@ class Failover(Generic[P, T_co]):
             Exception: What the last target that was asked raised; a note names all that were tried.
             TypeError: A target is an async function or gave a generator; nothing was sent.
         """
+        return self._answered(False, args, kwargs)
+
+    def _answered(self, streams: bool, args: Any, kwargs: Any) -> T_co:
         if not self.enabled:
-            return Turn(self, ()).ask(0, args, kwargs)
-        turn = Turn(self, self._order())
+            return Turn(self, (), streams=streams).ask(0, args, kwargs)
+        turn = Turn(self, self._order(), streams=streams)
         try:
             while True:
                 nth = turn.next()
@@ -124,14 +128,36 @@ class Failover(Generic[P, T_co]):
 
         Cancelling it cancels the target that is being asked; nobody else is asked.
         """
+        return cast("R", await self._aanswered(False, args, kwargs))
+
+    def stream(self: Failover[P, Iterable[R]], *args: P.args, **kwargs: P.kwargs) -> Generator[R, Any, Any]:
+        """The stream of the first target that gives a first item; targets are generator functions, or return
+        what can be iterated.  Nobody is asked before it is read.
+
+        A failure after the first item is raised: what was handed out cannot be taken back.  Closing it closes
+        the stream of the target.
+
+        Raises:
+            NoTargetError, Exception, TypeError: As :meth:`call`, while it is read.
+        """
+        return (yield from rest(cast("Any", self._answered(True, args, kwargs))))
+
+    def astream(
+        self: Failover[P, AsyncIterable[R] | Awaitable[AsyncIterable[R]]], *args: P.args, **kwargs: P.kwargs
+    ) -> AsyncGenerator[R, Any]:
+        """:meth:`stream` for async generator functions, and for async functions that return an async
+        stream."""
+        return astreaming(lambda: self._aanswered(True, args, kwargs))()
+
+    async def _aanswered(self, streams: bool, args: Any, kwargs: Any) -> Any:
         if not self.enabled:
-            return await Turn(self, ()).aask(0, args, kwargs)  # type: ignore[no-any-return]
-        turn = Turn(self, self._order())
+            return await Turn(self, (), streams=streams).aask(0, args, kwargs)
+        turn = Turn(self, self._order(), streams=streams)
         try:
             while True:
                 nth = turn.next()
                 try:
-                    return await turn.aask(nth, args, kwargs)  # type: ignore[no-any-return]
+                    return await turn.aask(nth, args, kwargs)
                 except Exception as error:
                     if not turn.goes_on(nth, error):
                         raise

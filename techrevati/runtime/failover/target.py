@@ -47,13 +47,14 @@ class Target(Generic[P, T_co]):
 
     Args:
         name: For people and events; not empty.
-        call: Asks it; sync or async, with the same arguments as all others.  Not a generator: a stream fails
-            only while it is read, when nobody listens here any more.
+        call: Asks it; sync or async, with the same arguments as all others; for ``stream`` and ``astream`` a
+            function that gives a stream.
         weight: > 0, its share of first questions among those with a weight; they are asked before those
             without, which are asked strictly in the order given.
         breaker: With a ``call``, each call runs through it, and its refusal passes the target over (for
             tasks: an async one, or one with ``as_async()``).  Otherwise ``is_open()`` or ``state()`` is asked
             first.  Give it here or use it inside *call*, not both: each call would count twice.
+            Of a stream it learns whether the first item came; a breaker inside *call* sees it to its end.
 
     Raises:
         ValueError, TypeError: An argument is out of range; the text names it.
@@ -97,11 +98,7 @@ class Target(Generic[P, T_co]):
 
 
 def _answering(name: str, call: Callable[P, T_co]) -> Callable[P, T_co]:
-    from techrevati.runtime._core.wrapping import ASYNC_GENERATOR, GENERATOR, colour
-
     arguments.function(name, call)
-    if not isinstance(call, type) and colour(call) in (GENERATOR, ASYNC_GENERATOR):
-        raise TypeError(f"{name} must be a function that answers, not a generator, got {call!r}")
     return call
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
-from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar, cast
 
 from techrevati.runtime._core.deadline import remaining_s
+from techrevati.runtime._core.streams import aopened, opened
 from techrevati.runtime.failover.vocabulary import NoTargetError, PassedTarget, TargetSwitch
 from techrevati.runtime.failures import classify
 from techrevati.runtime.failures.elsewhere import fails_over
@@ -24,12 +25,13 @@ R = TypeVar("R")
 class Turn(Generic[P, T_co]):
     """One call: who is left to ask, who was passed, and what the last one asked raised."""
 
-    __slots__ = ("_asked", "_failover", "_left", "_observing", "error", "passed")
+    __slots__ = ("_asked", "_failover", "_left", "_observing", "_streams", "error", "passed")
 
-    def __init__(self, failover: Failover[P, T_co], order: tuple[int, ...]) -> None:
+    def __init__(self, failover: Failover[P, T_co], order: tuple[int, ...], *, streams: bool = False) -> None:
         self._failover = failover
         self._left = iter(order)
         self._observing = failover.observe_only
+        self._streams = streams
         self._asked = False
         self.passed: list[PassedTarget] = []
         self.error: Exception | None = None
@@ -90,7 +92,8 @@ class Turn(Generic[P, T_co]):
 
         def asked() -> T_co:
             self._begun(target.name)
-            return _answer(call(*args, **kwargs))
+            answer = call(*args, **kwargs)
+            return cast("T_co", opened(cast("Any", answer))) if self._streams else _answer(answer)
 
         return asked() if target._call is None else _answer(target._call(asked))
 
@@ -103,7 +106,9 @@ class Turn(Generic[P, T_co]):
         async def asked() -> Any:
             self._begun(target.name)
             answer = call(*args, **kwargs)
-            return await answer if hasattr(answer, "__await__") else answer
+            if self._streams:
+                return await aopened(answer)
+            return _answer(await answer if hasattr(answer, "__await__") else answer)
 
         if target._async_call is None:
             return await asked()
@@ -141,7 +146,7 @@ def _answer(answer: R) -> R:
         if isinstance(answer, CoroutineType):
             answer.close()
             raise TypeError("an async target is asked with acall(), not call()")
-        raise TypeError("a target must answer, not give a generator: a stream fails only while it is read")
+        raise TypeError("a target that gives a stream is asked with stream() or astream()")
     return answer
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core.log import logger
@@ -35,7 +36,7 @@ def warn_of_own_retries(fn: Callable[..., object], error: Exception | None, max_
 
 def _client_with_retries(fn: Callable[..., object], error: Exception | None) -> Any:
     """The SDK client that retries by itself behind *fn*, a method of it, or that *error* came through."""
-    owner = getattr(fn, "__self__", None)
+    owner = _owner(fn)
     if _retries_itself(client := getattr(owner, "_client", None)):
         return client
     trace = None if error is None else error.__traceback__
@@ -48,6 +49,16 @@ def _client_with_retries(fn: Callable[..., object], error: Exception | None) -> 
             if _retries_itself(client):
                 return client
         trace = trace.tb_next
+    return None
+
+
+def _owner(fn: object) -> object:
+    """Whose method *fn* is, through partials and decorators."""
+    for _ in range(100):
+        owner = getattr(fn, "__self__", None)
+        if owner is not None:
+            return owner
+        fn = fn.func if isinstance(fn, partial) else getattr(fn, "__wrapped__", None)
     return None
 
 
