@@ -155,6 +155,11 @@ class Budget:
         self._renewal = None if ledger is None else Renewal(self._lease_s, self._renew)
         self._holder = ""
 
+    @property
+    def limited(self) -> frozenset[str]:
+        """The units that this budget or one above it limits."""
+        return self._units
+
     def child(
         self,
         name: str,

@@ -17,6 +17,7 @@ from techrevati.runtime.orchestrator.parallel import checked, in_tasks
 from techrevati.runtime.orchestrator.phase import SessionPhase
 from techrevati.runtime.orchestrator.tools import SessionTools, checked_arguments
 from techrevati.runtime.orchestrator.turn_guards import SessionTurnGuards
+from techrevati.runtime.orchestrator.turns import TurnBounds, _usage_of
 from techrevati.runtime.retry_policy import aattempt_recovery
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from techrevati.runtime.orchestrator.configuration import Orchestrator
     from techrevati.runtime.orchestrator.journalled import Verify
     from techrevati.runtime.orchestrator.parallel import ToolCall, ToolResult
+    from techrevati.runtime.orchestrator.spending import TurnSpend
     from techrevati.runtime.retry_policy import Recovery
     from techrevati.runtime.usage import UsageSnapshot
 
@@ -71,6 +73,8 @@ class AsyncOrchestrationSession(SessionJournalled, SessionTurnGuards, SessionToo
         timeout: float | None = None,
         *,
         prompt: object = None,
+        input_tokens: int | None = None,
+        max_output_tokens: int | None = None,
         key: str | None = None,
         idempotent: bool = False,
         verify: Verify | None = None,
@@ -86,6 +90,8 @@ class AsyncOrchestrationSession(SessionJournalled, SessionTurnGuards, SessionToo
         timeout: float | None = None,
         *,
         prompt: object = None,
+        input_tokens: int | None = None,
+        max_output_tokens: int | None = None,
         key: str | None = None,
         idempotent: bool = False,
         verify: Verify | None = None,
@@ -100,6 +106,8 @@ class AsyncOrchestrationSession(SessionJournalled, SessionTurnGuards, SessionToo
         timeout: float | None = None,
         *,
         prompt: object = None,
+        input_tokens: int | None = None,
+        max_output_tokens: int | None = None,
         key: str | None = None,
         idempotent: bool = False,
         verify: Verify | None = None,
@@ -117,16 +125,21 @@ class AsyncOrchestrationSession(SessionJournalled, SessionTurnGuards, SessionToo
         async def call() -> T:
             return await _awaited(fn())
 
-        async def timed_call() -> T:
+        async def timed_call(spend: TurnSpend | None = None) -> T:
             assert timeout is not None
-            late = self._late_outcome(model, usage, estimate_usage)
+            late = self._late_outcome(model, usage, estimate_usage, spend)
             return await Timeout(timeout, on_late=late).acall(call)
 
-        run = call if timeout is None else timed_call
         config = self._config
         breaker = config.async_circuit_breaker
         if breaker is None and config.circuit_breaker is not None:
             breaker = config.circuit_breaker.as_async()
+        run: Callable[[], Awaitable[T]] = call if timeout is None else timed_call
+        if self._spending is not None:
+            bounds = TurnBounds(model, usage, prompt, input_tokens, max_output_tokens, timeout)
+            once = (lambda _: call()) if timeout is None else timed_call
+            run = partial(self._spent, bounds, once, breaker, estimate_usage)
+            breaker = None  # inside: what the budget refuses says nothing about the dependency
         recovery = config.recovery
         try:
             if self._run is not None:
@@ -151,6 +164,25 @@ class AsyncOrchestrationSession(SessionJournalled, SessionTurnGuards, SessionToo
             return self._end_turn(result, model, usage, estimate_usage, replayed)
         result, usage = self._end_turn(result, model, usage, estimate_usage, replayed)
         return await self._acheck_answer(model, prompt, result), usage
+
+    async def _spent(
+        self,
+        bounds: TurnBounds,
+        call: Callable[[TurnSpend], Awaitable[T]],
+        breaker: AsyncCircuitBreaker | None,
+        estimate_usage: Callable[[T], UsageSnapshot] | None,
+    ) -> T:
+        """One attempt on the books: reserved, made, settled."""
+        assert self._spending is not None
+        spend = self._spending.begin(bounds, outlives_timeout=False)
+        try:
+            result = await (call(spend) if breaker is None else breaker.call(call, spend))
+            used = _usage_of(result, estimate_usage) if bounds.usage is None else bounds.usage
+        except BaseException as error:
+            spend.fail(error)
+            raise
+        spend.settle(used)
+        return result
 
     async def _recovered(
         self,

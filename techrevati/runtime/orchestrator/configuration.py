@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from decimal import Decimal
     from typing import Literal
 
+    from techrevati.runtime.budgets import Budget
     from techrevati.runtime.circuit_breaker import AsyncCircuitBreaker, CircuitBreaker
     from techrevati.runtime.guardrails import Guardrail
     from techrevati.runtime.handoffs import Handoff
     from techrevati.runtime.journal import Journal
+    from techrevati.runtime.ledger import SpendLedger
     from techrevati.runtime.loop_detection import LoopDetection
     from techrevati.runtime.orchestrator.async_session import AsyncOrchestrationSession
     from techrevati.runtime.orchestrator.session import OrchestrationSession
@@ -56,6 +58,10 @@ class Orchestrator:
         usage_sink: Told what every turn used, from any thread.
         redactor: Goes over everything a session tells before anybody sees it; the default one when None.
         loop_detection: The rules by which repeated tool calls and answers are stopped; None looks for none.
+        ledger: A ``SpendLedger`` that every turn is recorded in, failed ones as what is known of them.
+        budget: A ``Budget`` that every turn reserves from before it runs; it may be shared by any number of
+            sessions.  Where it limits money or tokens, ``run_turn`` needs a bound: ``input_tokens``,
+            ``prompt`` or ``usage``.
         journal: Keeps what every turn, tool and step did, so that a killed run goes on; None for no record.
         run_id: The run to begin or to go on with; a new one each session when None.
         clock: Monotonic seconds, for elapsed times.
@@ -87,6 +93,8 @@ class Orchestrator:
         *,
         redactor: Redactor | None = None,
         loop_detection: LoopDetection | None = None,
+        ledger: SpendLedger | None = None,
+        budget: Budget | None = None,
         on_guardrail_error: Literal["block", "allow"] = "block",
         journal: Journal | None = None,
         run_id: str | None = None,
@@ -117,6 +125,10 @@ class Orchestrator:
         self.recovery: Recovery | None = recovery
         self.redactor: Redactor = Redactor() if redactor is None else redactor
         self.loop_detection: LoopDetection | None = loop_detection
+        self.ledger: SpendLedger | None = ledger
+        self.budget: Budget | None = budget
+        _demand("ledger", ledger, "transact")
+        _demand("budget", budget, "reserve")
         self.journal: Journal | None = journal
         self.run_id: str | None = None if run_id is None else arguments.text("run_id", run_id)
         _demand("journal", journal, "open")

@@ -14,6 +14,7 @@ from techrevati.runtime.policy_engine import PhaseContext, PolicyActionData
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from techrevati.runtime.orchestrator.spending import SessionSpending
     from techrevati.runtime.quality_gate import QualityGateOutcome, QualityLevel
 
 
@@ -96,11 +97,14 @@ class SessionPhase(SessionLife):
 
     def summary(self) -> dict[str, object]:
         """The session's books as plain values: ``worker``, ``usage``, ``per_model_cost`` (US dollars),
-        ``recovery_events`` and ``agent_events``."""
+        ``recovery_events`` and ``agent_events``; with a ledger or a budget also ``spend``."""
+        spending: SessionSpending | None = getattr(self, "_spending", None)
+        told = {} if spending is None else {"spend": spending.summary()}
         return {
             "worker": self.worker.to_dict(),
             "usage": self.tracker.summary(),
             "per_model_cost": self.tracker.per_model_summary(),
             "recovery_events": [event.to_dict() for event in self.recovery.events],
             "agent_events": [event.to_dict() for event in self.events],
+            **told,
         }

@@ -12,6 +12,7 @@ from techrevati.runtime.orchestrator.parallel import checked, in_threads
 from techrevati.runtime.orchestrator.phase import SessionPhase
 from techrevati.runtime.orchestrator.tools import SessionTools, checked_arguments
 from techrevati.runtime.orchestrator.turn_guards import SessionTurnGuards
+from techrevati.runtime.orchestrator.turns import TurnBounds, _usage_of
 from techrevati.runtime.retry_policy import attempt_recovery
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class OrchestrationSession(SessionJournalled, SessionTurnGuards, SessionTools, S
         timeout: float | None = None,
         *,
         prompt: object = None,
+        input_tokens: int | None = None,
+        max_output_tokens: int | None = None,
         key: str | None = None,
         idempotent: bool = False,
         verify: Verify | None = None,
@@ -72,6 +75,8 @@ class OrchestrationSession(SessionJournalled, SessionTurnGuards, SessionTools, S
             timeout: Seconds to wait for it, in a thread of its own (see ``deadlines.Timeout``).
             prompt: What guardrails see before the call and may rewrite; *fn* then gets it as the keyword
                 argument ``prompt``.
+            input_tokens, max_output_tokens: Upper bounds, for a ``budget``; the first is estimated from
+                *prompt* when None, the second is then the model's own limit.
             key: Its name in the journal; its place in the run when None.
             idempotent, verify: What to do when a journal has its begin and no end; see :meth:`step`.
 
@@ -93,14 +98,18 @@ class OrchestrationSession(SessionJournalled, SessionTurnGuards, SessionTools, S
             fn = self._prompted(fn, model, prompt)
         self._begin_turn(usage, estimate_usage, timeout)
         replayed = False
-        call: Callable[[], T] = fn
-        if timeout is not None:
-            late = self._late_outcome(model, usage, estimate_usage)
-            call = partial(Timeout(timeout, on_late=late).call, fn)
         config = self._config
         breaker = config.circuit_breaker
         if breaker is None and config.async_circuit_breaker is not None:
             breaker = config.async_circuit_breaker.as_sync()
+        call: Callable[[], T] = fn
+        if self._spending is not None:
+            bounds = TurnBounds(model, usage, prompt, input_tokens, max_output_tokens, timeout)
+            call = partial(self._spent, bounds, fn, breaker, estimate_usage)
+            breaker = None  # inside: what the budget refuses says nothing about the dependency
+        elif timeout is not None:
+            late = self._late_outcome(model, usage, estimate_usage)
+            call = partial(Timeout(timeout, on_late=late).call, fn)
         recovery = config.recovery
         try:
             if self._run is not None:
@@ -125,6 +134,29 @@ class OrchestrationSession(SessionJournalled, SessionTurnGuards, SessionTools, S
             return self._end_turn(result, model, usage, estimate_usage, replayed)
         result, usage = self._end_turn(result, model, usage, estimate_usage, replayed)
         return self._check_answer(model, prompt, result), usage
+
+    def _spent(
+        self,
+        bounds: TurnBounds,
+        fn: Callable[[], T],
+        breaker: CircuitBreaker | None,
+        estimate_usage: Callable[[T], UsageSnapshot] | None,
+    ) -> T:
+        """One attempt on the books: reserved, made, settled."""
+        assert self._spending is not None
+        spend = self._spending.begin(bounds, outlives_timeout=True)
+        call = fn
+        if bounds.timeout is not None:
+            late = self._late_outcome(bounds.model, bounds.usage, estimate_usage, spend)
+            call = partial(Timeout(bounds.timeout, on_late=late).call, fn)
+        try:
+            result = call() if breaker is None else breaker.call(call)
+            used = _usage_of(result, estimate_usage) if bounds.usage is None else bounds.usage
+        except BaseException as error:
+            spend.fail(error)
+            raise
+        spend.settle(used)
+        return result
 
     def _recovered(
         self, recovery: Recovery, call: Callable[[], T], breaker: CircuitBreaker | None, model: str

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
+    from techrevati.runtime.orchestrator.spending import SessionSpending
+
 
 class SessionTools(SessionLife):
     """Tools run behind the permissions and guardrails of the orchestrator."""
@@ -40,6 +42,9 @@ class SessionTools(SessionLife):
         if not outcome.allowed:
             self._blocked(tool, "permission", outcome.reason)
             raise PermissionDeniedError(outcome)
+        spending: SessionSpending | None = getattr(self, "_spending", None)
+        if spending is not None:
+            spending.tool()
 
     @contextmanager
     def _tool(self, tool: str, arguments: Mapping[str, object] | None) -> Iterator[Callable[[object], None]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from threading import Lock
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.errors import BudgetExceededError
@@ -27,13 +27,27 @@ if TYPE_CHECKING:
     from techrevati.runtime.deadlines import LateOutcome
     from techrevati.runtime.failures import Failure
     from techrevati.runtime.handoffs import Handoff
+    from techrevati.runtime.orchestrator.async_session import AsyncOrchestrationSession
     from techrevati.runtime.orchestrator.configuration import Orchestrator
+    from techrevati.runtime.orchestrator.session import OrchestrationSession
+    from techrevati.runtime.orchestrator.spending import SessionSpending, TurnSpend
     from techrevati.runtime.pricing import Picodollars
     from techrevati.runtime.retry_policy import RecoveryResult
 
     T = TypeVar("T")
 
 _ZERO = UsageSnapshot()
+
+
+class TurnBounds(NamedTuple):
+    """What is known of a turn before it runs."""
+
+    model: str
+    usage: UsageSnapshot | None
+    prompt: object
+    input_tokens: int | None
+    max_output_tokens: int | None
+    timeout: float | None
 
 
 class SessionTurns(SessionLife):
@@ -45,6 +59,15 @@ class SessionTurns(SessionLife):
         self._budget_reported = False
         self._turn_lock = Lock()
         self._iteration_count = 0
+        self._spending: SessionSpending | None = None
+
+    def _enter(self, session: OrchestrationSession | AsyncOrchestrationSession) -> None:
+        config = self._config
+        if config.ledger is not None or config.budget is not None:
+            from techrevati.runtime.orchestrator.spending import SessionSpending
+
+            self._spending = SessionSpending(config, self.run_id, self.parent_id)
+        super()._enter(session)
 
     def _begin_turn(
         self,
@@ -119,11 +142,14 @@ class SessionTurns(SessionLife):
         model: str,
         usage: UsageSnapshot | None,
         estimate_usage: Callable[[T], UsageSnapshot] | None,
+        spend: TurnSpend | None = None,
     ) -> Callable[[LateOutcome], None]:
         """What is told about a turn that nobody waited for: an event, and what it used is booked."""
 
         def tell(late: LateOutcome) -> None:
             if late.error is not None:
+                if spend is not None:
+                    spend.end(late.error)
                 why = classify(late.error).failure_class
                 self.emit(Name.AGENT_LATE_RESULT, Status.FAILED, why, self._redactor.error_text(late.error))
                 return
@@ -136,6 +162,8 @@ class SessionTurns(SessionLife):
                 {"model": model, "usage": used.to_dict(), "result": late.result},
             )
             self._book(model, used)
+            if spend is not None:
+                spend.settle(used)
 
         return tell
 

@@ -1,0 +1,227 @@
+"""Sessions on the books: reserved before, settled after, carried over to the next session."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from techrevati.runtime.budgets import Budget, BudgetExceededError
+from techrevati.runtime.deadlines import TurnTimeoutError
+from techrevati.runtime.journal import Journal
+from techrevati.runtime.ledger import SpendLedger
+from techrevati.runtime.orchestrator import Orchestrator
+from techrevati.runtime.pricing import ModelPricing, register_pricing
+from techrevati.runtime.retry_policy import Recovery
+from techrevati.runtime.stores import SqliteStore
+from techrevati.runtime.usage import UsageSnapshot
+
+MODEL = "session-small"
+USAGE = UsageSnapshot(100, 50)
+
+
+@pytest.fixture(autouse=True)
+def prices() -> None:
+    register_pricing(MODEL, ModelPricing(1, 2))
+
+
+def test_turns_are_on_the_books(tmp_path: Path) -> None:
+    """Whose they are is said; a second process finds what the first spent."""
+    with SpendLedger(tmp_path / "spend.db") as ledger:
+        desk = Orchestrator("r", "p", "acme", ledger=ledger)
+        with desk.session() as session:
+            session.run_turn(lambda: {"usage": {"prompt_tokens": 100, "completion_tokens": 50}}, model=MODEL)
+            (record,) = ledger.records()
+            assert (record.project, record.session, record.run) == ("acme", session.run_id, session.run_id)
+            assert (record.usage.input_tokens, record.usage.output_tokens) == (100, 50)
+            assert record.cost == Decimal("0.0002")
+            assert ledger.leases() == []
+    with (
+        SpendLedger(tmp_path / "spend.db") as again,
+        Orchestrator("r", "p", "acme", ledger=again).session() as s,
+    ):
+        s.run_turn(lambda: "x", model=MODEL, usage=USAGE)
+        spend = s.summary()["spend"]
+        assert spend == {"session_usd": "0.0002", "project_usd": "0.0004", "pending": 0}
+
+
+def test_a_budget_refuses_before_the_call(tmp_path: Path) -> None:
+    """Shared by sessions, and by the next process: what was spent stays spent."""
+    calls = []
+    for expected in (2, 0):
+        ledger = SpendLedger(tmp_path / "spend.db")
+        budget = Budget("acme", 0.0005, ledger=ledger)
+        desk = Orchestrator("r", "p", "acme", budget=budget)
+        done = 0
+        with pytest.raises(BudgetExceededError), desk.session() as session:
+            for _ in range(3):
+                session.run_turn(lambda: calls.append(1), model=MODEL, usage=USAGE)
+                done += 1
+        assert done == expected
+        assert session.summary()["spend"]["budget"]["settled"] == {"usd": "0.0004"}  # type: ignore[index]
+        ledger.close()
+    assert len(calls) == 2
+
+
+def test_a_turn_without_a_bound_is_refused() -> None:
+    """Where money is limited; a prompt, a bound or a usage gives one."""
+    budget = Budget("acme", 1)
+    with Orchestrator("r", "p", budget=budget).session() as session:
+        with pytest.raises(ValueError, match="input_tokens must be given"):
+            session.run_turn(lambda: "x", model=MODEL)
+        session.run_turn(lambda prompt: "x", model=MODEL, prompt="hello", max_output_tokens=10)
+        session.run_turn(lambda: "x", model=MODEL, input_tokens=10, max_output_tokens=10)
+    assert not budget.snapshot().reserved
+
+
+class RefusedError(Exception):
+    status_code = 503
+
+
+@pytest.mark.parametrize(
+    ("error", "cost", "certainty"),
+    [
+        (RefusedError("down"), "0", "measured"),
+        (ConnectionResetError("cut"), "0.0001", "estimated"),
+        (KeyboardInterrupt(), "0.0001", "estimated"),
+    ],
+)
+def test_failed_turns_are_charged_as_known(error: BaseException, cost: str, certainty: str) -> None:
+    """An error of the provider costs nothing; what may have been sent is counted."""
+    ledger = SpendLedger(":memory:")
+
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(type(error)), Orchestrator("r", "p", ledger=ledger).session() as session:
+        session.run_turn(fail, model=MODEL, input_tokens=100, max_output_tokens=10)
+    (record,) = ledger.records()
+    assert (record.cost, record.certainty) == (Decimal(cost), certainty)
+    assert ledger.leases() == []
+
+
+def test_a_turn_that_timed_out_stays_reserved_until_it_ends() -> None:
+    """What the abandoned call returns after all is what it cost."""
+    ledger = SpendLedger(":memory:")
+    budget = Budget("acme", 1, ledger=ledger)
+    go, told = threading.Event(), threading.Event()
+
+    class Sink:
+        def emit(self, event: object) -> None:
+            pass
+
+        def record(self, model: str, usage: UsageSnapshot, cost_usd: float) -> None:
+            told.set()
+
+    def slow() -> dict[str, object]:
+        go.wait(30)
+        return {"usage": {"prompt_tokens": 100, "completion_tokens": 50}}
+
+    with Orchestrator("r", "p", budget=budget, usage_sink=Sink()).session() as session:
+        with pytest.raises(TurnTimeoutError):
+            session.run_turn(slow, model=MODEL, timeout=0.01, input_tokens=100, max_output_tokens=100)
+        assert budget.snapshot().reserved["usd"] == Decimal("0.0003")
+        go.set()
+        assert told.wait(30)
+        for _ in range(1000):
+            if not budget.snapshot().reserved:
+                break
+            threading.Event().wait(0.005)
+    assert budget.snapshot().settled["usd"] == Decimal("0.0002")
+    assert len(list(ledger.records())) == 1
+
+
+def test_async_turns_and_cancellation() -> None:
+    """A cancelled task settles to what was sent, for several turns at once."""
+    budget = Budget("acme", 0.0006, limits={"turns": 10})
+
+    async def main() -> list[object]:
+        async with Orchestrator("r", "p", budget=budget).asession() as session:
+            never = asyncio.Event()
+
+            async def hang() -> None:
+                await never.wait()
+
+            tasks = [
+                asyncio.create_task(session.arun_turn(hang, MODEL, input_tokens=100, max_output_tokens=50))
+                for _ in range(4)
+            ]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                task.cancel()
+            return await asyncio.gather(*tasks, return_exceptions=True)
+
+    outcomes = asyncio.run(main())
+    assert (
+        sorted(type(outcome).__name__ for outcome in outcomes)
+        == ["BudgetExceededError"] + ["CancelledError"] * 3
+    )
+    snapshot = budget.snapshot()
+    assert (snapshot.settled["usd"], snapshot.settled["turns"]) == (Decimal("0.0003"), 3)
+    assert not snapshot.reserved
+
+
+def test_tool_calls_are_counted() -> None:
+    """The one past the limit does not run."""
+    ran = []
+    budget = Budget("acme", limits={"tool_calls": 2})
+    with Orchestrator("r", "p", budget=budget).session() as session:
+        session.run_tool("t", lambda: ran.append(1))
+        session.run_tool("t", lambda: ran.append(2))
+        with pytest.raises(BudgetExceededError, match="tool_calls"):
+            session.run_tool("t", lambda: ran.append(3))
+    assert ran == [1, 2]
+
+
+@pytest.mark.parametrize("timed", [None, 30.0])
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_every_attempt_of_a_recovered_turn_is_on_the_books(timed: float | None, asynchronous: bool) -> None:
+    """The refused one costs nothing, the good one its usage; a budget that is spent is no reason to go on."""
+    budget = Budget("acme", 0.0005, limits={"attempts": 10})
+    recovery = Recovery(sleep=lambda seconds: None, asleep=_no_time)
+    desk = Orchestrator("r", "p", budget=budget, recovery=recovery)
+    answers: list[object] = [RefusedError(), "good", "good", "never"]
+
+    def answer() -> object:
+        found = answers.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    async def turns() -> None:
+        async with desk.asession() as session:
+            for _ in range(3):
+                await session.arun_turn(answer, model=MODEL, usage=USAGE, timeout=timed)
+
+    with pytest.raises(BudgetExceededError):
+        if asynchronous:
+            asyncio.run(turns())
+        else:
+            with desk.session() as session:
+                for _ in range(3):
+                    session.run_turn(answer, model=MODEL, usage=USAGE, timeout=timed)
+    assert answers == ["never"]
+    snapshot = budget.snapshot()
+    assert snapshot.settled == {"usd": Decimal("0.0004"), "attempts": 3}
+    assert not any(snapshot.reserved.values())
+
+
+async def _no_time(seconds: float) -> None:
+    """Does not wait."""
+
+
+def test_a_turn_on_record_is_not_spent_again(tmp_path: Path) -> None:
+    """A resumed run reserves and books nothing for what an earlier life paid."""
+    with SpendLedger(tmp_path / "spend.db") as ledger:
+        for answer in ("x", "never"):
+            desk = Orchestrator(
+                "r", "p", "acme", ledger=ledger, journal=Journal(SqliteStore(tmp_path / "j.db")), run_id="r1"
+            )
+            with desk.session() as session:
+                result, _ = session.run_turn(lambda answer=answer: answer, model=MODEL, usage=USAGE)
+                assert result == "x"
+            assert len(list(ledger.records())) == 1
+            assert ledger.leases() == []
