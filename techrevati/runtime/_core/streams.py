@@ -54,7 +54,8 @@ def opened(given: Iterable[Any] | Awaitable[Any]) -> Begun:
         given.close()
     if hasattr(given, "__await__") or not hasattr(given, "__iter__"):
         raise TypeError(f"a stream must be a generator or can be iterated, got {given!r}")
-    made: Any = given if hasattr(given, "__next__") else iter(given)
+    stream: Any = given
+    made = stream if hasattr(stream, "__next__") else iter(stream)
     try:
         return begin(made)
     except BaseException:

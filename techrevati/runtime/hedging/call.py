@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from techrevati.runtime._core.deadline import remaining_s
 from techrevati.runtime.failures import Failure, classify
 from techrevati.runtime.hedging.race import begun, declined, failed, helps_again, is_due, is_lost, joined
+from techrevati.runtime.hedging.streams import FirstItem
 from techrevati.runtime.hedging.vocabulary import HedgedRequest, Loser
 
 if TYPE_CHECKING:
@@ -105,6 +106,8 @@ class HedgedCall:
         self, number: int, result: object, error: BaseException | None, cancelled: bool = False
     ) -> None:
         """Tell what a request brought that is not the outcome of the call."""
+        if isinstance(result, FirstItem):
+            result = result.item
         took_s = self._clock() - self._began_s[number - 1]
         loser = Loser(number, result, error, cancelled, took_s)
         self._hedge._tell(self._hedge._on_loser, "on_loser", loser)

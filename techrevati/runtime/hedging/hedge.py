@@ -10,13 +10,22 @@ from typing import TYPE_CHECKING, cast
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.log import announce, logger
 from techrevati.runtime._core.scrub import error_text
+from techrevati.runtime._core.streams import astreaming, rest
 from techrevati.runtime.hedging.call import HedgedCall
 from techrevati.runtime.hedging.latencies import ExtraLoad, Latencies
+from techrevati.runtime.hedging.streams import (
+    Claim,
+    FirstItem,
+    aclose_quietly,
+    arequest,
+    close_quietly,
+    request,
+)
 from techrevati.runtime.hedging.vocabulary import HedgedRequest, HedgeSnapshot, Loser
 
 if TYPE_CHECKING:
     from asyncio import Task
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator, Iterable
     from contextvars import Context
     from typing import Any, ParamSpec, TypeVar
 
@@ -185,6 +194,9 @@ class Hedge:
                     call.timer_fired()
                     continue
                 if error is None:
+                    if isinstance(result, FirstItem) and not result.won:
+                        call.tell_loser(number, result, None)  # the winner is about to arrive
+                        continue
                     call.won(number)
                     return cast("T", result)
                 if not isinstance(error, Exception):
@@ -237,15 +249,57 @@ class Hedge:
             done = None  # an error's traceback holds this frame: no cycle
             call.end()
 
-    def __call__(self, fn: F) -> F:
-        """Decorate a ``def`` or ``async def``: each call is hedged.
+    def stream(
+        self, fn: Callable[P, Iterable[T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Generator[T, Any, Any]:
+        """The stream that ``fn(*args, **kwargs)`` gives, hedged up to its first item.
+
+        A stream is late when its first item is; the one that gives an item first is read to its end, and its
+        failures are raised.  The others are closed as soon as theirs comes, and told as losers.  The first
+        item is made in a thread with a copy of the caller's context, the rest by whoever reads.
 
         Raises:
-            TypeError: *fn* is a generator, whose answer begins only while it is read, or cannot be wrapped.
+            Exception, TypeError: As :meth:`call`, while it is read.
+        """
+        claim = Claim()
+        try:
+            first = self.call(lambda: request(claim, lambda: fn(*args, **kwargs)))
+        except BaseException:
+            close_quietly(claim.give_up())
+            raise
+        return (yield from rest(first.begun))
+
+    def astream(
+        self,
+        fn: Callable[P, AsyncIterable[T] | Awaitable[AsyncIterable[T]]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> AsyncGenerator[T, Any]:
+        """:meth:`stream` for async generator functions, and for async functions that return an async stream;
+        losers are cancelled."""
+
+        async def begun() -> Any:
+            claim = Claim()
+            try:
+                first = await self.acall(lambda: arequest(claim, lambda: fn(*args, **kwargs)))
+            except BaseException:
+                await aclose_quietly(claim.give_up())
+                raise
+            return first.begun
+
+        return astreaming(begun)()
+
+    def __call__(self, fn: F) -> F:
+        """Decorate a ``def`` or ``async def``: each call is hedged; of a generator or async
+        generator function each stream, up to its first item.
+
+        Raises:
+            TypeError: *fn* cannot be wrapped.
         """
         from functools import update_wrapper
 
-        from techrevati.runtime._core.wrapping import COROUTINE, PLAIN, colour
+        from techrevati.runtime._core.wrapping import ASYNC_GENERATOR, COROUTINE, GENERATOR, colour
 
         kind = colour(fn)
         if kind == COROUTINE:
@@ -254,8 +308,18 @@ class Hedge:
                 return await self.acall(cast("Callable[..., Awaitable[object]]", fn), *args, **kwargs)
 
             return cast("F", update_wrapper(acalled, fn))
-        if kind != PLAIN:
-            raise TypeError(f"a stream cannot be hedged, only functions that answer, got {fn!r}")
+        made = cast("Callable[..., Any]", fn)
+        if kind == GENERATOR:
+
+            def streamed(*args: object, **kwargs: object) -> Generator[Any, Any, Any]:
+                return (yield from self.stream(made, *args, **kwargs))
+
+            return cast("F", update_wrapper(streamed, fn))
+        if kind == ASYNC_GENERATOR:
+            from techrevati.runtime._core.wrapping import chosen
+
+            astreamed = chosen(kind, lambda: lambda *args, **kwargs: self.astream(made, *args, **kwargs))
+            return cast("F", update_wrapper(astreamed, fn))
 
         def called(*args: object, **kwargs: object) -> object:
             return self.call(fn, *args, **kwargs)
@@ -319,6 +383,9 @@ class Hedge:
                 call.failed(number, error)
                 continue
             answer = task.result()  # raises a cancellation or an exit of the request itself
+            if isinstance(answer, FirstItem) and not answer.won:
+                call.tell_loser(number, answer, None)
+                continue
             call.won(number)
             return [answer]
         return []
@@ -357,5 +424,5 @@ def _answer(answer: T) -> T:
         answer.close()
         raise TypeError("an async function is hedged with acall(), not call()")
     if isinstance(answer, (GeneratorType, AsyncGeneratorType)):
-        raise TypeError("a stream cannot be hedged, only a function that answers: it begins when it is read")
+        raise TypeError("a stream is hedged with stream() or astream(), not call()")
     return answer

@@ -27,7 +27,7 @@ class Loser(NamedTuple):
 
     Attributes:
         number: Which request of the call, from 1.
-        result: What it returned; None when it raised.
+        result: What it returned, of a stream its first item; None when it raised.
         error: What it raised, or the ``CancelledError`` it ended with; None when it returned.
         cancelled: True when it ended by being cancelled: what it used is unknown.
         elapsed_seconds: Seconds it took.

@@ -54,8 +54,8 @@ class Pipeline:
     - A ``Deadline`` is that of a run: such a pipeline is for that run only.
 
     A stream is guarded to its end: its breaker learns then, its place is held and its time runs until then.
-    ``Retry`` starts it again only before its first item; ``Failover`` and ``Hedge`` refuse streams at
-    decoration where they cannot begin one anew.
+    ``Retry`` and ``Hedge`` start it again only before its first item; ``Failover`` refuses streams at
+    decoration.
 
     Args:
         parts: At least one.
