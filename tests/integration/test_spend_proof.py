@@ -1,0 +1,204 @@
+"""The provider's bill equals our ledger: 24 workers on one budget, over real HTTP, some of them killed.
+
+The endpoint keeps the bill as a provider would.  Whatever the workers do, what it charges is what the ledger says,
+apart from the doubts that killed processes leave, and it is never more than the limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import urllib.error
+import urllib.request
+from decimal import Decimal
+from pathlib import Path
+
+from techrevati.runtime.budgets import Budget, BudgetExceededError, estimate_input_tokens
+from techrevati.runtime.chaos import ChaosServer, Fault, FaultKind, Rule, Scenario
+from techrevati.runtime.ledger import SpendLedger
+from techrevati.runtime.pricing import ModelPricing, register_pricing
+from techrevati.runtime.usage import UsageSnapshot
+
+SPAWN = multiprocessing.get_context("spawn")
+MODEL = "proof-small"
+PRICES = ModelPricing(2.5, 10, cache_read_per_million=0.25)
+WORKERS = 24
+MAX_CALLS = 40  # of one worker; the budget ends long before
+LIMIT = Decimal("0.05")
+# Every fifth request is refused before it costs anything.
+REFUSALS = Scenario("proof", (Rule(Fault(FaultKind.UNAVAILABLE), every=5),))
+
+
+def endpoint() -> ChaosServer:
+    """A server that charges what the ledger expects."""
+    return ChaosServer(REFUSALS, models=(MODEL,), prices={MODEL: PRICES})
+
+
+def call(budget: Budget, base_url: str, number: int) -> None:
+    """One guarded call; a refusal of the endpoint is its own affair, one of the budget is raised."""
+    request = {
+        "model": MODEL,
+        "max_tokens": 64,
+        "messages": [{"role": "user", "content": f"Question {number}: what does the lamp cost?"}],
+    }
+    with budget.reserve(
+        model=MODEL, input_tokens=estimate_input_tokens(request), max_output_tokens=64, project="proof"
+    ) as reservation:
+        sent = urllib.request.Request(
+            f"{base_url}/chat/completions", json.dumps(request).encode(), {"content-type": "application/json"}
+        )
+        with urllib.request.urlopen(sent, timeout=30) as response:
+            reservation.settle(UsageSnapshot.from_response(response.read()))
+
+
+def work(budget: Budget, base_url: str, first: int) -> None:
+    """Call until the budget says no."""
+    for number in range(first, first + MAX_CALLS):
+        try:
+            call(budget, base_url, number)
+        except BudgetExceededError:
+            return
+        except urllib.error.HTTPError as refused:
+            refused.close()
+
+
+def assert_books_agree(server: ChaosServer, ledger: SpendLedger, budget: Budget) -> None:
+    """To the last digit, and within the limit; much of it was spent."""
+    server.wait_idle()
+    bill = server.bill
+    assert bill.billed_requests < bill.requests < WORKERS * MAX_CALLS
+    assert ledger.total() == bill.cost_usd == budget.snapshot().settled["usd"]
+    assert LIMIT / 4 < ledger.total() <= LIMIT
+    assert not any(budget.snapshot().reserved.values())
+    assert ledger.doubts() == []
+
+
+def test_threads(tmp_path: Path) -> None:
+    """24 threads."""
+    register_pricing(MODEL, PRICES)
+    with endpoint() as server, SpendLedger(tmp_path / "spend.db", durability="batched") as ledger:
+        budget = Budget("proof", LIMIT, ledger=ledger)
+        threads = [
+            threading.Thread(target=work, args=(budget, server.base_url, number * MAX_CALLS))
+            for number in range(WORKERS)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        ledger.flush()
+        assert_books_agree(server, ledger, budget)
+
+
+def test_tasks(tmp_path: Path) -> None:
+    """24 tasks, each with its calls in a worker thread of the loop."""
+    register_pricing(MODEL, PRICES)
+    with endpoint() as server, SpendLedger(tmp_path / "spend.db", durability="batched") as ledger:
+        budget = Budget("proof", LIMIT, ledger=ledger)
+
+        async def everybody() -> None:
+            jobs = (
+                asyncio.to_thread(work, budget, server.base_url, number * MAX_CALLS)
+                for number in range(WORKERS)
+            )
+            await asyncio.gather(*jobs)
+
+        asyncio.run(everybody())
+        ledger.flush()
+        assert_books_agree(server, ledger, budget)
+
+
+def process(path: str, base_url: str, first: int, ready: object) -> None:
+    """Four threads in a process of their own."""
+    register_pricing(MODEL, PRICES)
+    ledger = SpendLedger(path)
+    budget = Budget("proof", LIMIT, ledger=ledger, lease_seconds=0.5)
+    threads = [
+        threading.Thread(target=work, args=(budget, base_url, first + number * MAX_CALLS), daemon=True)
+        for number in range(4)
+    ]
+    ready.wait()  # type: ignore[attr-defined]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    ledger.close()
+
+
+def test_processes_and_sigkill(tmp_path: Path) -> None:
+    """Six processes of four threads; two are killed with calls under way.  What these calls cost is in doubt, held in
+    full and listed; everything else is on the books to the last digit."""
+    register_pricing(MODEL, PRICES)
+    path = str(tmp_path / "spend.db")
+    enough = threading.Event()
+    seen: list[object] = []
+
+    def count(record: object) -> None:
+        seen.append(record)
+        if len(seen) >= 12:
+            enough.set()
+
+    server = ChaosServer(REFUSALS, models=(MODEL,), prices={MODEL: PRICES}, on_request=count)
+    with server:
+        barrier = SPAWN.Barrier(6)
+        workers = [
+            SPAWN.Process(target=process, args=(path, server.base_url, number * 4 * MAX_CALLS, barrier))
+            for number in range(6)
+        ]
+        for worker in workers:
+            worker.start()
+        assert enough.wait(60)
+        for worker in workers[:2]:
+            assert worker.pid is not None
+            os.kill(worker.pid, signal.SIGKILL)
+        for worker in workers:
+            worker.join(60)
+        assert [worker.exitcode for worker in workers] == [-signal.SIGKILL] * 2 + [0] * 4
+        server.wait_idle()
+        billed = server.bill.cost_usd
+        assert billed is not None
+
+    with SpendLedger(path) as ledger:
+        budget = Budget("proof", LIMIT, ledger=ledger)
+        leases = ledger.leases()
+        assert len(leases) <= 8  # the dead ones' threads
+        snapshot = budget.snapshot()
+        assert snapshot.settled["usd"] == ledger.total()
+        held = snapshot.reserved.get("usd", Decimal(0))
+        assert ledger.total() <= billed <= ledger.total() + held <= LIMIT
+        if not leases:
+            assert billed == ledger.total()
+        end = time.monotonic() + 30
+        while len(ledger.doubts()) < len(leases):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert sum((doubt.cost for doubt in ledger.doubts()), Decimal(0)) == held
+
+
+def test_naive_counting_overspends() -> None:
+    """Without reservations, whoever counts after the call goes over the limit: the proof above proves something."""
+    register_pricing(MODEL, PRICES)
+    spent, lock, gate = [Decimal(0)], threading.Lock(), threading.Barrier(WORKERS)
+    with ChaosServer(models=(MODEL,), prices={MODEL: PRICES}) as server:
+        small = Decimal("0.0005")
+
+        def naive(number: int) -> None:
+            gate.wait()
+            if spent[0] < small:
+                budget = Budget("one call", 1)
+                call(budget, server.base_url, number)
+                with lock:
+                    spent[0] += Decimal(str(budget.snapshot().settled["usd"]))
+
+        threads = [threading.Thread(target=naive, args=(number,)) for number in range(WORKERS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        server.wait_idle()
+        assert server.bill.cost_usd == spent[0] > small
