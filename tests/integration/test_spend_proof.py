@@ -1,7 +1,7 @@
 """The provider's bill equals our ledger: 24 workers on one budget, over real HTTP, some of them killed.
 
-The endpoint keeps the bill as a provider would.  Whatever the workers do, what it charges is what the ledger says,
-apart from the doubts that killed processes leave, and it is never more than the limit.
+The endpoint keeps the bill as a provider would.  Whatever the workers do, what it charges is what the ledger
+says, apart from the doubts that killed processes leave, and it is never more than the limit.
 """
 
 from __future__ import annotations
@@ -131,8 +131,8 @@ def process(path: str, base_url: str, first: int, ready: object) -> None:
 
 
 def test_processes_and_sigkill(tmp_path: Path) -> None:
-    """Six processes of four threads; two are killed with calls under way.  What these calls cost is in doubt, held in
-    full and listed; everything else is on the books to the last digit."""
+    """Six processes of four threads; two are killed with calls under way.  What these calls cost is in doubt,
+    held in full and listed; everything else is on the books to the last digit."""
     register_pricing(MODEL, PRICES)
     path = str(tmp_path / "spend.db")
     enough = threading.Event()
@@ -181,7 +181,7 @@ def test_processes_and_sigkill(tmp_path: Path) -> None:
 
 
 def test_naive_counting_overspends() -> None:
-    """Without reservations, whoever counts after the call goes over the limit: the proof above proves something."""
+    """Without reservations, whoever counts after the call goes over: the proof above proves something."""
     register_pricing(MODEL, PRICES)
     spent, lock, gate = [Decimal(0)], threading.Lock(), threading.Barrier(WORKERS)
     with ChaosServer(models=(MODEL,), prices={MODEL: PRICES}) as server:
