@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from techrevati.runtime.chaos import ChaosServer, Fault, FaultKind
 from techrevati.runtime.cli import demo
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,21 +107,24 @@ def test_a_terminal_has_colour_and_its_width_is_kept(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_is_130_and_one_line(tmp_path: Path) -> None:
-    """Interrupted at work, the program says so and nothing else; the log has the cancelled session."""
-    process = subprocess.Popen(
-        [*COMMAND, "demo"],
-        cwd=tmp_path,
-        env=surroundings(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "delete_file" in line:
-            break
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=BOUND_S)
+    """Interrupted while it waits for an endpoint that never answers, the program says so and nothing else;
+    the log has the cancelled session."""
+    silent = Fault(FaultKind.SLOW_FIRST_TOKEN, delay_s=10 * BOUND_S)
+    with ChaosServer([silent] * 3) as server:
+        process = subprocess.Popen(
+            [*COMMAND, "demo", "--base-url", server.base_url, "--model", "chaos-small"],
+            cwd=tmp_path,
+            env=surroundings(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        for line in process.stdout:
+            if " started " in line:
+                break
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=BOUND_S)
     assert process.returncode == 130
     assert error == "techrevati: interrupted\n"
     assert '"agent.cancelled"' in (tmp_path / "events.jsonl").read_text(encoding="utf-8")

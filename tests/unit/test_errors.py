@@ -35,9 +35,27 @@ from techrevati.runtime import (
     UsageSnapshot,
 )
 from techrevati.runtime._core.scrub import error_text
+from techrevati.runtime.approvals import (
+    ApprovalConsumedError,
+    ApprovalDeniedError,
+    ApprovalError,
+    ApprovalExpiredError,
+    ApprovalMismatchError,
+    ApprovalPendingError,
+    UnknownApprovalError,
+)
 from techrevati.runtime.budgets import ReservationSettledError
 from techrevati.runtime.bulkhead import BulkheadFullError
 from techrevati.runtime.guardrails.walking import UnreadableValueError
+from techrevati.runtime.journal import (
+    InDoubtError,
+    JournalError,
+    RecordedFailureError,
+    ReplayMismatchError,
+    ResultNotStorableError,
+    RunBusyError,
+    Step,
+)
 from techrevati.runtime.ledger import IdempotencyConflictError, UnknownReservationError
 from techrevati.runtime.pipeline import PipelineOrderError
 from techrevati.runtime.pricing import UnknownModelError, UnknownPriceError
@@ -201,6 +219,48 @@ EXAMPLES += [
         StoreError,
         {"place": "runs.db", "found": 9, "known": 1},
         ("ledger", "9", "1"),
+    ),
+]
+STEP, OTHER_STEP = Step("pay", "tool", "bank"), Step("mail", "tool", "post")
+APPROVALS: tuple[tuple[type[ApprovalError], type[BaseException]], ...] = (
+    (ApprovalError, TechrevatiError),
+    (UnknownApprovalError, KeyError),
+    (ApprovalPendingError, ApprovalError),
+    (ApprovalDeniedError, PermissionError),
+    (ApprovalExpiredError, ApprovalError),
+    (ApprovalConsumedError, ApprovalError),
+    (ApprovalMismatchError, ValueError),
+)
+EXAMPLES += [
+    *(
+        (kind("a-1", "bank", "no"), built_in, {"id": "a-1", "tool": "bank", "problem": "no"}, ("a-1", "bank"))
+        for kind, built_in in APPROVALS
+    ),
+    (
+        JournalError("r-1", "closed"),
+        TechrevatiError,
+        {"run_id": "r-1", "problem": "closed"},
+        ("r-1", "closed"),
+    ),
+    (RunBusyError("r-1", "open elsewhere", 2.5), JournalError, {"retry_after": 2.5}, ("r-1", "elsewhere")),
+    (InDoubtError("r-1", STEP), JournalError, {"run_id": "r-1", "step": STEP}, ("r-1", "pay")),
+    (
+        ReplayMismatchError("r-1", STEP, OTHER_STEP),
+        ValueError,
+        {"recorded": STEP, "asked": OTHER_STEP},
+        ("pay", "bank", "mail", "post"),
+    ),
+    (
+        ResultNotStorableError("r-1", "pay", {"paid": 1}, "no JSON"),
+        TypeError,
+        {"key": "pay", "result": {"paid": 1}},
+        ("pay", "no JSON"),
+    ),
+    (
+        RecordedFailureError("r-1", "pay", {"type": "BankError", "message": "shut"}),
+        JournalError,
+        {"key": "pay", "failure": {"type": "BankError", "message": "shut"}},
+        ("pay", "BankError", "shut"),
     ),
 ]
 IDS = [type(example[0]).__name__ for example in EXAMPLES]
