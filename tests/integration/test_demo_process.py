@@ -118,6 +118,7 @@ def test_ctrl_c_is_130_and_one_line(tmp_path: Path) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell ignores it
         )
         assert process.stdout is not None
         for line in process.stdout:
