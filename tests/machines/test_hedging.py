@@ -53,7 +53,8 @@ class HedgeMachine(RuleBasedStateMachine):
     def begin_due(self) -> None:
         for call in self.live:
             while is_due(call.race, self.now_s):
-                late = call.delay_s is not None and self.now_s - call.began[-1] >= call.delay_s
+                # As a sum, like the moment it is due: the difference of two floats may fall just short of it.
+                late = call.delay_s is not None and self.now_s >= call.began[-1] + call.delay_s
                 assert late or call.failed_at == self.now_s, "one more request began for no reason"
                 if not self.extra.take():
                     call.race = declined(call.race)
