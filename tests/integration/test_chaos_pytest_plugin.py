@@ -39,6 +39,10 @@ def test_several(chaos_server):
     from techrevati.runtime.chaos import Fault
     other = chaos_server([Fault("unavailable")], seed=3)
     assert (status(chaos_server), status(other), other.seed) == (200, 503, 3)
+    with chaos_server([Fault("unavailable")]) as third:
+        assert status(third) == 503
+    with pytest.raises(Exception, match="starts once"), third:
+        pass
 
 
 def test_all_have_stopped():

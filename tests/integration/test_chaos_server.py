@@ -391,7 +391,7 @@ def test_a_server_starts_once_and_only_where_it_can() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"speed": 0}, "speed must be greater than 0, got 0"),
+        ({"speed": 0}, "speed must be a number > 0, got 0"),
         ({"speed": float("nan")}, "speed"),
         ({"port": 70_000}, "port must be an integer from 0 to 65535, got 70000"),
         ({"host": ""}, "host must be a non-empty string"),

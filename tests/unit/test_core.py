@@ -342,3 +342,12 @@ def test_reloading_a_module_keeps_one_handler() -> None:
     module.announce("example")
     assert len(logging.getLogger("techrevati.runtime.example").handlers) == 1
     logging.getLogger("techrevati.runtime.example").handlers.clear()
+
+
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), 10**400, "x", True])
+def test_a_positive_number_is_asked_for_in_one_way(value: Any) -> None:
+    """Whatever is wrong with it, the message names the same bound; a share likewise."""
+    with pytest.raises((TypeError, ValueError), match=r"^speed must be a number > 0(,| that)"):
+        arguments.positive("speed", value)
+    with pytest.raises((TypeError, ValueError), match=r"^part must be a number > 0 and <= 1(,| that)"):
+        arguments.share("part", value)

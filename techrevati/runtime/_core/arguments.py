@@ -28,7 +28,10 @@ def count(name: str, value: float, *, minimum: int = 0) -> int:
 
 def number(name: str, value: float | Decimal, *, minimum: float = 0.0, infinite: bool = False) -> float:
     """A real number that is not NaN, at least *minimum*; infinity only where *infinite* allows it."""
-    bound = f"a number >= {minimum:g}"
+    return _real(name, value, f"a number >= {minimum:g}", minimum, infinite)
+
+
+def _real(name: str, value: float | Decimal, bound: str, minimum: float, infinite: bool) -> float:
     if isinstance(value, bool) or not hasattr(value, "__float__"):
         raise TypeError(f"{name} must be {bound}, got {_shown(value)}")
     try:
@@ -67,16 +70,18 @@ def function(name: str, value: Callable[..., object]) -> Callable[..., object]:
 
 def positive(name: str, value: float) -> float:
     """A finite real number above 0."""
-    if not number(name, value):
+    real = _real(name, value, "a number > 0", 0.0, False)
+    if not real:
         raise ValueError(f"{name} must be a number > 0, got {_shown(value)}")
-    return float(value)
+    return real
 
 
 def share(name: str, value: float) -> float:
     """A share of a whole, above 0 and at most 1."""
-    if not 0 < number(name, value) <= 1:
+    real = _real(name, value, "a number > 0 and <= 1", 0.0, False)
+    if not 0 < real <= 1:
         raise ValueError(f"{name} must be a number > 0 and <= 1, got {_shown(value)}")
-    return float(value)
+    return real
 
 
 def _shown(value: object) -> str:

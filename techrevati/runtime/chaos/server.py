@@ -93,9 +93,7 @@ class ChaosServer:
         self.scenario: Scenario = _scenario(scenario)
         self.host: str = arguments.text("host", host)
         self.seed: int = self.scenario.seed if seed is None else checked_seed(seed)
-        self.speed: float = arguments.number("speed", speed)
-        if self.speed == 0:
-            raise ValueError(f"speed must be greater than 0, got {speed!r}")
+        self.speed: float = arguments.positive("speed", speed)
         self._asked_port = arguments.count("port", port)
         if port > 65_535:
             raise ValueError(f"port must be an integer from 0 to 65535, got {port!r}")
@@ -166,7 +164,8 @@ class ChaosServer:
         self._thread = None
 
     def __enter__(self) -> Self:
-        return self.start()
+        """Start it, if it does not run yet: a fixture gives servers that do."""
+        return self.start() if self._thread is None else self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
