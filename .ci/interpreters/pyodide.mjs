@@ -1,4 +1,4 @@
-// Runs pytest in Pyodide:  node run.mjs REPOSITORY SITE_PACKAGES [pytest arguments]
+// Runs pytest in Pyodide:  node pyodide.mjs REPOSITORY SITE_PACKAGES [pytest arguments]
 import { loadPyodide } from "pyodide";
 
 const [repository, site, ...args] = process.argv.slice(2);
@@ -11,12 +11,12 @@ let status = 1;
 try {
   status = python.runPython(`
 import os, sys
-sys.path[:0] = ["/repository", "/repository/.ci/pyodide", "/site"]
+sys.path[:0] = ["/repository", "/repository/.ci/interpreters", "/site"]
 sys.dont_write_bytecode = True
 os.chdir("/repository")
 print("Python", sys.version)
 import pytest
-int(pytest.main(["-p", "no_threads", *${JSON.stringify(args)}]))
+int(pytest.main(["-p", "no_threads", "-p", "installed_only", *${JSON.stringify(args)}]))
 `);
 } catch (error) {
   console.error(String(error.message ?? error).slice(-4000));
