@@ -1,8 +1,8 @@
 """A pytest plugin for a second interpreter with the package, pytest and hypothesis alone.
 
-A file that imports a package which is not installed is left out, and the summary names it: nothing is left out
-in silence.  Properties are tried with few examples: that they hold is shown by the full run, here the question is
-the interpreter.
+A file that imports a package which is not installed is left out, and the summary names it: nothing is left
+out in silence.  Properties are tried with few examples: that they hold is shown by the full run, here the
+question is the interpreter.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import _thread
 import asyncio
+import multiprocessing.context
 import os
 import socket
 import subprocess
@@ -52,8 +53,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     socket.socketpair = _pipe
     asyncio.run = _run
+    asyncio.new_event_loop = asyncio.SelectorEventLoop
     threading.Thread.start = _refuse("threads")
     _thread.start_new_thread = _thread.start_new = _thread.start_joinable_thread = _refuse("threads")
     subprocess.Popen.__init__ = _refuse("processes")
-    os.fork = _refuse("processes")
+    os.fork = multiprocessing.context.BaseContext.Event = _refuse("processes")
     socket.socket.connect = socket.socket.bind = _refuse("sockets")
