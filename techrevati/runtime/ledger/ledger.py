@@ -315,7 +315,7 @@ class SpendLedger(LedgerReservations):
 
     @property
     def dropped(self) -> int:
-        """Records and settlements that were lost because more than ``PENDING_CAPACITY`` waited for the disk."""
+        """Records and settlements that were lost: more than ``PENDING_CAPACITY`` waited for the disk."""
         return self._waiting.dropped
 
     def _retry(self) -> bool:
