@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from techrevati.runtime.budgets import Budget, Reservation, estimate_input_tokens
 from techrevati.runtime.budgets.reservation import input_of, output_of
+from techrevati.runtime.orchestrator.turns import named
 from techrevati.runtime.usage import UsageSnapshot
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ class SessionSpending:
             yield (
                 budget,
                 {
-                    "model": model or None,
+                    "model": named(model) or None,
                     "input_tokens": input_tokens or 0,
                     "max_output_tokens": max_output_tokens,
                     "project": self._project,
