@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from techrevati.runtime.journal.vocabulary import DONE, FAILED, IN_DOUBT, INTENT, Step
+from typing import TYPE_CHECKING
+
+from techrevati.runtime.journal.vocabulary import DONE, FAILED, IN_DOUBT, INTENT, NOT_DONE, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 RUN, RETURN, RAISE, LOST, DOUBT = "run", "return", "raise", "lost", "doubt"
 
@@ -37,6 +42,17 @@ def ended(
 def orphaned(step: Step) -> Step:
     """The step as whoever opens the run after its owner finds it."""
     return step._replace(state=IN_DOUBT) if step.state == INTENT else step
+
+
+def latest(history: Iterable[Step]) -> dict[str, Step]:
+    """Each step as it was last written, in the order in which they first began."""
+    steps: dict[str, Step] = {}
+    for step in history:
+        if step.state == NOT_DONE:
+            steps.pop(step.key, None)
+        else:
+            steps[step.key] = step
+    return steps
 
 
 def same(recorded: Step, asked: Step) -> bool:
