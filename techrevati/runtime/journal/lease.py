@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
@@ -62,7 +61,7 @@ class Lease:
             if there["until"] - now_s > early_s:  # one page less to write
                 return Change(None, None, appends)
             record = {"owner": self._owner, "until": now_s + self._lease_s, "state": "running"}
-            return Change(None, {self._key: json.dumps(record).encode()}, appends)
+            return Change(None, {self._key: _dumps(record)}, appends)
 
         try:
             self._store.update([self._key], decide, durable=durable)
@@ -89,7 +88,7 @@ class Lease:
             if (there.get("owner") or {}).get("token") != self._owner["token"]:
                 return Change(None)
             record = {"owner": None, "until": 0, "state": state}
-            return Change(None, {self._key: json.dumps(record).encode()})
+            return Change(None, {self._key: _dumps(record)})
 
         self._store.update([self._key], decide)
         self.is_released = True
@@ -111,4 +110,12 @@ class NoLease:
 
 
 def _loads(raw: bytes | None) -> Any:
+    import json
+
     return {} if raw is None else json.loads(raw)
+
+
+def _dumps(record: Mapping[str, object]) -> bytes:
+    import json
+
+    return json.dumps(record).encode()

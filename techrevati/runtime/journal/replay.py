@@ -8,13 +8,12 @@ one had begun without it, so a program that was not changed cannot wait for ever
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from threading import Condition
 from typing import TYPE_CHECKING, cast
 
 from techrevati.runtime._core import arguments as check
 from techrevati.runtime.journal.core import latest, orphaned, same
-from techrevati.runtime.journal.journal import RUNS, STEPS, Journal, _dumps
+from techrevati.runtime.journal.journal import RUNS, Journal, _dumps
 from techrevati.runtime.journal.lease import NoLease
 from techrevati.runtime.journal.recorded_error import as_raised
 from techrevati.runtime.journal.recording import Recording, read_recording
@@ -30,7 +29,7 @@ from techrevati.runtime.journal.vocabulary import (
     Step,
 )
 from techrevati.runtime.stores.memory import MemoryStore
-from techrevati.runtime.stores.protocol import Change
+from techrevati.runtime.stores.protocol import ABSENT
 
 if TYPE_CHECKING:
     import asyncio
@@ -89,14 +88,17 @@ class Replayer(Journal):
         self.run_id: str = recording.run_id
         self.strict: bool = strict
         self.patience_s: float = check.positive("patience_seconds", patience_seconds)
-        log, record = f"{STEPS}{self.run_id}", {"owner": None, "until": 0, "state": recording.state}
-        appends = tuple((log, str(n), _dumps(step)) for n, step in enumerate(recording.history))
-        key = RUNS + self.run_id
-        self.store.update([key], lambda _: Change(None, {key: _dumps(record)}, appends))
+        self._history = recording.history
+        record = {"owner": None, "until": 0, "state": recording.state}
+        self.store.compare_and_swap(RUNS + self.run_id, ABSENT, _dumps(record))
 
     def open(self, run_id: str | None = None) -> RunReplay:
         """Replay the run from its beginning."""
-        return RunReplay(self, tuple(self.history(self.run_id)))
+        return RunReplay(self, self._history)
+
+    def history(self, run_id: str) -> Iterator[Step]:
+        """Everything on record of the run, in the order in which it was written."""
+        return iter(self._history if run_id == self.run_id else ())
 
 
 def recorded_run(source: Journal | str | PathLike[str], run_id: str | None) -> Recording:
@@ -148,9 +150,11 @@ class RunReplay(RunJournal):
             RecordedFailureError: It failed then; also of the type that was raised.
         """
         recorded = self._found(key, kind, name, arguments)
-        with self._handed_out(recorded):
+        try:
             self._turns.wait(recorded, self._late)
             return cast("T", self._value(recorded, on_record))
+        finally:
+            self._handed_out(recorded)
 
     async def astep(
         self,
@@ -168,9 +172,11 @@ class RunReplay(RunJournal):
     ) -> T:
         """:meth:`step` for coroutines."""
         recorded = self._found(key, kind, name, arguments)
-        with self._handed_out(recorded):
+        try:
             await self._turns.await_(recorded, self._late)
             return cast("T", self._value(recorded, on_record))
+        finally:
+            self._handed_out(recorded)
 
     def close(self, state: str | None = None) -> None:
         """End the replay.
@@ -223,14 +229,9 @@ class RunReplay(RunJournal):
         exact = [step for step in named if step.arguments == asked.arguments]
         return next(iter(exact or named), None)
 
-    @contextmanager
-    def _handed_out(self, recorded: Step) -> Iterator[None]:
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._left.pop(recorded.key, None)
-            self._turns.gave(recorded)
+    def _handed_out(self, recorded: Step) -> None:
+        self._left.pop(recorded.key, None)
+        self._turns.gave(recorded)
 
     def _value(self, recorded: Step, on_record: Callable[[Step], object] | None) -> object:
         if recorded.state == FAILED:
@@ -262,6 +263,7 @@ class _Turns:
         self._given: set[int] = set()
         self._next = 0
         self._changed = Condition()
+        self._threads = 0
         self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
 
     def _is_next(self, place: int | None) -> bool:
@@ -274,11 +276,15 @@ class _Turns:
             return
         end_s = time.monotonic() + (self._patience_s or 0)
         with self._changed:
-            while not self._is_next(place):
-                left_s = end_s - time.monotonic()
-                if left_s <= 0:
-                    raise late(step, self._order[self._next])
-                self._changed.wait(left_s)
+            self._threads += 1
+            try:
+                while not self._is_next(place):
+                    left_s = end_s - time.monotonic()
+                    if left_s <= 0:
+                        raise late(step, self._order[self._next])
+                    self._changed.wait(left_s)
+            finally:
+                self._threads -= 1
 
     async def await_(self, step: Step, late: Callable[[Step, str], Exception]) -> None:
         """:meth:`wait` for coroutines."""
@@ -316,8 +322,11 @@ class _Turns:
             while self._next in self._given:
                 self._given.discard(self._next)
                 self._next += 1
+            if self._threads:
+                self._changed.notify_all()
+            if not self._waiting:
+                return
             waiting, self._waiting = self._waiting, []
-            self._changed.notify_all()
         for loop, woken in waiting:
             try:
                 loop.call_soon_threadsafe(_wake, woken)

@@ -397,8 +397,6 @@ def _lane() -> tuple[int, int]:
     import sys
 
     asyncio = sys.modules.get("asyncio")
-    try:
-        task = None if asyncio is None else asyncio.current_task()
-    except RuntimeError:
-        task = None
-    return get_ident(), id(task)
+    if asyncio is None or asyncio._get_running_loop() is None:
+        return get_ident(), 0
+    return get_ident(), id(asyncio.current_task())
