@@ -37,7 +37,7 @@ class Lease:
         self._owner, self._lease_s, self._clock = owner, lease_s, clock
         self._ended = Event()
         self.lost: RunBusyError | None = None
-        self.is_released = False
+        self.is_released: bool = False
         self._keeper = Thread(target=self._keep, name="techrevati-journal-lease", daemon=True)
         self._keeper.start()
 
@@ -97,8 +97,8 @@ class Lease:
 class NoLease:
     """For a run that nobody else is kept from, and that nobody writes."""
 
-    is_over = False
-    is_released = False
+    is_over: bool = False
+    is_released: bool = False
     lost: RunBusyError | None = None
 
     def write(self, appends: tuple[tuple[str, str, bytes], ...], *, durable: bool) -> None:

@@ -241,8 +241,7 @@ class RunReplay(RunJournal):
         if recorded.result is None:
             raise ResultNotStorableError(self.run_id, recorded.key, None, "it is not on record")
         value = self._journal.codec.decode(recorded.result)
-        with self._lock:
-            self.replayed += 1
+        self._count_replayed()
         if on_record is not None:
             on_record(recorded)
         return value

@@ -280,12 +280,15 @@ class RunJournal:
         text = self._steps[key].result
         assert text is not None
         value = self._journal.codec.decode(text)
-        with self._lock:
-            self.replayed += 1
+        self._count_replayed()
         if on_record is not None:
             on_record(self._steps[key])
         self._arrived(key, value)
         return value
+
+    def _count_replayed(self) -> None:
+        with self._lock:
+            self.replayed += 1
 
     def _arrived(self, key: str, value: object) -> None:
         """Hand a result to the threads and tasks that wait for it; who comes later reads the record."""
