@@ -214,7 +214,7 @@ BEDROCK: tuple[tuple[str, int, str, K, tuple[K, ...]], ...] = (
     ("ThrottlingException", 429, "Too many tokens per day, please wait before trying again.", K.QUOTA_EXHAUSTED, ()),
     ("ValidationException", 400, "Input is too long for requested model.", K.CONTEXT_OVERFLOW, ()),
     ("ValidationException", 400, "The provided model identifier is invalid.", K.NOT_FOUND, (K.INVALID_REQUEST,)),
-    ("ValidationException", 400, "Invocation of model ID x with on-demand throughput isn’t supported. Retry your request with the ID or ARN of an inference profile that contains this model.", K.INVALID_REQUEST, (K.NOT_FOUND,)),
+    ("ValidationException", 400, "Invocation of model ID x with on-demand throughput isn\u2019t supported. Retry your request with the ID or ARN of an inference profile that contains this model.", K.INVALID_REQUEST, (K.NOT_FOUND,)),
     ("ValidationException", 400, "Operation not allowed", K.PERMISSION, (K.INVALID_REQUEST,)),
     ("AccessDeniedException", 403, "You don't have access to the model with the specified model ID.", K.PERMISSION, ()),
     ("UnrecognizedClientException", 403, "The security token included in the request is invalid.", K.AUTH, ()),

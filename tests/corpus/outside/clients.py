@@ -135,7 +135,9 @@ def _pydantic_ai(endpoint: Endpoint) -> Iterator[Case]:
     def ask() -> None:
         async def main() -> None:
             async with AsyncAnthropic(api_key=KEY, base_url=endpoint.url, max_retries=0) as client:
-                await Agent(AnthropicModel("m", provider=AnthropicProvider(anthropic_client=client))).run("hi")
+                await Agent(AnthropicModel("m", provider=AnthropicProvider(anthropic_client=client))).run(
+                    "hi"
+                )
 
         asyncio.run(main())
 
@@ -169,14 +171,24 @@ def _litellm(endpoint: Endpoint) -> Iterator[Case]:
 
     def complete(model: str) -> None:
         litellm.completion(
-            model=model, messages=_HI, api_base=endpoint.url, api_key=KEY, timeout=5.0, num_retries=0, max_retries=0
+            model=model,
+            messages=_HI,
+            api_base=endpoint.url,
+            api_key=KEY,
+            timeout=5.0,
+            num_retries=0,
+            max_retries=0,
         )
 
-    yield from answered(endpoint, "outside: litellm openai", answers.OPENAI[::4], lambda: complete("openai/m"))
+    yield from answered(
+        endpoint, "outside: litellm openai", answers.OPENAI[::4], lambda: complete("openai/m")
+    )
     yield from answered(
         endpoint, "outside: litellm anthropic", answers.ANTHROPIC[::3], lambda: complete("anthropic/m")
     )
-    yield from answered(endpoint, "outside: litellm gemini", answers.GOOGLE[::3], lambda: complete("gemini/m"))
+    yield from answered(
+        endpoint, "outside: litellm gemini", answers.GOOGLE[::3], lambda: complete("gemini/m")
+    )
 
 
 def _requests(endpoint: Endpoint) -> Iterator[Case]:

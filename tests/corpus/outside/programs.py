@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import concurrent.futures.process
 import errno
 import http.client
 import json
@@ -26,7 +27,9 @@ _BUG = (K.TOOL_ERROR, K.UNKNOWN)
 _NOTHING = (K.INVALID_REQUEST, K.NOT_FOUND, K.TOOL_ERROR, K.PERMISSION, K.OUTPUT_VALIDATION)
 
 
-def _foreign(module: str, name: str, *args: object, base: type[Exception] = Exception, **facts: object) -> Exception:
+def _foreign(
+    module: str, name: str, *args: object, base: type[Exception] = Exception, **facts: object
+) -> Exception:
     error = type(name, (base,), {"__module__": module})(*args)
     error.__dict__.update(facts)
     return error
@@ -85,7 +88,7 @@ async def _cut() -> None:
 
 def _attribute() -> None:
     answer: Any = None
-    answer.choices
+    answer.choices.clear()
 
 
 def _python(code: str, **more: Any) -> None:
@@ -130,7 +133,9 @@ def _bugs() -> Iterator[_What]:
         ImportError("cannot import name 'RateLimitError' from 'openai'"),
         ModuleNotFoundError("No module named 'timeout_decorator'"),
         AttributeError("module 'openai' has no attribute 'Timeout'"),
-        UnboundLocalError("cannot access local variable 'connection' where it is not associated with a value"),
+        UnboundLocalError(
+            "cannot access local variable 'connection' where it is not associated with a value"
+        ),
         LookupError("unknown encoding: utf-429"),
         TypeError("Object of type Timeout is not JSON serializable"),
         RuntimeError("dictionary changed size during iteration"),
@@ -162,33 +167,52 @@ def _machine() -> Iterator[_What]:
         return OSError(number, os.strerror(number))
 
     yield _What("memory", MemoryError, K.RESOURCE_EXHAUSTED)
-    yield _What("threads", lambda: RuntimeError("can't start new thread"), K.RESOURCE_EXHAUSTED, (K.UNKNOWN,), False)
+    yield _What(
+        "threads", lambda: RuntimeError("can't start new thread"), K.RESOURCE_EXHAUSTED, (K.UNKNOWN,), False
+    )
     yield _What(
         "disk, wrapped",
         lambda: raised(RuntimeError("could not save the checkpoint"), os_error(errno.ENOSPC)),
         K.RESOURCE_EXHAUSTED,
     )
-    yield _What("disk, by words", lambda: Exception("[Errno 28] No space left on device: '/var/x'"), K.RESOURCE_EXHAUSTED)
+    yield _What(
+        "disk, by words",
+        lambda: Exception("[Errno 28] No space left on device: '/var/x'"),
+        K.RESOURCE_EXHAUSTED,
+    )
     yield _What("files, by words", lambda: Exception("[Errno 24] Too many open files"), K.RESOURCE_EXHAUSTED)
     yield _What("cross-device", lambda: os_error(errno.EXDEV), K.INVALID_REQUEST, (K.UNKNOWN,))
     yield _What("loop of links", lambda: os_error(errno.ELOOP), K.INVALID_REQUEST, (K.UNKNOWN,))
     yield _What("no exec", lambda: os_error(errno.ENOEXEC), K.INVALID_REQUEST, (K.TOOL_ERROR, K.UNKNOWN))
-    yield _What("stale handle", lambda: os_error(errno.ESTALE), K.STORAGE_CORRUPTION, (K.UNKNOWN, K.NOT_FOUND, K.NETWORK))
+    yield _What(
+        "stale handle",
+        lambda: os_error(errno.ESTALE),
+        K.STORAGE_CORRUPTION,
+        (K.UNKNOWN, K.NOT_FOUND, K.NETWORK),
+    )
     yield _What("text busy", lambda: os_error(errno.EBUSY), K.RESOURCE_EXHAUSTED, (K.UNKNOWN,))
     yield _What("full queue", queue.Full, K.RESOURCE_EXHAUSTED, (K.UNKNOWN, K.INVALID_REQUEST), False)
-    yield _What("full asyncio queue", asyncio.QueueFull, K.RESOURCE_EXHAUSTED, (K.UNKNOWN, K.INVALID_REQUEST), False)
+    yield _What(
+        "full asyncio queue", asyncio.QueueFull, K.RESOURCE_EXHAUSTED, (K.UNKNOWN, K.INVALID_REQUEST), False
+    )
     yield _What(
         "killed worker",
-        lambda: concurrent.futures.process.BrokenProcessPool("A process in the process pool was terminated abruptly"),
+        lambda: concurrent.futures.process.BrokenProcessPool(
+            "A process in the process pool was terminated abruptly"
+        ),
         K.RESOURCE_EXHAUSTED,
         (K.TOOL_ERROR, K.UNKNOWN, K.SERVER_ERROR),
     )
-    yield _What("cuda", lambda: RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), K.RESOURCE_EXHAUSTED)
+    yield _What(
+        "cuda", lambda: RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), K.RESOURCE_EXHAUSTED
+    )
 
 
 def _storage() -> Iterator[_What]:
     yield _What("sqlite: unique", _unique, K.INVALID_REQUEST, (K.TOOL_ERROR,))
-    yield _What("sqlite: locked", _locked, K.RESOURCE_EXHAUSTED, (K.TIMEOUT, K.OVERLOADED, K.UNKNOWN, K.SERVER_ERROR))
+    yield _What(
+        "sqlite: locked", _locked, K.RESOURCE_EXHAUSTED, (K.TIMEOUT, K.OVERLOADED, K.UNKNOWN, K.SERVER_ERROR)
+    )
     for message, kind, also in (
         ("database disk image is malformed", K.STORAGE_CORRUPTION, ()),
         ("file is not a database", K.STORAGE_CORRUPTION, ()),
@@ -197,75 +221,327 @@ def _storage() -> Iterator[_What]:
         ("database or disk is full", K.RESOURCE_EXHAUSTED, ()),
         ("attempt to write a readonly database", K.PERMISSION, ()),
     ):
-        yield _What(f"sqlite: {message}", lambda message=message: sqlite3.OperationalError(message), kind, also)
-    yield _What("pickle", lambda: pickle.loads(b"\x80\x05X"), K.STORAGE_CORRUPTION, (K.INVALID_REQUEST, K.OUTPUT_VALIDATION))  # noqa: S301
-    yield _What("zlib", lambda: zlib.decompress(b"what"), K.STORAGE_CORRUPTION, (K.INVALID_REQUEST, K.OUTPUT_VALIDATION))  # type: ignore[arg-type, return-value]
-    yield _What("redis", lambda: _foreign("redis.exceptions", "ConnectionError", "Error 111 connecting to localhost:6379. Connection refused."), K.NETWORK)
-    yield _What("redis loading", lambda: _foreign("redis.exceptions", "BusyLoadingError", "Redis is loading the dataset in memory"), K.OVERLOADED, (K.NETWORK, K.SERVER_ERROR))
-    yield _What("redis oom", lambda: _foreign("redis.exceptions", "ResponseError", "OOM command not allowed when used memory > 'maxmemory'."), K.RESOURCE_EXHAUSTED, (K.UNKNOWN, K.SERVER_ERROR), False)
-    yield _What("postgres: deadlock", lambda: _foreign("psycopg.errors", "DeadlockDetected", "deadlock detected"), K.SERVER_ERROR, (K.OVERLOADED, K.RESOURCE_EXHAUSTED, K.UNKNOWN))
-    yield _What("postgres: connections", lambda: _foreign("psycopg", "OperationalError", 'connection failed: FATAL:  sorry, too many clients already'), K.OVERLOADED, (K.NETWORK, K.RATE_LIMIT, K.RESOURCE_EXHAUSTED))
-    yield _What("postgres: password", lambda: _foreign("psycopg", "OperationalError", 'connection failed: FATAL:  password authentication failed for user "x"'), K.AUTH, (), False)
-    yield _What("postgres: unique", lambda: _foreign("psycopg.errors", "UniqueViolation", 'duplicate key value violates unique constraint "runs_pkey"'), K.INVALID_REQUEST, (K.UNKNOWN, K.TOOL_ERROR), False)
+        yield _What(
+            f"sqlite: {message}", lambda message=message: sqlite3.OperationalError(message), kind, also
+        )
+    yield _What(
+        "pickle",
+        lambda: pickle.loads(b"\x80\x05X"),  # noqa: S301
+        K.STORAGE_CORRUPTION,
+        (K.INVALID_REQUEST, K.OUTPUT_VALIDATION),
+    )
+    yield _What(
+        "zlib",
+        lambda: zlib.decompress(b"what"),
+        K.STORAGE_CORRUPTION,
+        (K.INVALID_REQUEST, K.OUTPUT_VALIDATION),
+    )  # type: ignore[arg-type, return-value]
+    yield _What(
+        "redis",
+        lambda: _foreign(
+            "redis.exceptions",
+            "ConnectionError",
+            "Error 111 connecting to localhost:6379. Connection refused.",
+        ),
+        K.NETWORK,
+    )
+    busy = type("ConnectionError", (Exception,), {"__module__": "redis.exceptions"})  # as redis-py has it
+    yield _What(
+        "redis loading",
+        lambda: _foreign(
+            "redis.exceptions", "BusyLoadingError", "Redis is loading the dataset in memory", base=busy
+        ),
+        K.OVERLOADED,
+        (K.NETWORK, K.SERVER_ERROR),
+    )
+    yield _What(
+        "redis oom",
+        lambda: _foreign(
+            "redis.exceptions", "ResponseError", "OOM command not allowed when used memory > 'maxmemory'."
+        ),
+        K.RESOURCE_EXHAUSTED,
+        (K.UNKNOWN, K.SERVER_ERROR),
+        False,
+    )
+    yield _What(
+        "postgres: deadlock",
+        lambda: _foreign("psycopg.errors", "DeadlockDetected", "deadlock detected"),
+        K.SERVER_ERROR,
+        (K.OVERLOADED, K.RESOURCE_EXHAUSTED, K.UNKNOWN),
+    )
+    yield _What(
+        "postgres: connections",
+        lambda: _foreign(
+            "psycopg", "OperationalError", "connection failed: FATAL:  sorry, too many clients already"
+        ),
+        K.OVERLOADED,
+        (K.NETWORK, K.RATE_LIMIT, K.RESOURCE_EXHAUSTED),
+    )
+    yield _What(
+        "postgres: password",
+        lambda: _foreign(
+            "psycopg",
+            "OperationalError",
+            'connection failed: FATAL:  password authentication failed for user "x"',
+        ),
+        K.AUTH,
+        (),
+        False,
+    )
+    yield _What(
+        "postgres: unique",
+        lambda: _foreign(
+            "psycopg.errors", "UniqueViolation", 'duplicate key value violates unique constraint "runs_pkey"'
+        ),
+        K.INVALID_REQUEST,
+        (K.UNKNOWN, K.TOOL_ERROR),
+        False,
+    )
 
 
 def _tools() -> Iterator[_What]:
     yield _What("exit 429", lambda: _python("import sys; sys.exit(42)"), K.TOOL_ERROR)
-    yield _What("stderr speaks of a timeout", lambda: _python("import sys; sys.exit('timeout must be positive')"), K.TOOL_ERROR, (), False)
-    yield _What("killed", lambda: subprocess.CalledProcessError(-9, ["make"]), K.TOOL_ERROR, (K.RESOURCE_EXHAUSTED,))
+    yield _What(
+        "stderr speaks of a timeout",
+        lambda: _python("import sys; sys.exit('timeout must be positive')"),
+        K.TOOL_ERROR,
+        (),
+        False,
+    )
+    yield _What(
+        "killed", lambda: subprocess.CalledProcessError(-9, ["make"]), K.TOOL_ERROR, (K.RESOURCE_EXHAUSTED,)
+    )
     yield _What("slow", lambda: subprocess.TimeoutExpired(["make"], 30), K.TIMEOUT)
-    yield _What("no such program", lambda: subprocess.run(["no-such-program-503"], check=True), K.NOT_FOUND, (K.TOOL_ERROR,))  # type: ignore[return-value]  # noqa: S607
+    yield _What(
+        "no such program",
+        lambda: subprocess.run(["no-such-program-503"], check=True),
+        K.NOT_FOUND,
+        (K.TOOL_ERROR,),
+    )  # type: ignore[return-value]
     yield _What("pool timeout", multiprocessing.TimeoutError, K.TIMEOUT)
     yield _What("future timeout", concurrent.futures.TimeoutError, K.TIMEOUT)
     yield _What("json", lambda: json.loads("{'a': 1}"), K.OUTPUT_VALIDATION, (K.INVALID_REQUEST,))
-    yield _What("json, wrapped", lambda: raised(ValueError("the model's answer is no plan"), json.JSONDecodeError("Expecting value", "x", 0)), K.OUTPUT_VALIDATION, (K.INVALID_REQUEST,))
-    yield _What("pydantic", lambda: _pydantic('{"timeout": "soon", "rate_limit": 429}'), K.OUTPUT_VALIDATION, (K.INVALID_REQUEST,))
-    yield _What("pydantic, no json", lambda: _pydantic("503 Service Unavailable"), K.OUTPUT_VALIDATION, (K.INVALID_REQUEST,))
+    yield _What(
+        "json, wrapped",
+        lambda: raised(
+            ValueError("the model's answer is no plan"), json.JSONDecodeError("Expecting value", "x", 0)
+        ),
+        K.OUTPUT_VALIDATION,
+        (K.INVALID_REQUEST,),
+    )
+    yield _What(
+        "pydantic",
+        lambda: _pydantic('{"timeout": "soon", "rate_limit": 429}'),
+        K.OUTPUT_VALIDATION,
+        (K.INVALID_REQUEST,),
+    )
+    yield _What(
+        "pydantic, no json",
+        lambda: _pydantic("503 Service Unavailable"),
+        K.OUTPUT_VALIDATION,
+        (K.INVALID_REQUEST,),
+    )
 
 
 def _wire() -> Iterator[_What]:
-    yield _What("remote closed", lambda: http.client.RemoteDisconnected("Remote end closed connection without response"), K.NETWORK)
+    yield _What(
+        "remote closed",
+        lambda: http.client.RemoteDisconnected("Remote end closed connection without response"),
+        K.NETWORK,
+    )
     yield _What("incomplete", lambda: http.client.IncompleteRead(b"x", 9), K.NETWORK)
     yield _What("asyncio incomplete", lambda: asyncio.run(_cut()), K.NETWORK, (K.UNKNOWN,))
     yield _What("asyncio timeout", lambda: asyncio.run(_waited()), K.TIMEOUT)
     yield _What("task group", lambda: asyncio.run(_grouped()), K.NETWORK)
     yield _What("URLError", lambda: urllib.error.URLError(TimeoutError("timed out")), K.TIMEOUT)  # type: ignore[arg-type]
-    yield _What("URLError of a name", lambda: urllib.error.URLError(OSError(-3, "Temporary failure in name resolution")), K.NETWORK)
-    yield _What("websocket", lambda: _foreign("websockets.exceptions", "ConnectionClosedError", "no close frame received or sent"), K.NETWORK)
-    yield _What("grpc", lambda: _foreign("grpc._channel", "_InactiveRpcError", '<_InactiveRpcError of RPC that terminated with:\n\tstatus = StatusCode.UNAVAILABLE\n\tdetails = "failed to connect to all addresses"'), K.NETWORK, (K.OVERLOADED, K.SERVER_ERROR))
-    yield _What("google.api_core", lambda: _foreign("google.api_core.exceptions", "ResourceExhausted", "429 Quota exceeded for aiplatform.googleapis.com/online_prediction_requests_per_base_model", code=429), K.RATE_LIMIT, (K.QUOTA_EXHAUSTED,))
-    yield _What("google.auth", lambda: _foreign("google.auth.exceptions", "RefreshError", "('invalid_grant: Bad Request', {'error': 'invalid_grant'})"), K.AUTH)
-    yield _What("google.auth, none", lambda: _foreign("google.auth.exceptions", "DefaultCredentialsError", "Your default credentials were not found."), K.AUTH)
+    yield _What(
+        "URLError of a name",
+        lambda: urllib.error.URLError(OSError(-3, "Temporary failure in name resolution")),
+        K.NETWORK,
+    )
+    yield _What(
+        "websocket",
+        lambda: _foreign("websockets.exceptions", "ConnectionClosedError", "no close frame received or sent"),
+        K.NETWORK,
+    )
+    yield _What(
+        "grpc",
+        lambda: _foreign(
+            "grpc._channel",
+            "_InactiveRpcError",
+            '<_InactiveRpcError of RPC that terminated with:\n\tstatus = StatusCode.UNAVAILABLE\n\tdetails = "failed to connect to all addresses"',
+        ),
+        K.NETWORK,
+        (K.OVERLOADED, K.SERVER_ERROR),
+    )
+    yield _What(
+        "google.api_core",
+        lambda: _foreign(
+            "google.api_core.exceptions",
+            "ResourceExhausted",
+            "429 Quota exceeded for aiplatform.googleapis.com/online_prediction_requests_per_base_model",
+            code=429,
+        ),
+        K.RATE_LIMIT,
+        (K.QUOTA_EXHAUSTED,),
+    )
+    yield _What(
+        "google.auth",
+        lambda: _foreign(
+            "google.auth.exceptions",
+            "RefreshError",
+            "('invalid_grant: Bad Request', {'error': 'invalid_grant'})",
+        ),
+        K.AUTH,
+    )
+    yield _What(
+        "google.auth, none",
+        lambda: _foreign(
+            "google.auth.exceptions", "DefaultCredentialsError", "Your default credentials were not found."
+        ),
+        K.AUTH,
+    )
 
 
 def _wrapped() -> Iterator[_What]:
-    yield _What("a rate limit in a wrapper", lambda: raised(RuntimeError("agent step 3 failed"), _limited()), K.RATE_LIMIT)
-    yield _What("two wrappers", lambda: raised(Exception("run failed"), raised(RuntimeError("step"), TimeoutError())), K.TIMEOUT)
-    yield _What("hidden cause", lambda: raised(ValueError("no plan in the answer"), ConnectionError("x"), hide=True), K.INVALID_REQUEST, (K.UNKNOWN, K.OUTPUT_VALIDATION), False)
-    yield _What("cancelled below a timeout", lambda: raised(TimeoutError(), asyncio.CancelledError()), K.TIMEOUT)
-    yield _What("a wrapper of a cancellation", lambda: raised(RuntimeError("stopped"), asyncio.CancelledError()), K.UNKNOWN, (K.CANCELLED, K.INVALID_REQUEST), False)
-    yield _What("own class with a status", lambda: _foreign("shop.llm", "GatewayError", "upstream said no", status_code=503), K.OVERLOADED, (K.SERVER_ERROR,))
-    yield _What("own class with a code", lambda: _foreign("shop.llm", "GatewayError", "no", code="context_length_exceeded"), K.CONTEXT_OVERFLOW)
-    yield _What("own class with an http status", lambda: _foreign("shop.llm", "GatewayError", "no", http_status=401), K.AUTH)
-    yield _What("own class, status of the order", lambda: _foreign("shop.orders", "OrderError", "order is closed", status="closed", code=17), K.UNKNOWN, (K.INVALID_REQUEST,), False)
-    yield _What("own class named like a limit", lambda: _foreign("shop.orders", "CreditLimitError", "customer 429 may not order"), K.UNKNOWN, (K.QUOTA_EXHAUSTED, K.PERMISSION, K.INVALID_REQUEST), False)
-    yield _What("tool says timeout of its own", lambda: _foreign("shop.tools", "SearchTimeout", "search took too long"), K.TIMEOUT, (K.UNKNOWN,))
-    yield _What("retry after on an own class", lambda: _foreign("shop.llm", "SlowDown", "later", status_code=429, retry_after=4), K.RATE_LIMIT, (), None, 4.0)
+    yield _What(
+        "a rate limit in a wrapper",
+        lambda: raised(RuntimeError("agent step 3 failed"), _limited()),
+        K.RATE_LIMIT,
+    )
+    yield _What(
+        "two wrappers",
+        lambda: raised(Exception("run failed"), raised(RuntimeError("step"), TimeoutError())),
+        K.TIMEOUT,
+    )
+    yield _What(
+        "hidden cause",
+        lambda: raised(ValueError("no plan in the answer"), ConnectionError("x"), hide=True),
+        K.INVALID_REQUEST,
+        (K.UNKNOWN, K.OUTPUT_VALIDATION),
+        False,
+    )
+    yield _What(
+        "cancelled below a timeout", lambda: raised(TimeoutError(), asyncio.CancelledError()), K.TIMEOUT
+    )
+    yield _What(
+        "a wrapper of a cancellation",
+        lambda: raised(RuntimeError("stopped"), asyncio.CancelledError()),
+        K.UNKNOWN,
+        (K.CANCELLED, K.INVALID_REQUEST),
+        False,
+    )
+    yield _What(
+        "own class with a status",
+        lambda: _foreign("shop.llm", "GatewayError", "upstream said no", status_code=503),
+        K.OVERLOADED,
+        (K.SERVER_ERROR,),
+    )
+    yield _What(
+        "own class with a code",
+        lambda: _foreign("shop.llm", "GatewayError", "no", code="context_length_exceeded"),
+        K.CONTEXT_OVERFLOW,
+    )
+    yield _What(
+        "own class with an http status",
+        lambda: _foreign("shop.llm", "GatewayError", "no", http_status=401),
+        K.AUTH,
+    )
+    yield _What(
+        "own class, status of the order",
+        lambda: _foreign("shop.orders", "OrderError", "order is closed", status="closed", code=17),
+        K.UNKNOWN,
+        (K.INVALID_REQUEST,),
+        False,
+    )
+    yield _What(
+        "own class named like a limit",
+        lambda: _foreign("shop.orders", "CreditLimitError", "customer 429 may not order"),
+        K.UNKNOWN,
+        (K.QUOTA_EXHAUSTED, K.PERMISSION, K.INVALID_REQUEST),
+        False,
+    )
+    yield _What(
+        "tool says timeout of its own",
+        lambda: _foreign("shop.tools", "SearchTimeout", "search took too long"),
+        K.TIMEOUT,
+        (K.UNKNOWN,),
+    )
+    yield _What(
+        "retry after on an own class",
+        lambda: _foreign("shop.llm", "SlowDown", "later", status_code=429, retry_after=4),
+        K.RATE_LIMIT,
+        (),
+        None,
+        4.0,
+    )
 
 
 def _groups() -> Iterator[_What]:
-    yield _What("a limit and a bug", lambda: ExceptionGroup("g", [_limited(), TypeError("x")]), K.INVALID_REQUEST, (), False)
-    yield _What("reset and timeout", lambda: ExceptionGroup("g", [ConnectionResetError(), TimeoutError()]), K.NETWORK, (K.TIMEOUT,), True)
-    yield _What("nested", lambda: ExceptionGroup("g", [ExceptionGroup("h", [_limited()]), TimeoutError()]), K.RATE_LIMIT, (K.TIMEOUT,), True)
-    yield _What("with an unknown", lambda: ExceptionGroup("g", [TimeoutError(), Exception("what")]), K.UNKNOWN, (), False)
-    yield _What("of cancellations", lambda: BaseExceptionGroup("g", [asyncio.CancelledError(), asyncio.CancelledError()]), K.CANCELLED)
-    yield _What("Ctrl-C and a reset", lambda: BaseExceptionGroup("g", [KeyboardInterrupt(), ConnectionResetError()]), K.CANCELLED, (), False)
-    yield _What("wrapped group", lambda: raised(RuntimeError("fan-out failed"), ExceptionGroup("g", [TimeoutError(), PermissionError(13, "no")])), K.PERMISSION)
-    yield _What("title that speaks", lambda: ExceptionGroup("rate limit reached", [ValueError("x")]), K.UNKNOWN, (K.INVALID_REQUEST, K.OUTPUT_VALIDATION), False)
+    yield _What(
+        "a limit and a bug",
+        lambda: ExceptionGroup("g", [_limited(), TypeError("x")]),
+        K.INVALID_REQUEST,
+        (),
+        False,
+    )
+    yield _What(
+        "reset and timeout",
+        lambda: ExceptionGroup("g", [ConnectionResetError(), TimeoutError()]),
+        K.NETWORK,
+        (K.TIMEOUT,),
+        True,
+    )
+    yield _What(
+        "nested",
+        lambda: ExceptionGroup("g", [ExceptionGroup("h", [_limited()]), TimeoutError()]),
+        K.RATE_LIMIT,
+        (K.TIMEOUT,),
+        True,
+    )
+    yield _What(
+        "with an unknown",
+        lambda: ExceptionGroup("g", [TimeoutError(), Exception("what")]),
+        K.UNKNOWN,
+        (),
+        False,
+    )
+    yield _What(
+        "of cancellations",
+        lambda: BaseExceptionGroup("g", [asyncio.CancelledError(), asyncio.CancelledError()]),
+        K.CANCELLED,
+    )
+    yield _What(
+        "Ctrl-C and a reset",
+        lambda: BaseExceptionGroup("g", [KeyboardInterrupt(), ConnectionResetError()]),
+        K.CANCELLED,
+        (),
+        False,
+    )
+    yield _What(
+        "wrapped group",
+        lambda: raised(
+            RuntimeError("fan-out failed"), ExceptionGroup("g", [TimeoutError(), PermissionError(13, "no")])
+        ),
+        K.PERMISSION,
+    )
+    yield _What(
+        "title that speaks",
+        lambda: ExceptionGroup("rate limit reached", [ValueError("x")]),
+        K.UNKNOWN,
+        (K.INVALID_REQUEST, K.OUTPUT_VALIDATION),
+        False,
+    )
 
 
 def _ends() -> Iterator[_What]:
-    for kind in (asyncio.CancelledError, concurrent.futures.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit):
+    for kind in (
+        asyncio.CancelledError,
+        concurrent.futures.CancelledError,
+        KeyboardInterrupt,
+        SystemExit,
+        GeneratorExit,
+    ):
         yield _What(kind.__qualname__, lambda kind=kind: kind(), K.CANCELLED)
     yield _What("exit with words", lambda: SystemExit("rate limit reached, try again later"), K.CANCELLED)
 
@@ -382,5 +658,11 @@ def cases() -> Iterator[Case]:
     for group, table in _TABLES:
         for what in table():
             yield Case(
-                f"outside: {group}", what.name, what.make, what.kind, what.retryable, what.retry_after, what.also
+                f"outside: {group}",
+                what.name,
+                what.make,
+                what.kind,
+                what.retryable,
+                what.retry_after,
+                what.also,
             )
