@@ -126,7 +126,9 @@ def settle(tally: Tally, asked: Amounts, actual: Amounts, limits: Amounts) -> Se
     return crossed
 
 
-_NEXT = dict(zip((0, *THRESHOLDS), (*THRESHOLDS, 0), strict=True))  # told -> due; 0: all were told
+_NEXT: dict[int, int] = dict(
+    zip((0, *THRESHOLDS), (*THRESHOLDS, 0), strict=True)
+)  # told -> due; 0: all were told
 
 
 def _told(tally: Tally, unit: str, total: Amount, limit: Amount) -> list[tuple[str, int]]:
