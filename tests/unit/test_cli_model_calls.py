@@ -152,6 +152,18 @@ def test_every_call_begins_with_the_preferred_model_again(tmp_path: Path) -> Non
     assert circuits == [Name.CIRCUIT_OPENED, Name.CIRCUIT_HALF_OPENED, Name.CIRCUIT_CLOSED]
 
 
+def test_every_model_has_a_circuit_of_its_own(tmp_path: Path) -> None:
+    """The other model's opens by its own failures; with both open the call is made when the first lets it."""
+    rules = (at("first", 1, 2, "unavailable"), at("second", 1, 2, "unavailable"))
+    with ChaosServer(Scenario("s", rules)) as server:
+        bench = Bench(server, tmp_path, patience=replace(PATIENCE, attempts=5))
+        bench.ask()
+    opened = [event.detail for event in bench.sink.events if event.event is Name.CIRCUIT_OPENED]
+    assert [(detail or "").split()[0] for detail in opened] == ["first", "second"]
+    assert bench.waits == [1.0, 1.0, 29.0]
+    assert bench.tally.rows["writer", "first"].turns == 1
+
+
 def test_the_only_model_is_waited_for_until_its_circuit_lets_a_call_try(tmp_path: Path) -> None:
     """With nobody to switch to, the wait is as long as the circuit is open, and the call is then made."""
     with ChaosServer([Fault(FaultKind.UNAVAILABLE), Fault(FaultKind.UNAVAILABLE)]) as server:

@@ -28,8 +28,14 @@ from techrevati.runtime.testing import FakeClock, run
 class Switches(Protocol):
     """What every policy has."""
 
-    observe_only: bool
-    enabled: bool
+    @property
+    def observe_only(self) -> bool: ...
+    @observe_only.setter
+    def observe_only(self, only: bool) -> None: ...
+    @property
+    def enabled(self) -> bool: ...
+    @enabled.setter
+    def enabled(self, on: bool) -> None: ...
 
 
 class Outcome(NamedTuple):
@@ -37,6 +43,9 @@ class Outcome(NamedTuple):
 
     requests: int
     end: object
+
+
+FACES = ("call", "acall", "def", "async def", "generator", "async generator")
 
 
 class Rig(NamedTuple):
@@ -59,7 +68,7 @@ class Rig(NamedTuple):
     in_force: Outcome
     absent: Outcome
     trouble: Callable[[], AbstractContextManager[object]] = nullcontext
-    faces: tuple[str, ...] = ("call", "acall", "def", "async def", "generator", "async generator")
+    faces: tuple[str, ...] = FACES
 
 
 ANSWERED = Outcome(1, "answer")
@@ -113,6 +122,20 @@ def asking(part: Any, face: str, source: Source) -> Callable[[], object]:
         return lambda: run(part.acall(source.tasked))
     if face == "async call":
         return lambda: run(part.call(source.tasked))
+    if face == "with":
+
+        def block() -> str:
+            with part:
+                return source.plain()
+
+        return block
+    if face == "async with":
+
+        async def ablock() -> str:
+            async with part:
+                return await source.tasked()
+
+        return lambda: run(ablock())
     if face == "def":
         return part(source.plain)  # type: ignore[no-any-return]
     if face == "async def":
@@ -148,13 +171,13 @@ def circuit_breaker(clock: FakeClock, face: str) -> Rig:
         Outcome(0, CircuitOpenError),
         ANSWERED,
         trouble,
-        ("call", "async call", "def", "async def", "generator", "async generator"),
+        ("call", "async call", "def", "async def", "generator", "async generator", "with", "async with"),
     )
 
 
 def async_circuit_breaker(clock: FakeClock, face: str) -> Rig:
     rig = circuit_breaker(clock, "a")
-    return rig._replace(policy=rig.part, faces=("async call", "async def", "async generator"))
+    return rig._replace(policy=rig.part, faces=("async call", "async def", "async generator", "async with"))
 
 
 def retry(clock: FakeClock, face: str) -> Rig:
@@ -204,6 +227,7 @@ def bulkhead(clock: FakeClock, face: str) -> Rig:
         Outcome(0, BulkheadFullError),
         ANSWERED,
         lambda: policy,  # somebody is inside
+        (*FACES, "with", "async with"),
     )
 
 
