@@ -143,14 +143,18 @@ class SessionJournalled(SessionTurns):
     def _allowed(
         self, approval: Approvals | None, tool: str, arguments: Mapping[str, object] | None
     ) -> Callable[[str], None] | None:
-        """What uses the approval of a tool when it is about to run; asks for it first."""
-        if approval is None:
+        """What uses the approval of a tool when it is about to run, and counts it; asks for it first."""
+        spending = None if self._run is None else self._spending
+        if approval is None and spending is None:
             return None
 
         def use(key: str) -> None:
-            name = f"{self.run_id}:{key}"
-            approval.request(tool, arguments, reason=f"{self.role} in {self.phase}", id=name)
-            approval.consume(name, tool, arguments, by=name if self._run is not None else None)
+            if approval is not None:
+                name = f"{self.run_id}:{key}"
+                approval.request(tool, arguments, reason=f"{self.role} in {self.phase}", id=name)
+                approval.consume(name, tool, arguments, by=name if self._run is not None else None)
+            if spending is not None:
+                spending.tool()
 
         return use
 

@@ -43,7 +43,7 @@ class SessionTools(SessionLife):
             self._blocked(tool, "permission", outcome.reason)
             raise PermissionDeniedError(outcome)
         spending: SessionSpending | None = getattr(self, "_spending", None)
-        if spending is not None:
+        if spending is not None and self._run is None:  # with a journal: when it begins, not from the record
             spending.tool()
 
     @contextmanager
