@@ -143,18 +143,14 @@ class SessionJournalled(SessionTurns):
     def _allowed(
         self, approval: Approvals | None, tool: str, arguments: Mapping[str, object] | None
     ) -> Callable[[str], None] | None:
-        """What uses the approval of a tool when it is about to run, and counts it; asks for it first."""
-        spending = None if self._run is None else self._spending
-        if approval is None and spending is None:
+        """What uses the approval of a tool when it is about to run; asks for it first."""
+        if approval is None:
             return None
 
         def use(key: str) -> None:
-            if approval is not None:
-                name = f"{self.run_id}:{key}"
-                approval.request(tool, arguments, reason=f"{self.role} in {self.phase}", id=name)
-                approval.consume(name, tool, arguments, by=name if self._run is not None else None)
-            if spending is not None:
-                spending.tool()
+            name = f"{self.run_id}:{key}"
+            approval.request(tool, arguments, reason=f"{self.role} in {self.phase}", id=name)
+            approval.consume(name, tool, arguments, by=name if self._run is not None else None)
 
         return use
 
@@ -171,8 +167,16 @@ class SessionJournalled(SessionTurns):
             if use is not None:
                 use(options["key"] or f"{tool}:{argument_hash(arguments or {})[:16]}")
             return call()
+        spending = self._spending
+
+        def begin(key: str) -> None:
+            if use is not None:
+                use(key)
+            if spending is not None:
+                spending.tool()
+
         result: T = self._run.step(
-            kind="tool", fn=call, name=tool, arguments=arguments or {}, before=use, **options
+            kind="tool", fn=call, name=tool, arguments=arguments or {}, before=begin, **options
         )
         return result
 
@@ -189,7 +193,15 @@ class SessionJournalled(SessionTurns):
             if use is not None:
                 use(options["key"] or f"{tool}:{argument_hash(arguments or {})[:16]}")
             return await call()
+        spending = self._spending
+
+        async def begin(key: str) -> None:
+            if use is not None:
+                use(key)
+            if spending is not None:
+                await spending.atool()
+
         result: T = await self._run.astep(
-            kind="tool", fn=call, name=tool, arguments=arguments or {}, before=use, **options
+            kind="tool", fn=call, name=tool, arguments=arguments or {}, before=begin, **options
         )
         return result
