@@ -17,6 +17,7 @@ from benchmarks import (
     bench_failures,
     bench_import,
     bench_orchestrator,
+    bench_journal,
     bench_pipeline,
     bench_pricing,
     bench_usage,

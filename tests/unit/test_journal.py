@@ -112,6 +112,19 @@ def test_doubt_may_be_repeated_where_that_is_said() -> None:
         assert journal.run("r").in_doubt == ()
 
 
+def test_a_second_attempt_is_not_taken_for_the_first() -> None:
+    """What was said of one attempt says nothing about the next, which may be in doubt again."""
+    journal = Journal(MemoryStore())
+    for attempt in (1, 2, 3):
+        in_doubt(journal)
+        assert journal.run("r").in_doubt == ("pay",)
+        assert journal.steps("r")[0].attempt == attempt
+        with journal.open("r") as run, pytest.raises(InDoubtError):
+            run.step("pay", never)
+        journal.resolve("r", "pay", happened=False)
+        assert journal.steps("r") == ()
+
+
 def test_one_owner_at_a_time() -> None:
     """A second opener is refused until the lease ends; then the first one can write no more."""
     clock = FakeClock(1000.0)

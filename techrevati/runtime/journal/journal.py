@@ -113,7 +113,7 @@ class Journal:
 
     def steps(self, run_id: str) -> tuple[Step, ...]:
         """What is on record of a run, in the order in which steps began; those under way look like it."""
-        return tuple(self._steps(run_id).values())
+        return tuple(step for step in self._steps(run_id).values() if step.state != NOT_DONE)
 
     def resolve(self, run_id: str, key: str, *, happened: bool, result: object = None) -> None:
         """Say of a step in doubt whether its effect happened, and with what result.
@@ -171,7 +171,7 @@ class Journal:
         gone = not owner or record["until"] <= self.clock() or is_dead(owner)
         if state == "running" and gone:
             state = "interrupted"
-        steps = list(self._steps(run_id).values())
+        steps = list(self.steps(run_id))
         if gone:
             steps = [orphaned(step) for step in steps]
         open_steps = [step for step in steps if step.state == IN_DOUBT]

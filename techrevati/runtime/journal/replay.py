@@ -21,6 +21,7 @@ from techrevati.runtime.journal.run import RunJournal
 from techrevati.runtime.journal.vocabulary import (
     DONE,
     FAILED,
+    NOT_DONE,
     InDoubtError,
     JournalError,
     ReplayMismatchError,
@@ -119,7 +120,8 @@ class RunReplay(RunJournal):
     """
 
     def __init__(self, replayer: Replayer, history: tuple[Step, ...]) -> None:
-        steps = {key: orphaned(step) for key, step in latest(history).items()}
+        found = latest(history).items()
+        steps = {key: orphaned(step) for key, step in found if step.state != NOT_DONE}
         super().__init__(replayer, replayer.run_id, steps, NoLease())
         self._strict = replayer.strict
         self._turns = _Turns(history, replayer.patience_s if replayer.strict else None)

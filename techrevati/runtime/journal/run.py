@@ -20,6 +20,7 @@ from techrevati.runtime.journal.recorded_error import as_raised
 from techrevati.runtime.journal.vocabulary import (
     DONE,
     IN_DOUBT,
+    NOT_DONE,
     Happened,
     InDoubtError,
     JournalError,
@@ -57,7 +58,7 @@ class RunJournal:
     def __init__(self, journal: Journal, run_id: str, steps: dict[str, Step], lease: Lease | NoLease) -> None:
         self._journal = journal
         self.run_id: str = run_id
-        self.recorded: dict[str, Step] = dict(steps)
+        self.recorded: dict[str, Step] = {key: step for key, step in steps.items() if step.state != NOT_DONE}
         self.replayed: int = 0
         self._steps = steps
         self._lanes = {step.lane: step for step in steps.values() if step.lane is not None}
