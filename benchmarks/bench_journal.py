@@ -1,7 +1,7 @@
 """What a journalled step costs over one durable commit of SQLite, and what a replayed one costs.
 
-The raw commit inserts one row as long as an entry of the journal into a table of its own in write-ahead mode, and
-waits for the disk.  A step of a journal is two commits of several rows, of which only the first one waits.
+The raw commit inserts one row as long as an entry of the journal into a table of its own in write-ahead mode,
+and waits for the disk.  A step of a journal is two commits of several rows; only the first one waits.
 """
 
 from __future__ import annotations

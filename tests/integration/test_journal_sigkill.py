@@ -1,4 +1,4 @@
-"""SIGKILL at every write of a paid agent: ledger, budget and journal share one SQLite file, the endpoint bills.
+"""SIGKILL at every write of a paid agent: ledger, budget and journal share one SQLite file.
 
 Twelve steps (six model calls over HTTP, six tools that leave a line in a file).  A process is killed right
 before or right after its n-th write to the file, for every n, those of the ledger included; the next one

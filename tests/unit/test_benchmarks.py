@@ -16,8 +16,8 @@ from benchmarks import (
     bench_circuit_breaker,
     bench_failures,
     bench_import,
-    bench_orchestrator,
     bench_journal,
+    bench_orchestrator,
     bench_pipeline,
     bench_pricing,
     bench_usage,
@@ -146,13 +146,14 @@ def test_own_code_answers_rightly() -> None:
             *bench_pricing.comparisons(),
             *bench_usage.comparisons(),
             *bench_pipeline.comparisons(),
+            *bench_journal.comparisons(stack),
             *bench_orchestrator.comparisons(stack),
             bench_orchestrator.async_comparison(),
         ]
         for comparison in everything:
             for subject in (comparison.floor, *comparison.subjects):
                 Timed(subject).checked()
-    assert len(everything) == 32
+    assert len(everything) == 35
 
 
 def test_flatness_counts_every_turn() -> None:
