@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from techrevati.runtime.approvals import ApprovalPendingError, Approvals
 from techrevati.runtime.budgets import Budget, BudgetExceededError
+from techrevati.runtime.failures import classify
 from techrevati.runtime.journal import (
     Happened,
     InDoubtError,
@@ -191,6 +193,29 @@ def test_a_failure_is_raised_again_as_what_it_was() -> None:
             run.step("b", Counted())
     with journal.open("r") as run, pytest.raises(RecordedFailureError):
         run.step("a", never)
+
+
+class ProviderError(Exception):
+    """What an SDK raises."""
+
+    status_code, code, headers = 429, "rate_limit_exceeded", {"retry-after": "7"}
+
+
+def test_a_recorded_failure_is_judged_as_it_was() -> None:
+    """What decides by ``classify`` decides the same in every life, also where the type is not known."""
+    journal, error = Journal(MemoryStore()), ProviderError("slow down")
+    with journal.open("r") as run:
+        with pytest.raises(ProviderError):
+            run.step("a", Counted(error))
+        run.step("b", Counted())
+    first = classify(error)
+    with journal.open("r") as run, pytest.raises(RecordedFailureError) as caught:
+        run.step("a", never)
+    again = classify(caught.value)
+    names = ("kind", "retryable", "retry_after", "origin", "status_code", "code", "scenario", "failure_class")
+    assert [getattr(again, name) for name in names] == [getattr(first, name) for name in names]
+    assert classify(pickle.loads(pickle.dumps(caught.value))) == again  # noqa: S301
+    assert classify(RecordedFailureError("r", "a", {"type": "x"})).kind.value == "unknown"
 
 
 def program(session: object, tool: Counted, model: Counted) -> list[object]:

@@ -32,6 +32,7 @@ from techrevati.runtime.failures.words import Text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
 _MAX_CHAIN = 12  # links of causes; SDKs have three or four
@@ -84,6 +85,11 @@ def _judged(error: BaseException) -> _Verdict:
     info = evidence_of(error)
     verdict = _Verdict(error, facts_of(error, info.package, info.offers), info)
     facts = verdict.facts
+    on_record: Callable[[BaseException], Failure] | None = getattr(type(error), "__on_record__", None)
+    if on_record is not None:  # it happened before, and was judged then
+        verdict.whole = on_record(error)
+        verdict.kind, verdict.sure = verdict.whole.kind, EXACTLY
+        return verdict
     if registered.any_rules():
         answer = registered.answer(error, facts, info, lambda: _text(verdict))
         if isinstance(answer, Rule):
