@@ -104,6 +104,26 @@ def test_following_sees_what_comes_and_survives_a_rotation(
     assert roles(capsys.readouterr().out) == ["one", "two", "three", "four", "five", "six"]
 
 
+def test_nothing_is_lost_between_two_looks(tmp_path: Path) -> None:
+    """What is written to the old file after its last read, and before the new one is seen, comes, too."""
+    path, away = tmp_path / "file", tmp_path / "file.1"
+    path.write_text("one\n")
+    tail = LineTail(str(path))
+    look = tail._following
+
+    def rotated() -> object:
+        if path.exists() and not away.exists():
+            path.rename(away)
+            with away.open("a") as file:
+                file.write("two\n")
+            path.write_text("three\n")
+        return look()
+
+    tail._following = rotated  # type: ignore[assignment, method-assign]
+    assert list(tail.lines()) == [b"one", b"two", b"three"]
+    tail.close()
+
+
 def test_there_must_be_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Status 2 and one line."""
     assert main(["events", str(tmp_path / "none")]) == 2

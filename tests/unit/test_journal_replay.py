@@ -210,6 +210,9 @@ def test_lenient_gives_what_fits_best() -> None:
     assert len(replay.mismatches) == 4
     with pytest.raises(ReplayMismatchError, match="nothing more"):
         ask(1)
+    run = Replayer(journal, "r", strict=False).open()
+    with pytest.raises(ReplayMismatchError, match="'other'"):  # another tool is no answer
+        run.step(None, never, kind="tool", name="other", arguments={"n": 0})
     replay.close("completed")
     with pytest.raises(JournalError, match="closed"):
         ask(1)
