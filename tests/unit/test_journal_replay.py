@@ -192,6 +192,12 @@ def test_strict_notices_what_changed() -> None:
     ):
         replay.step("a", never)
     assert caught.value.asked is None
+    with journal.open("s") as run:
+        thread = threading.Thread(target=run.step, args=("p", lambda: 1))  # it has no place in line
+        thread.start()
+        thread.join(30)
+    with pytest.raises(ReplayMismatchError), Replayer(journal, "s").open() as replay:
+        replay.step("p", never, arguments={"x": 1})
     with pytest.raises(KeyError), replayer.open() as replay:  # an error of the program is not hidden
         raise KeyError
 
