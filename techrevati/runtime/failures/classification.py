@@ -28,7 +28,7 @@ from techrevati.runtime.failures.vocabulary import (
     FailureScenario,
     counts_against_provider,
 )
-from techrevati.runtime.failures.words import Text
+from techrevati.runtime.failures.words import COMPLAINS, SAYS, TEXT, Text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -119,16 +119,14 @@ def _judged(error: BaseException) -> _Verdict:
 def _sharpened(rule: Rule, verdict: _Verdict) -> Rule:
     """*rule*, or the one that the words make of it: some cases of one kind differ by words alone."""
     found = registered.sharper(rule.kind, lambda: _text(verdict)) if registered.any_rules() else None
-    phrases = TABLE.sharper.get(rule.kind) if found is None else None
-    return found or (rule if phrases is None else phrases.first(_text(verdict)) or rule)
+    columns = TABLE.sharper.get(rule.kind) if found is None else None
+    return found or (rule if columns is None else TABLE.phrases.first(_text(verdict), columns) or rule)
 
 
 def _said(text: Text, *, refused: bool, unless_setting: bool = False) -> Rule | None:
     """The rule for the provider's words; *refused* when they may be about the request itself."""
-    rule = TABLE.says.first(text, unless_setting=unless_setting)
-    if rule is None and refused:
-        rule = TABLE.complains.first(text, unless_setting=unless_setting)
-    return rule
+    columns = (SAYS, COMPLAINS) if refused else (SAYS,)
+    return TABLE.phrases.first(text, columns, unless_setting=unless_setting)
 
 
 def _rule_of_status(status: int) -> Rule:
@@ -148,7 +146,7 @@ def _by_text(verdict: _Verdict) -> bool:
     if rule is None and status is not None:
         rule = _rule_of_status(status)
     if rule is None:
-        rule = TABLE.text.first(text, unless_setting=True)
+        rule = TABLE.phrases.first(text, (TEXT,), unless_setting=True)
     if rule is None:
         rule = next((TABLE.broad[code] for code in codes if code in TABLE.broad), None)
     if rule is None:

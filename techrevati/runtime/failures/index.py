@@ -9,7 +9,7 @@ from techrevati.runtime.failures.facts import offered
 from techrevati.runtime.failures.known import SDKS
 from techrevati.runtime.failures.rule import Rule
 from techrevati.runtime.failures.rules import RULES
-from techrevati.runtime.failures.words import Phrases
+from techrevati.runtime.failures.words import COMPLAINS, SAYS, SHARPER, TEXT, Phrases
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,14 +30,12 @@ class Index:
         "broad",
         "bugs",
         "codes",
-        "complains",
         "families",
         "kin",
         "last",
-        "says",
+        "phrases",
         "sharper",
         "statuses",
-        "text",
         "types",
     )
 
@@ -49,10 +47,8 @@ class Index:
         self.codes: dict[str, Rule] = {}
         self.broad: dict[str, Rule] = {}
         self.statuses: dict[int, Rule] = {}
-        self.says: Phrases = Phrases()
-        self.complains: Phrases = Phrases()
-        self.text: Phrases = Phrases()
-        self.sharper: dict[FailureKind, Phrases] = {}  # by the kind they sharpen
+        self.phrases: Phrases = Phrases()
+        self.sharper: dict[FailureKind, tuple[int]] = {}  # columns, by the kind they sharpen
         self.families: list[tuple[str, Rule, int]] = []  # class names with a star
         for rule in rules:
             for found, names, sure in ((self.types, rule.types, EXACTLY), (self.kin, rule.kin, ROUGHLY)):
@@ -72,16 +68,16 @@ class Index:
             for status in rule.statuses:
                 self.statuses.setdefault(status, rule)
             for heard, phrases in (
-                (self.says, rule.says),
-                (self.complains, rule.complains),
-                (self.text, rule.text),
+                (SAYS, rule.says),
+                (COMPLAINS, rule.complains),
+                (TEXT, rule.text),
             ):
                 for phrase in phrases:
-                    heard.add(phrase, rule)
+                    self.phrases.add(phrase, rule, heard)
             if rule.within is not None:
-                sharper = self.sharper.setdefault(rule.within, Phrases())
+                (column,) = self.sharper.setdefault(rule.within, (SHARPER + len(self.sharper),))
                 for phrase in rule.sharpens:
-                    sharper.add(phrase, rule)
+                    self.phrases.add(phrase, rule, column)
 
 
 class ClassEvidence:
