@@ -9,7 +9,7 @@ timeout of asyncio has one somewhere below.
 from __future__ import annotations
 
 from techrevati.runtime.failures import registered, waits, words
-from techrevati.runtime.failures.facts import Facts, attribute, facts_of, text_of
+from techrevati.runtime.failures.facts import Facts, facts_of, text_of
 from techrevati.runtime.failures.index import (
     BY_STATUS,
     EXACTLY,
@@ -20,6 +20,7 @@ from techrevati.runtime.failures.index import (
     evidence_of,
 )
 from techrevati.runtime.failures.known import PARSERS, SDKS
+from techrevati.runtime.failures.probing import attribute
 from techrevati.runtime.failures.rule import Rule
 from techrevati.runtime.failures.vocabulary import (
     KINDS,
