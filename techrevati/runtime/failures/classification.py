@@ -28,6 +28,7 @@ from techrevati.runtime.failures.vocabulary import (
     FailureKind,
     FailureScenario,
     counts_against_provider,
+    made,
 )
 from techrevati.runtime.failures.words import COMPLAINS, SAYS, TEXT, Text
 
@@ -241,9 +242,9 @@ def _of_group(group: BaseExceptionGroup[BaseException], depth: int, groups: _Gro
     return chosen
 
 
-def _verdict(error: BaseException, depth: int, groups: _Groups) -> _Verdict:
+def _verdict(error: BaseException, depth: int, groups: _Groups | None) -> _Verdict:
     if isinstance(error, BaseExceptionGroup):
-        return _of_group(error, depth, groups)
+        return _of_group(error, depth, _Groups() if groups is None else groups)
     verdict = _judged(error)
     if verdict.sure == EXACTLY:
         if verdict.info.package in PARSERS and verdict.whole is None:
@@ -253,7 +254,7 @@ def _verdict(error: BaseException, depth: int, groups: _Groups) -> _Verdict:
             ):  # a wrapper knows what it is; the SDK's own error knows the rest
                 verdict.facts.fill_from(_judged(below).facts)
         return verdict
-    best = _chained(verdict, depth, groups)
+    best = _chained(verdict, depth, _Groups() if groups is None else groups)
     if best is not verdict:
         best.facts.fill_from(verdict.facts)
     return best
@@ -294,28 +295,58 @@ def _raised_by_sdk(error: BaseException) -> bool:
 
 
 def _failure(error: BaseException, now_s: float | None) -> Failure:
-    verdict = _verdict(error, _MAX_DEPTH, _Groups())
+    bare = _bare(error)
+    if bare is not None:
+        return bare
+    verdict = _verdict(error, _MAX_DEPTH, None)
     if verdict.whole is not None:
         return verdict.whole
     facts, rule, kind = verdict.facts, verdict.rule, _kind(verdict)
+    row = KINDS[kind]
     text = text_of(verdict.error if isinstance(error, BaseExceptionGroup) else error)
     wait_s = facts.wait(now_s)
     if wait_s is None and kind in _WAITING_KINDS:
         wait_s = waits.from_prose((facts.message or text).lower())
         if wait_s is None and verdict.error is not error:
             wait_s = waits.from_prose(text.lower())
-    return Failure(
-        kind,
-        _retryable(verdict),
-        wait_s,
-        rule.origin if rule is not None else None,
-        facts.provider,
-        facts.status,
-        facts.code,
-        facts.request_id,
+    retryable = facts.should_retry() if facts.headers else None
+    if retryable is None and rule is not None:
+        retryable = rule.retryable
+    return made(
+        (
+            kind,
+            row[1] if retryable is None else retryable,
+            wait_s,
+            row[0] if rule is None or rule.origin is None else rule.origin,
+            facts.provider,
+            facts.status,
+            facts.code,
+            facts.request_id,
+        ),
+        row[2] if rule is None or rule.scenario is None else rule.scenario,
         text,
-        scenario=rule.scenario if rule is not None else None,
     )
+
+
+def _bare(error: BaseException) -> Failure | None:
+    """The failure that the class of *error* decides, when that carries nothing that could say more."""
+    info = evidence_of(error)
+    known = info.bare
+    if known is None or registered.any_rules():
+        return None
+    try:
+        if error.__dict__:
+            return None
+        args = error.args
+        if args and (isinstance(args[0], dict) or (isinstance(error, OSError) and error.errno is not None)):
+            return None
+    except Exception:
+        return None
+    values, scenario = known
+    text = text_of(error)
+    if args and values[0] in _WAITING_KINDS and waits.from_prose(text.lower()) is not None:
+        return None
+    return made(values, scenario, text)
 
 
 def _epoch_s(now: datetime | float | None) -> float | None:
@@ -344,7 +375,7 @@ def classify(exc: BaseException, *, now: datetime | float | None = None) -> Fail
     Raises:
         TypeError, ValueError: *now* is neither, or a naive datetime.
     """
-    now_s = _epoch_s(now)
+    now_s = None if now is None else _epoch_s(now)
     try:
         return _failure(exc, now_s)
     except Exception:

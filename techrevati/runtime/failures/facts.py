@@ -48,6 +48,8 @@ ATTRIBUTES = (
 # The first that is there is the code to show; google's status says less than the reason in its body.
 _CODES = ("error_code", "provider_error_code", "code", "status", "provider_error_type", "type")
 _hosts: dict[str, str | None] = {}
+_spelt: dict[str, str] = {}  # codes as they come, in lower case; there are few
+_MAX_SPELT = 512
 
 
 def offered(kind: type[BaseException]) -> tuple[str, ...]:
@@ -101,6 +103,12 @@ class Facts(Hints):
     def add_code(self, value: object) -> None:
         """Take *value* as a code, or as a failing status where it is one."""
         if isinstance(value, str):
+            lower = _spelt.get(value)
+            if lower is not None:
+                if self.code is None:
+                    self.code = value
+                self.codes.append(lower)
+                return None
             if len(value) == 3 and value.isdigit():
                 return self._add_status(status_of(value))
             if len(value) > 200 or not value.isidentifier():
@@ -108,9 +116,13 @@ class Facts(Hints):
                 if not value or " " in value:
                     return None
             if len(value) <= 100:
-                if self.code is None and not value.lstrip("-").isdigit():
-                    self.code = value
-                self.codes.append(value.lower())
+                lower = value.lower()
+                if not value.lstrip("-").isdigit():
+                    if self.code is None:
+                        self.code = value
+                    if value.isidentifier() and len(_spelt) < _MAX_SPELT:
+                        _spelt[value] = lower
+                self.codes.append(lower)
         elif isinstance(value, int) and not isinstance(value, bool):
             status = status_of(value)
             if status is None:

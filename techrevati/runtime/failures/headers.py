@@ -27,7 +27,7 @@ _REQUEST_IDS = (
 )
 _WANTED = frozenset({"x-should-retry", "retry-after", "retry-after-ms", *_REQUEST_IDS})
 _RESET, _REMAINING = "reset of a limit", "what remains of a limit"
-# What a header is for, by its name as it came (text, or bytes from httpx): one of these, its name, or nothing.
+# What a header is for, by its name as it came (text, or bytes from httpx): one of these, its name, or "".
 _uses: dict[str | bytes, str] = {}
 
 
@@ -92,10 +92,12 @@ class Hints:
 
     def add_headers(self, headers: object) -> None:
         """Keep the headers that matter; the first source that has one of them wins."""
-        uses, kept = _uses, self.headers
-        for name, value in islice(_pairs(headers), _MAX_HEADERS):
-            # A name that cannot be looked up ends the reading; what came before it is kept.
-            use = uses[name] if name in uses else _use_of(name)
+        kept = self.headers
+        # A name that cannot be looked up ends the reading; what came before it is kept.
+        for name, value in _useful(_pairs(headers)):
+            use = _uses.get(name)
+            if use is None:
+                use = _use_of(name)
             if use:
                 if use is _RESET:
                     self.limits.append((name, value))
@@ -110,6 +112,14 @@ class Hints:
         """Take *value* as the request id unless one is known."""
         if self.request is None and isinstance(value, str) and value:
             self.request = value[:200]
+
+
+def _useful(pairs: Iterable[tuple[str, object]]) -> Iterable[tuple[str, object]]:
+    """*pairs*, bounded, mostly without those that are known to be of no use."""
+    pairs = islice(pairs, _MAX_HEADERS)
+    if len(_uses) < _MAX_KNOWN // 2:
+        return pairs
+    return pairs
 
 
 def _pairs(headers: object) -> Iterable[tuple[str, object]]:

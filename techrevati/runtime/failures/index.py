@@ -9,13 +9,14 @@ from techrevati.runtime.failures.facts import offered
 from techrevati.runtime.failures.known import SDKS
 from techrevati.runtime.failures.rule import Rule
 from techrevati.runtime.failures.rules import RULES
+from techrevati.runtime.failures.vocabulary import KINDS
 from techrevati.runtime.failures.words import COMPLAINS, SAYS, SHARPER, TEXT, Phrases
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from techrevati.runtime.failures.vocabulary import FailureKind
+    from techrevati.runtime.failures.vocabulary import FailureKind, FailureScenario, _Values
 
 MAX_CLASSES = 512
 
@@ -83,7 +84,7 @@ class Index:
 class ClassEvidence:
     """What a class alone tells; worked out once per class."""
 
-    __slots__ = ("bug", "builtin", "last", "names", "offers", "package", "rule", "sure")
+    __slots__ = ("bare", "bug", "builtin", "last", "names", "offers", "package", "rule", "sure")
 
     def __init__(self, kind: type[BaseException]) -> None:
         self.names: tuple[str, ...] = tuple(_class_names(kind))
@@ -107,6 +108,33 @@ class ClassEvidence:
         if self.bug:
             # What causes a call of ours to fail may be such a bug; a status that hides it is the better word.
             self.rule, self.sure = self.last, BY_STATUS
+        self.bare: tuple[_Values, FailureScenario] | None = self._of_the_bare(kind)
+
+    def _of_the_bare(self, kind: type[BaseException]) -> tuple[_Values, FailureScenario] | None:
+        """What an exception of *kind* is that carries only words; None when words may count."""
+        rule = self.rule
+        if (
+            rule is None
+            or (self.sure != EXACTLY and not self.bug)
+            or rule.inside_sdk is not None
+            or rule.kind in TABLE.sharper
+            or self.package
+            or self.offers
+            or issubclass(kind, BaseExceptionGroup)
+        ):
+            return None
+        origin, retryable, scenario = KINDS[rule.kind][:3]
+        values = (
+            rule.kind,
+            retryable if rule.retryable is None else rule.retryable,
+            None,
+            rule.origin or origin,
+            None,
+            None,
+            None,
+            None,
+        )
+        return values, rule.scenario or scenario
 
     def _judged(self, index: Index) -> tuple[Rule | None, int]:
         for name in self.names:
