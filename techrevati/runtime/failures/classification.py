@@ -175,20 +175,28 @@ def _chained(verdict: _Verdict, depth: int, groups: _Groups) -> _Verdict:
     """*verdict* of the outermost exception, or a better one from below it."""
     if verdict.info.bug:  # raised while it dealt with some failure, perhaps; it is still wrong code
         return verdict
+    error = verdict.error
+    below, named = _below(error)
+    if below is None:
+        if not verdict.sure and not _by_text(verdict) and verdict.info.last is not None:
+            verdict.decide(verdict.info.last, ROUGHLY)
+        return verdict
+    response = attribute(error, "response")
     text_left: list[_Verdict] = []
     if verdict.sure == NOTHING:
         text_left.append(verdict)
     best, bug = verdict, None
-    seen = {id(verdict.error)}
-    error, always_below, explicit = verdict.error, verdict.info.package == "litellm", True
+    seen = {id(error)}
+    always_below, explicit = verdict.info.package == "litellm", True
     for _ in range(_MAX_CHAIN):
-        below, named = _below(error)
         explicit = explicit and named
         if below is None or id(below) in seen or not (explicit or always_below or verdict.sure == NOTHING):
             break
         seen.add(id(below))
-        found = _of_group(below, depth, groups) if isinstance(below, BaseExceptionGroup) else _judged(below)
-        error = below
+        error, (below, named) = below, _below(below)
+        if response is not None and attribute(error, "response") is response:
+            continue  # the same answer, as the transport told it to the SDK
+        found = _of_group(error, depth, groups) if isinstance(error, BaseExceptionGroup) else _judged(error)
         if found.kind is FailureKind.CANCELLED:
             continue
         if found.info.last is not None and found.info.builtin and found.sure <= BY_STATUS:

@@ -92,10 +92,10 @@ class Hints:
 
     def add_headers(self, headers: object) -> None:
         """Keep the headers that matter; the first source that has one of them wins."""
-        kept = self.headers
+        kept, known = self.headers, _uses.get
         # A name that cannot be looked up ends the reading; what came before it is kept.
-        for name, value in _useful(_pairs(headers)):
-            use = _uses.get(name)
+        for name, value in islice(_pairs(headers), _MAX_HEADERS):
+            use = known(name)
             if use is None:
                 use = _use_of(name)
             if use:
@@ -112,14 +112,6 @@ class Hints:
         """Take *value* as the request id unless one is known."""
         if self.request is None and isinstance(value, str) and value:
             self.request = value[:200]
-
-
-def _useful(pairs: Iterable[tuple[str, object]]) -> Iterable[tuple[str, object]]:
-    """*pairs*, bounded, mostly without those that are known to be of no use."""
-    pairs = islice(pairs, _MAX_HEADERS)
-    if len(_uses) < _MAX_KNOWN // 2:
-        return pairs
-    return pairs
 
 
 def _pairs(headers: object) -> Iterable[tuple[str, object]]:

@@ -223,7 +223,7 @@ def _whole_words(phrase: str) -> list[str]:
 
 def status_in(text: str) -> int | None:
     """The HTTP status that *text* reports, if it is unmistakable."""
-    if not _pattern("three digits").search(text):
+    if ("4" not in text and "5" not in text) or not _pattern("three digits").search(text):
         return None
     for found in _pattern("status").finditer(text):
         before = text[max(0, found.start() - 8) : found.start()].rstrip()
