@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import copy
 import errno
+import json
 import pickle
 import socket
 import sqlite3
@@ -30,6 +31,7 @@ from techrevati.runtime.failures import (
     FailureOrigin,
     FailureScenario,
     Rule,
+    classification,
     classify,
     classify_exception,
     provider_failures,
@@ -829,6 +831,37 @@ def test_a_broken_attribute_does_not_hide_the_others() -> None:
 
 def unreadable_args(self: BaseException) -> object:
     raise RuntimeError("args")
+
+
+def test_the_short_way_and_the_long_one_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class that decides alone is answered at once, but only when nothing else could have a say."""
+    words = ("", "no", "try again in 3 seconds", "certificate verify failed", "tokens per day")
+    kinds = [TimeoutError, KeyError, ConnectionResetError, MemoryError, asyncio.CancelledError, OSError]
+    kinds += [json.JSONDecodeError, RecursionError, FileNotFoundError, PermissionError, ValueError, TypeError]
+    kinds += [type("ToolError", (Exception,), {}), type("NetworkError", (Exception,), {})]
+    kinds.append(type("UsageLimitExceeded", (Exception,), {}))
+    errors: list[BaseException] = []
+    for kind in kinds:
+        for text in words:
+            made = kind(text, "", 0) if kind is json.JSONDecodeError else kind(*([text] if text else []))
+            errors += [
+                made,
+                chained(RuntimeError("x"), made),
+                chained(made, StatusError(retry_after=2, **LIMITED)),
+            ]
+    errors += [
+        TimeoutError({"error": {"code": "insufficient_quota"}}),
+        OSError(28, "full"),
+        TimeoutError(110, "t"),
+    ]
+    held = TimeoutError("t")
+    held.__dict__.update(status_code=504, headers={"x-should-retry": "false"})
+    errors.append(held)
+    short = [classify(error, now=0) for error in errors]
+    monkeypatch.setattr(classification, "_bare", lambda error: None)
+    for error, failure in zip(errors, short, strict=True):
+        assert failure == classify(error, now=0), repr(error)
+    assert short[-1].retryable is False
 
 
 @pytest.mark.parametrize("args", [7, True, {"a": 1}, "text", [], property(unreadable_args)], ids=str)

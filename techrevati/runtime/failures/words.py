@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     # column, place, phrase, rule, words it needs
-    _Candidate: TypeAlias = tuple[int, int, str, Rule, frozenset[bytes]]
+    _Candidate: TypeAlias = tuple[int, int, str, Rule, frozenset[str]]
 
 SAYS, COMPLAINS, TEXT = 0, 1, 2  # columns of phrases, in the order in which they are heard
 SHARPER = 3  # the first of those that sharpen a kind
@@ -132,8 +132,8 @@ class Text:
     def __init__(self, text: str) -> None:
         self.text: str = text
         # Punctuation of other scripts is not told from letters: then every phrase is looked for.
-        self.words: set[bytes] | None = (
-            set(text.encode().translate(_LETTERS).split()) if text.isascii() else None
+        self.words: set[str] | None = (
+            set(text.encode().translate(_LETTERS).decode().split()) if text.isascii() else None
         )
         self.searched: Phrases | None = None  # whose candidates ``found`` are
         self.found: list[_Candidate] = []
@@ -148,8 +148,8 @@ class Phrases:
     __slots__ = ("_by_word", "_keys", "_loose", "_loose_ascii", "_size")
 
     def __init__(self) -> None:
-        self._by_word: dict[bytes, list[_Candidate]] = {}
-        self._keys: frozenset[bytes] = frozenset()
+        self._by_word: dict[str, list[_Candidate]] = {}
+        self._keys: frozenset[str] = frozenset()
         self._loose: list[tuple[str, _Candidate]] = []  # their letters, and themselves
         self._loose_ascii: list[tuple[str, _Candidate]] = []
         self._size = 0
@@ -159,7 +159,7 @@ class Phrases:
 
     def add(self, phrase: str, rule: Rule, column: int) -> None:
         """Put *phrase* of *rule* into *column*, behind those that are there."""
-        whole = [word.encode() for word in _whole_words(phrase)]
+        whole = _whole_words(phrase)
         candidate = (column, self._size, phrase, rule, frozenset(whole))
         if whole:
             self._by_word.setdefault(max(whole, key=len), []).append(candidate)
