@@ -258,10 +258,13 @@ def cohere(usage: View) -> Fields | None:
 
 
 def ollama(usage: View) -> Fields | None:
-    """Ollama: on the response that is done; the prompt's count may be absent when it was cached whole."""
+    """Ollama: on the response that is done, and of embeddings; the prompt's count may be absent when it was
+    cached whole."""
     made = whole(usage.get("eval_count"))
     given = whole(usage.get("prompt_eval_count"))
-    if usage.get("done") is False or (made is None and (given is None or "done" not in usage)):
+    if usage.get("done") is False:
+        return None
+    if made is None and (given is None or ("done" not in usage and "embeddings" not in usage)):
         return None
     return {"input_tokens": given or 0, "output_tokens": made or 0}
 
