@@ -1,7 +1,7 @@
 """Responses and streams of every API, with the counts that the APIs' documentation gives them.
 
-The expectations were written before anything was run: what is cached is taken out of the input where the provider
-counts it inside, thoughts and tool results are added where it counts them beside.
+The expectations were written before anything was run: what is cached is taken out of the input where the
+provider counts it inside, thoughts and tool results are added where it counts them beside.
 """
 
 from __future__ import annotations

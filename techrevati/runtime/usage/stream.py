@@ -162,7 +162,7 @@ def _finished(event: View) -> bool:
         return True
     if "generation" in event:  # Llama through Bedrock InvokeModel
         return word(event.get("stop_reason")) is not None
-    feedback = view(event.get("prompt_feedback") or event.get("promptFeedback"))  # Gemini answers nothing more
+    feedback = view(event.get("prompt_feedback") or event.get("promptFeedback"))  # no answer
     return (feedback.get("block_reason") or feedback.get("blockReason")) is not None
 
 
