@@ -1,4 +1,4 @@
-"""Watched streams of the real openai and anthropic SDKs, sync and async, against a provider that falls silent."""
+"""Watched streams of the real openai and anthropic SDKs, sync and async; a provider falls silent."""
 
 from __future__ import annotations
 
