@@ -15,7 +15,7 @@ from techrevati.runtime.journal import Journal
 from techrevati.runtime.ledger import SpendLedger
 from techrevati.runtime.orchestrator import Orchestrator
 from techrevati.runtime.pricing import ModelPricing, register_pricing
-from techrevati.runtime.retry_policy import Recovery
+from techrevati.runtime.retry_policy import Recovery, RecoveryStep
 from techrevati.runtime.stores import SqliteStore
 from techrevati.runtime.usage import UsageSnapshot
 
@@ -211,6 +211,49 @@ def test_every_attempt_of_a_recovered_turn_is_on_the_books(timed: float | None, 
 
 async def _no_time(seconds: float) -> None:
     """Does not wait."""
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_the_model_may_change_between_attempts_and_within_one(asynchronous: bool) -> None:
+    """A turn is reserved as the model that is asked then and booked as the one that answered."""
+    register_pricing("other", ModelPricing(100, 100))
+    asked = [MODEL]
+    ledger = SpendLedger(":memory:")
+
+    def switch(failure: object) -> None:
+        asked.append("other")
+
+    recovery = Recovery({RecoveryStep.SWITCH_PROVIDER: switch}, sleep=lambda s: None, asleep=_no_sleep)
+    desk = Orchestrator("r", "p", ledger=ledger, recovery=recovery)
+
+    def ask() -> str:
+        if len(asked) == 1:
+            raise ConnectionResetError("lost")
+        return "answer"
+
+    async def aask() -> str:
+        return ask()
+
+    if asynchronous:
+
+        async def turn() -> dict[str, float]:
+            async with desk.asession() as session:
+                await session.arun_turn(aask, lambda: asked[-1], usage=USAGE)
+                return session.tracker.per_model_summary()
+
+        costs = asyncio.run(turn())
+    else:
+        with desk.session() as session:
+            session.run_turn(ask, lambda: asked[-1], usage=USAGE)
+            costs = session.tracker.per_model_summary()
+    assert costs == {"other": pytest.approx(150 * 100 / 1e6)}
+    assert [(one.model, one.certainty) for one in ledger.records()] == [
+        (MODEL, "estimated"),
+        ("other", "measured"),
+    ]
+
+
+async def _no_sleep(seconds: float) -> None: ...
 
 
 def test_a_turn_on_record_is_not_spent_again(tmp_path: Path) -> None:

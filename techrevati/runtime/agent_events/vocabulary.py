@@ -34,6 +34,9 @@ class AgentEventName(str, Enum):
     CIRCUIT_CLOSED = "circuit.closed"
     BUDGET_THRESHOLD = "budget.threshold"
     BUDGET_OVERRUN = "budget.overrun"
+    DEADLINE_STARTED = "deadline.started"
+    DEADLINE_SHORTENED = "deadline.shortened"
+    DEADLINE_ENDED = "deadline.ended"
     HOOK_PRE_TOOL = "hook.pre_tool"
     HOOK_POST_TOOL = "hook.post_tool"
 

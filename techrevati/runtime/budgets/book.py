@@ -30,9 +30,9 @@ from techrevati.runtime.stores.protocol import Change
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from techrevati.runtime._core.tally import Amounts
+    from techrevati.runtime._core.tally import Amount, Amounts
 
-    Crossings = tuple[tuple[int, str, int], ...]  # which charge, unit, percent
+    Crossings = tuple["Crossing", ...]
 
 _KEPT_AFTER_WINDOW_S = 90 * 86_400.0
 _KEPT_ACCOUNTS = 10_000
@@ -44,6 +44,15 @@ class Charge(NamedTuple):
     tally: str
     limits: Amounts
     end_s: float
+
+
+class Crossing(NamedTuple):
+    """A threshold that a settlement reached: of which charge and unit, and what is used now."""
+
+    charge: int
+    unit: str
+    percent: int
+    used: Amount
 
 
 class Refused(NamedTuple):
@@ -115,7 +124,7 @@ class MemoryBook:
         self, charges: Sequence[Charge], lease: Lease, actual: Amounts, booking: Mapping[str, object] | None
     ) -> Crossings:
         """End a lease with what it really used."""
-        found: list[tuple[int, str, int]] = []
+        found: list[Crossing] = []
         tallies = self._tallies
         with self._lock:
             if self._leases.pop((lease.tallies[0], lease.key), None) is None:
@@ -124,7 +133,7 @@ class MemoryBook:
                 tally = settled(tallies.get(charge.tally, EMPTY), lease.asked, actual)
                 if actual:
                     tally, new = crossed(tally, charge.limits)
-                    found += [(number, unit, percent) for unit, percent in new]
+                    found += [Crossing(number, unit, percent, tally.settled[unit]) for unit, percent in new]
                 tallies[charge.tally] = tally
         return tuple(found)
 
@@ -245,12 +254,12 @@ class RecordBook:
                 raise _AlreadyResolvedError
             asked = lease.asked if open_lease else {}
             values: dict[str, bytes | None] = {name: None}
-            found: list[tuple[int, str, int]] = []
+            found: list[Crossing] = []
             for number, charge in enumerate(charges):
                 tally = settled(tally_from(records[charge.tally]), asked, actual)
                 if actual:
                     tally, new = crossed(tally, charge.limits)
-                    found += [(number, unit, percent) for unit, percent in new]
+                    found += [Crossing(number, unit, percent, tally.settled[unit]) for unit, percent in new]
                 values[charge.tally] = tally_bytes(tally)
             return Change(tuple(found), values)
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from techrevati.runtime._core.tally import Amount, Amounts
-    from techrevati.runtime.budgets.book import Book, Records
+    from techrevati.runtime.budgets.book import Book, Crossing, Crossings, Records
 
     class EventTaker(Protocol):
         """Takes events, as every event sink does."""
@@ -457,17 +457,25 @@ class Budget:
             }
             if cost is not None:
                 booking["cost"] = cost
-        try:
+
+        def settle() -> None:
             crossings = self._book.settle(charges, lease, actual, booking)
+            self._tell_end(charges, lease, actual, crossings)
+
+        try:
+            settle()
         except StoreError as error:
             keep = getattr(ledger, "keep_settlement", None)
             if keep is None:
                 raise
             logger("budgets").warning("a settlement waits for the disk: %s", error)
-            keep(lambda: self._book.settle(charges, lease, actual, booking))
-            return
-        for charge, unit, percent in crossings:
-            self._tell_threshold(charges[charge], unit, percent)
+            keep(settle)
+
+    def _tell_end(
+        self, charges: Sequence[Charge], lease: Lease, actual: Amounts, crossings: Crossings
+    ) -> None:
+        for crossing in crossings:
+            self._tell_threshold(charges[crossing.charge], crossing)
         for unit, amount in actual.items():
             asked = lease.asked.get(unit, 0)
             if amount > asked and unit != "wall_seconds":
@@ -517,13 +525,12 @@ class Budget:
             budget=budget.name,
         )
 
-    def _tell_threshold(self, charge: Charge, unit: str, percent: int) -> None:
+    def _tell_threshold(self, charge: Charge, crossing: Crossing) -> None:
+        unit, percent = crossing.unit, crossing.percent
         name, _, window_name = charge.tally.removeprefix(TALLY_PREFIX).partition(":")
         name = name.partition("#")[0]
-        used = self._book.tally(charge.tally).settled.get(unit, 0)
-        told = BudgetThreshold(
-            name, window_name, unit, percent, _shown(unit, used), _shown(unit, charge.limits[unit])
-        )
+        used, limit = _shown(unit, crossing.used), _shown(unit, charge.limits[unit])
+        told = BudgetThreshold(name, window_name, unit, percent, used, limit)
         detail = f"{name}: {percent} % of the limit of {told.limit} {unit} is used"
         data = {
             "budget": name,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
 from functools import partial
 from itertools import count
 from threading import Lock
@@ -34,6 +33,7 @@ from techrevati.runtime.ledger.report import SpendReport
 from techrevati.runtime.ledger.reservations import LedgerReservations
 from techrevati.runtime.ledger.spool import Spool, adopt_orphans
 from techrevati.runtime.ledger.tables import ROWS, SCHEMA, Writer, standing
+from techrevati.runtime.ledger.waiting import Waiting
 from techrevati.runtime.stores.errors import StoreError, StoreUnavailableError
 from techrevati.runtime.stores.forks import PATIENCE_S, watch
 from techrevati.runtime.stores.sqlite import SCHEMA as STORE_SCHEMA
@@ -55,7 +55,6 @@ announce("ledger")
 
 BATCH = 512
 BATCH_AGE_S = 0.05
-PENDING_CAPACITY = 10_000
 _PAGE = 1000
 
 
@@ -110,9 +109,7 @@ class SpendLedger(LedgerReservations):
         self._buffer: list[Draft] = []
         self._buffered_keys: dict[str, Draft] = {}
         self._flusher_runs = False
-        self._pending: deque[Draft] = deque()
-        self._dropped = 0
-        self._settlements: deque[Callable[[], object]] = deque()
+        self._waiting = Waiting()
         self._prefix = os.urandom(8).hex()
         self._numbers = count(1)
         self.fork_rank: int = 0
@@ -204,12 +201,12 @@ class SpendLedger(LedgerReservations):
         if self._batched:
             self._put_batched(made, unique)
             return
-        if self._pending or self._settlements:
+        if self._waiting:
             self._retry()
         try:
             self._write([made], unique=unique)
         except StoreError:
-            self._keep(made)
+            self._waiting.keep(made)
             raise
 
     def _put_batched(self, made: Draft, unique: bool) -> None:
@@ -219,7 +216,7 @@ class SpendLedger(LedgerReservations):
             try:
                 self._spool.append(made)
             except OSError as error:
-                self._keep_locked(made)
+                self._waiting.keep(made)
                 reason = f"the spool cannot be written ({error.strerror})"
                 raise StoreUnavailableError(self.path, reason, "full") from error
             self._buffer.append(made)
@@ -314,42 +311,16 @@ class SpendLedger(LedgerReservations):
     @property
     def pending(self) -> int:
         """Records and settlements that the disk refused and that wait in memory."""
-        return len(self._pending) + len(self._settlements)
+        return len(self._waiting)
 
     @property
     def dropped(self) -> int:
-        """Records that were lost because more than ``PENDING_CAPACITY`` waited for the disk."""
-        return self._dropped
-
-    def _keep(self, made: Draft) -> None:
-        with self._lock:
-            self._keep_locked(made)
-
-    def _keep_locked(self, made: Draft) -> None:
-        if len(self._pending) >= PENDING_CAPACITY:
-            self._pending.popleft()
-            self._dropped += 1
-        self._pending.append(made)
+        """Records and settlements that were lost: more than ``PENDING_CAPACITY`` waited for the disk."""
+        return self._waiting.dropped
 
     def _retry(self) -> bool:
         """Try again to write what waits; whether nothing waits any more."""
-        with self._lock:
-            waiting = list(self._pending)
-        if waiting:
-            try:
-                self._write((), waiting, unique=True)
-            except StoreError:
-                return False
-            with self._lock:
-                for _ in waiting:
-                    self._pending.popleft()
-        while self._settlements:
-            try:
-                self._settlements[0]()
-            except StoreError:
-                return False
-            self._settlements.popleft()
-        return True
+        return self._waiting.retry(lambda drafts: self._write((), drafts, unique=True))
 
     def flush(self) -> None:
         """Return once everything recorded is in the file and survives a power failure.
@@ -399,8 +370,7 @@ class SpendLedger(LedgerReservations):
             self._spool.leave()
             self._buffer, self._flusher_runs = [], False
             self._buffered_keys.clear()
-            self._pending.clear()
-            self._settlements.clear()
+            self._waiting.forget()
             self._prefix = os.urandom(8).hex()
         if held:
             self._lock.release()
@@ -415,7 +385,7 @@ class SpendLedger(LedgerReservations):
             try:
                 self._commit_buffer()
                 self._adopt()
-                if self._pending or self._settlements:
+                if self._waiting:
                     self._retry()
             except StoreError as error:
                 logger("ledger").warning("a report is read while records wait for the disk: %s", error)

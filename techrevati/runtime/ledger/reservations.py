@@ -24,13 +24,13 @@ from techrevati.runtime.usage import UsageSnapshot
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections import deque
     from collections.abc import Callable, Mapping, Sequence
     from typing import TypeVar
 
     from techrevati.runtime._core.tally import Amount
     from techrevati.runtime.ledger.record import Given
     from techrevati.runtime.ledger.tables import Writer
+    from techrevati.runtime.ledger.waiting import Waiting
     from techrevati.runtime.stores.sqlite_file import SqliteFile
 
     T = TypeVar("T")
@@ -44,10 +44,11 @@ class LedgerReservations:
     _file: SqliteFile
     _writer: Writer
     _clock: Callable[[], float]
-    _settlements: deque[Callable[[], object]]
+    _waiting: Waiting
 
     if TYPE_CHECKING:
         _given: Callable[..., Given]
+        _retry: Callable[[], bool]
 
     def transact(
         self,
@@ -60,6 +61,8 @@ class LedgerReservations:
         *bookings* are the arguments of :meth:`SpendLedger.record`, each with its key; one that is there
         already is left alone.
         """
+        if self._waiting:
+            self._retry()
         now_s = self._clock()
         drafts = [self._draft(booking, now_s) for booking in bookings]
 
@@ -110,7 +113,7 @@ class LedgerReservations:
 
     def keep_settlement(self, settle: Callable[[], object]) -> None:
         """Try *settle* again with the next use that can write; counted in ``pending``.  For budgets."""
-        self._settlements.append(settle)
+        self._waiting.keep_settlement(settle)
 
     def doubts(self) -> list[Doubt]:
         """Reservations whose process died or went silent, oldest first; they stay counted in full."""

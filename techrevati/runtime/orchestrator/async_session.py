@@ -17,7 +17,7 @@ from techrevati.runtime.orchestrator.parallel import checked, in_tasks
 from techrevati.runtime.orchestrator.phase import SessionPhase
 from techrevati.runtime.orchestrator.tools import SessionTools, checked_arguments
 from techrevati.runtime.orchestrator.turn_guards import SessionTurnGuards
-from techrevati.runtime.orchestrator.turns import TurnBounds, _usage_of
+from techrevati.runtime.orchestrator.turns import TurnBounds, _usage_of, named
 from techrevati.runtime.retry_policy import aattempt_recovery
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from techrevati.runtime.orchestrator.journalled import Verify
     from techrevati.runtime.orchestrator.parallel import ToolCall, ToolResult
     from techrevati.runtime.orchestrator.spending import TurnSpend
+    from techrevati.runtime.orchestrator.turns import Model
     from techrevati.runtime.retry_policy import Recovery
     from techrevati.runtime.usage import UsageSnapshot
 
@@ -67,7 +68,7 @@ class AsyncOrchestrationSession(SessionJournalled, SessionTurnGuards, SessionToo
     async def arun_turn(
         self,
         fn: Callable[..., Awaitable[T]],
-        model: str = "",
+        model: str | Callable[[], str] = "",
         usage: UsageSnapshot | None = None,
         estimate_usage: Callable[[T], UsageSnapshot] | None = None,
         timeout: float | None = None,
@@ -84,7 +85,7 @@ class AsyncOrchestrationSession(SessionJournalled, SessionTurnGuards, SessionToo
     async def arun_turn(
         self,
         fn: Callable[..., T],
-        model: str = "",
+        model: str | Callable[[], str] = "",
         usage: UsageSnapshot | None = None,
         estimate_usage: Callable[[T], UsageSnapshot] | None = None,
         timeout: float | None = None,
@@ -100,7 +101,7 @@ class AsyncOrchestrationSession(SessionJournalled, SessionTurnGuards, SessionToo
     async def arun_turn(
         self,
         fn: Callable[..., Awaitable[T] | T],
-        model: str = "",
+        model: str | Callable[[], str] = "",
         usage: UsageSnapshot | None = None,
         estimate_usage: Callable[[T], UsageSnapshot] | None = None,
         timeout: float | None = None,
@@ -118,7 +119,7 @@ class AsyncOrchestrationSession(SessionJournalled, SessionTurnGuards, SessionToo
         async is called as it is, and blocks the loop while it runs.
         """
         if prompt is not None:
-            fn = await self._aprompted(fn, model, prompt)
+            fn = await self._aprompted(fn, named(model), prompt)
         self._begin_turn(usage, estimate_usage, timeout)
         replayed = False
 
@@ -163,7 +164,7 @@ class AsyncOrchestrationSession(SessionJournalled, SessionTurnGuards, SessionToo
         if not self._looks_at_turns:
             return self._end_turn(result, model, usage, estimate_usage, replayed)
         result, usage = self._end_turn(result, model, usage, estimate_usage, replayed)
-        return await self._acheck_answer(model, prompt, result), usage
+        return await self._acheck_answer(named(model), prompt, result), usage
 
     async def _spent(
         self,
@@ -189,7 +190,7 @@ class AsyncOrchestrationSession(SessionJournalled, SessionTurnGuards, SessionToo
         recovery: Recovery,
         run: Callable[[], Awaitable[T]],
         breaker: AsyncCircuitBreaker | None,
-        model: str,
+        model: Model,
     ) -> T:
         from techrevati.runtime.orchestrator.recoveries import TurnRecovery
 

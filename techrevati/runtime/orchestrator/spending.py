@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from techrevati.runtime.budgets import Budget, Reservation, estimate_input_tokens
 from techrevati.runtime.deadlines import TurnTimeoutError
+from techrevati.runtime.orchestrator.turns import named
 from techrevati.runtime.usage import UsageSnapshot
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class SessionSpending:
                     )
                 made.append(
                     budget.reserve(
-                        model=model or None,
+                        model=named(model) or None,
                         input_tokens=input_tokens or 0,
                         max_output_tokens=max_output_tokens,
                         project=self._project,
