@@ -150,7 +150,7 @@ class SessionTurns(SessionLife):
         def tell(late: LateOutcome) -> None:
             if late.error is not None:
                 if spend is not None:
-                    spend.end(late.error)
+                    spend.late(None, late.error)
                 why = classify(late.error).failure_class
                 self.emit(Name.AGENT_LATE_RESULT, Status.FAILED, why, self._redactor.error_text(late.error))
                 return
@@ -165,7 +165,7 @@ class SessionTurns(SessionLife):
             )
             self._book(asked, used)
             if spend is not None:
-                spend.settle(used)
+                spend.late(used, None)
 
         return tell
 
