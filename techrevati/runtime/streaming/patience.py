@@ -34,15 +34,15 @@ class Patience:
     )
 
     def __init__(self, first_s: float, idle_s: float, deadline: float) -> None:
-        self.first_s = first_s
-        self.idle_s = idle_s
-        self.deadline = deadline  # when, not how long
-        self.limit = first_s
-        self.since = NEVER
-        self.waited_s = 0.0  # for the first token
+        self.first_s: float = first_s
+        self.idle_s: float = idle_s
+        self.deadline: float = deadline  # when, not how long
+        self.limit: float = first_s
+        self.since: float = NEVER
+        self.waited_s: float = 0.0  # for the first token
         self.first_token_s: float | None = None
         self.fired: Why | None = None  # why the wait was ended
-        self.armed = not self.limited  # what has no limit needs no look
+        self.armed: bool = not self.limited  # what has no limit needs no look
 
     @property
     def limited(self) -> bool:
