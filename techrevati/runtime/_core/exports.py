@@ -34,8 +34,8 @@ _NAMES = {
     "handoffs": "Handoff",
     "hedging": "Hedge HedgeSnapshot HedgedRequest Loser",
     "journal": (
-        "Happened InDoubtError Journal JournalError RecordedFailureError ReplayMismatchError "
-        "ResultNotStorableError RunBusyError RunJournal RunSummary Step"
+        "Happened InDoubtError Journal JournalError RecordedFailureError Recorder ReplayMismatchError "
+        "Replayer ResultNotStorableError RunBusyError RunJournal RunReplay RunSummary Step"
     ),
     "loop_detection": "LoopDetectedError LoopDetection LoopFinding LoopState",
     "ledger": (
@@ -71,6 +71,9 @@ _NAMES = {
     ),
     "stores": (
         "MemoryStore NewerSchemaError SqliteStore Store StoreCorruptError StoreError StoreUnavailableError"
+    ),
+    "streaming": (
+        "AsyncWatchedStream StreamOutcome StreamStalledError StreamUsage UsageReader WatchedStream watch"
     ),
     "usage": "UsageAccumulator UsageNotFoundError UsageSnapshot",
     "usage_tracking": "BudgetExceededError UsageTracker _warned_unpriced_models",
@@ -108,6 +111,7 @@ MODULES = (
     "retry_policy",
     "sinks",
     "stores",
+    "streaming",
     "testing",
     "usage",
     "usage_tracking",

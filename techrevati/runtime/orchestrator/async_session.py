@@ -129,7 +129,8 @@ class AsyncOrchestrationSession(SessionJournalled, SessionTurnGuards, SessionToo
         async def timed_call(spend: TurnSpend | None = None) -> T:
             assert timeout is not None
             late = self._late_outcome(model, usage, estimate_usage, spend)
-            return await Timeout(timeout, on_late=late).acall(call)
+            watched = call if spend is None else partial(_watched, call, spend)
+            return await Timeout(timeout, on_late=late).acall(watched)
 
         config = self._config
         breaker = config.async_circuit_breaker
@@ -175,14 +176,14 @@ class AsyncOrchestrationSession(SessionJournalled, SessionTurnGuards, SessionToo
     ) -> T:
         """One attempt on the books: reserved, made, settled."""
         assert self._spending is not None
-        spend = self._spending.begin(bounds, outlives_timeout=False)
+        spend = await self._spending.abegin(bounds)
         try:
             result = await (call(spend) if breaker is None else breaker.call(call, spend))
             used = _usage_of(result, estimate_usage) if bounds.usage is None else bounds.usage
         except BaseException as error:
-            spend.fail(error)
+            await spend.afail(error)
             raise
-        spend.settle(used)
+        await spend.asettle(used)
         return result
 
     async def _recovered(
@@ -241,7 +242,7 @@ class AsyncOrchestrationSession(SessionJournalled, SessionTurnGuards, SessionToo
     ) -> T:
         """Run one tool, async or not; see :meth:`OrchestrationSession.run_tool`."""
         arguments = checked_arguments(arguments)
-        self._permit(tool_name)
+        await self._apermit(tool_name)
         if len(self._guardrails):
             with self._hook(Name.HOOK_PRE_TOOL, tool_name):
                 arguments = await self._guardrails.abefore(arguments, role=self.role, tool=tool_name)
@@ -358,6 +359,18 @@ def _settle(answer: Future[str], how: Callable[[], None]) -> None:
         arrive()
     else:
         loop.call_soon_threadsafe(arrive)
+
+
+async def _watched(call: Callable[[], Awaitable[T]], spend: TurnSpend) -> T:
+    """The call, telling what it spends when it begins and ends, also long after nobody waits any more."""
+    spend.began()
+    try:
+        result = await call()
+    except BaseException as error:
+        spend.ended(error)
+        raise
+    spend.ended(None)
+    return result
 
 
 async def _awaited(value: Awaitable[T] | T) -> T:

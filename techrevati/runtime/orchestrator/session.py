@@ -147,11 +147,22 @@ class OrchestrationSession(SessionJournalled, SessionTurnGuards, SessionTools, S
     ) -> T:
         """One attempt on the books: reserved, made, settled."""
         assert self._spending is not None
-        spend = self._spending.begin(bounds, outlives_timeout=True)
+        spend = self._spending.begin(bounds)
         call = fn
         if bounds.timeout is not None:
+
+            def watched() -> T:
+                spend.began()
+                try:
+                    result = fn()
+                except BaseException as error:
+                    spend.ended(error)
+                    raise
+                spend.ended(None)
+                return result
+
             late = self._late_outcome(bounds.model, bounds.usage, estimate_usage, spend)
-            call = partial(Timeout(bounds.timeout, on_late=late).call, fn)
+            call = partial(Timeout(bounds.timeout, on_late=late).call, watched)
         try:
             result = call() if breaker is None else breaker.call(call)
             used = _usage_of(result, estimate_usage) if bounds.usage is None else bounds.usage

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.errors import BudgetExceededError
+from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime._core.log import logger
 from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime.agent_events import (
@@ -58,8 +58,9 @@ class SessionTurns(SessionLife):
         super().__init__(config, handoff)
         self._budget = _exact_budget(config)
         self._budget_reported = False
-        self._turn_lock = Lock()
+        self._turn_lock = fork_safe_lock()
         self._iteration_count = 0
+        self._unknown_attempts = 0
         self._spending: SessionSpending | None = None
 
     def _enter(self, session: OrchestrationSession | AsyncOrchestrationSession) -> None:
@@ -110,6 +111,11 @@ class SessionTurns(SessionLife):
             raise self._over_budget(has_result=True, result=result, usage=usage)
         return result, usage
 
+    def _note_unknown(self) -> None:
+        """An attempt failed, may have been billed, and nobody knows what it used."""
+        with self._turn_lock:
+            self._unknown_attempts += 1
+
     def _book(self, model: str, usage: UsageSnapshot, replayed: bool = False) -> bool:
         """Record what was used; True when that is more than the budget."""
         tracker = self.tracker
@@ -150,7 +156,7 @@ class SessionTurns(SessionLife):
         def tell(late: LateOutcome) -> None:
             if late.error is not None:
                 if spend is not None:
-                    spend.end(late.error)
+                    spend.late(None, late.error)
                 why = classify(late.error).failure_class
                 self.emit(Name.AGENT_LATE_RESULT, Status.FAILED, why, self._redactor.error_text(late.error))
                 return
@@ -165,7 +171,7 @@ class SessionTurns(SessionLife):
             )
             self._book(asked, used)
             if spend is not None:
-                spend.settle(used)
+                spend.late(used, None)
 
         return tell
 
