@@ -6,7 +6,6 @@ raises.  Only what is already in memory is read: a property of a response can be
 
 from __future__ import annotations
 
-from techrevati.runtime.failures import waits
 from techrevati.runtime.failures.bodies import read_body
 from techrevati.runtime.failures.headers import Hints
 from techrevati.runtime.failures.known import HOSTS, SDKS
@@ -83,10 +82,7 @@ class Facts(Hints):
     __slots__ = ("code", "codes", "message", "provider", "status")
 
     def __init__(self) -> None:
-        self.headers = {}  # those of Hints, without the call
-        self.limits = []
-        self.spent = False
-        self.wait_s = self.request = None
+        Hints.__init__(self)
         self.status: int | None = None
         self.codes: list[str] = []
         self.code: str | None = None
@@ -229,8 +225,7 @@ class Facts(Hints):
 
     def read_rest(self, error: BaseException, held: dict[str, object], package: str) -> None:
         if "retry_after" in held:
-            wait_s = waits.number(held["retry_after"])
-            self.wait_s = self.wait_s if wait_s is None else waits.bounded(wait_s)
+            self.add_wait(held["retry_after"])
         if "request_id" in held:
             self.add_request(held["request_id"])
         if package == "litellm":

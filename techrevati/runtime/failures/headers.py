@@ -108,6 +108,12 @@ class Hints:
                 elif use not in kept:
                     kept[use] = value
 
+    def add_wait(self, value: object) -> None:
+        """Take *value*, seconds, as the wait where it is a number."""
+        wait_s = waits.number(value)
+        if wait_s is not None:
+            self.wait_s = waits.bounded(wait_s)
+
     def add_request(self, value: object) -> None:
         """Take *value* as the request id unless one is known."""
         if self.request is None and isinstance(value, str) and value:
