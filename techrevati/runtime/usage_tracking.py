@@ -89,9 +89,11 @@ class UsageTracker:
             self._output += usage.output_tokens
             self._cost += cost
             per_model = self._per_model
-            full = len(per_model) >= MODEL_CAPACITY and model not in per_model
-            name = OTHER_MODELS if full else model
-            per_model[name] = per_model.get(name, 0) + cost
+            try:
+                per_model[model] += cost
+            except KeyError:
+                name = OTHER_MODELS if len(per_model) >= MODEL_CAPACITY else model
+                per_model[name] = per_model.get(name, 0) + cost
             self._history.append((model, usage))
         finally:
             self._lock.release()
