@@ -25,6 +25,7 @@ NOUNS = (
     "orchestrator",
     "pipeline",
     "journal",
+    "streaming",
     "import",
     "chaos",
 )
