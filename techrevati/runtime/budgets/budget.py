@@ -263,10 +263,10 @@ class Budget:
             about,
             self._on_doubt,
         )
-        refused = self._book.reserve(charges, lease)
+        refused = self._book.reserve(charges, lease, key is None)
         if refused is not None:
             if self._sweep(now_s):
-                refused = self._book.reserve(charges, lease)
+                refused = self._book.reserve(charges, lease, key is None)
             if refused is not None:
                 raise self._exceeded(chain[refused.charge], charges[refused.charge], refused, now_s)
         made = Reservation(self, charges, lease, self._monotonic())
