@@ -26,6 +26,7 @@ NOUNS = (
     "ledger",
     "orchestrator",
     "pipeline",
+    "streaming",
     "import",
     "chaos",
 )

@@ -1,4 +1,4 @@
-"""What it takes to reserve and settle a call: in memory, beside a peer, and with eight processes on a file."""
+"""What it takes to reserve and settle a call: in memory, beside a peer, and in eight processes."""
 
 from __future__ import annotations
 

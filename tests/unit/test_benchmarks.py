@@ -21,6 +21,7 @@ from benchmarks import (
     bench_orchestrator,
     bench_pipeline,
     bench_pricing,
+    bench_streaming,
     bench_usage,
     environment,
     peers,
@@ -149,13 +150,14 @@ def test_own_code_answers_rightly() -> None:
             *bench_budgets.comparisons(),
             *bench_ledger.comparisons(stack),
             *bench_pipeline.comparisons(),
+            *bench_streaming.comparisons(),
             *bench_orchestrator.comparisons(stack),
             bench_orchestrator.async_comparison(),
         ]
         for comparison in everything:
             for subject in (comparison.floor, *comparison.subjects):
                 Timed(subject).checked()
-    assert len(everything) == 37
+    assert len(everything) == 39
 
 
 def test_flatness_counts_every_turn() -> None:
