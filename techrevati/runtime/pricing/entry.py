@@ -122,7 +122,8 @@ class Entry:
             return since, until
         if any(period.hours or period.days for period in _periods(self)):
             return None
-        return since, until - _DAY_S if at_s < until - _DAY_S else until
+        change_is_near = until - _DAY_S
+        return (since, change_is_near) if at_s < change_is_near else (max(since, change_is_near), until)
 
     def steady(self, at_s: float) -> tuple[float, float]:
         """The span of time around *at_s* in which no rates change: from the first to before the second."""

@@ -189,7 +189,8 @@ def _remember_dearest(key: tuple[object, ...], entry: Entry, at_s: float, possib
         if len(worst) >= _CAPACITY:
             worst.clear()
         levels = tuple({level: None for rates in possible for level in rates.dearest})
-        worst[key] = levels, span[0], None if span[1] == float("inf") else span[1]
+        for_ever = span == (float("-inf"), float("inf"))
+        worst[key] = levels, span[0], None if for_ever else span[1]
 
 
 class Charged(NamedTuple):
@@ -358,7 +359,7 @@ def _priced(
     except AttributeError:
         raise TypeError(f"usage must be a UsageSnapshot, got {usage!r}") from None
     tiers = _served(served) if tier is None else _tiers(tier)
-    at_s = at if isinstance(at, float) else _seconds(at)
+    at_s = float(at) if isinstance(at, (int, float)) else _seconds(at)
     current = _current
     pricing, entry = _resolve(model, provider)
     if pricing is not None:
