@@ -22,6 +22,8 @@ NOUNS = (
     "failures",
     "usage",
     "pricing",
+    "budgets",
+    "ledger",
     "orchestrator",
     "pipeline",
     "journal",

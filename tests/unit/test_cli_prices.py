@@ -140,7 +140,7 @@ def test_a_notebook_shows_the_tracker() -> None:
     tracker.record_turn("gpt-4o-mini", UsageSnapshot(1_000_000, 1_000))
     tracker.record_turn("<script>", UsageSnapshot(5, 5))
     shown = tracker._repr_html_()
-    assert "<td>gpt-4o-mini</td>" in shown
+    assert ">gpt-4o-mini</td>" in shown
     assert "$0.150600" in shown
     assert "<script>" not in shown
     assert "2 turns, 1,000,005 input and 1,005 output tokens" in shown
