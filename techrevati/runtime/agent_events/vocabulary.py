@@ -34,6 +34,11 @@ class AgentEventName(str, Enum):
     CIRCUIT_CLOSED = "circuit.closed"
     BUDGET_THRESHOLD = "budget.threshold"
     BUDGET_OVERRUN = "budget.overrun"
+    MODEL_CALLED = "model.called"
+    MODEL_FAILED = "model.failed"
+    MODEL_ABANDONED = "model.abandoned"
+    MODEL_REFUSED = "model.refused"
+    MODEL_UNGUARDED = "model.unguarded"
     HOOK_PRE_TOOL = "hook.pre_tool"
     HOOK_POST_TOOL = "hook.post_tool"
 
