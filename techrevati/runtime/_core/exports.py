@@ -93,6 +93,7 @@ MODULES = (
     "guardrails",
     "handoffs",
     "hedging",
+    "integrations",
     "journal",
     "loop_detection",
     "ledger",

@@ -49,8 +49,20 @@ class AnswerTap:
             the reader, who did not ask for it.
     """
 
-    __slots__ = ("_buffer", "_events", "_hide_usage", "_text_bytes", "_unread", "_unread_bytes", "_usage",
-                 "_whole", "error", "ended", "_pieces", "_lost")  # fmt: skip
+    __slots__ = (
+        "_buffer",
+        "_events",
+        "_hide_usage",
+        "_lost",
+        "_pieces",
+        "_text_bytes",
+        "_unread",
+        "_unread_bytes",
+        "_usage",
+        "_whole",
+        "ended",
+        "error",
+    )  # fmt: skip
 
     def __init__(self, *, events: bool, hide_usage: bool) -> None:
         self._events = events

@@ -109,7 +109,7 @@ class Listener:
         while True:
             self._pulling = True
             try:
-                chunk = await self._in_time(anext(chunks))
+                chunk = await self._made.in_time(anext(chunks))
             except StopAsyncIteration:
                 break
             except Exception as error:
@@ -128,20 +128,6 @@ class Listener:
         await self._end(self._made.afinish, self._made.afail)
         if rest:
             yield rest
-
-    async def _in_time(self, step: Any) -> bytes:
-        left_s = self._made.left_s
-        if left_s is None:
-            return await step  # type: ignore[no-any-return]
-        import asyncio
-
-        try:
-            async with asyncio.timeout(left_s) as limit:
-                return await step  # type: ignore[no-any-return]
-        except TimeoutError:
-            if limit.expired():
-                raise self._made.out_of_time() from None
-            raise
 
     # --- ending ---------------------------------------------------------------------------------------------
 
@@ -180,7 +166,7 @@ class Listener:
             await self._made.aabandon(self._estimate())
 
     def _estimate(self) -> UsageSnapshot:
-        """What an answer that was cut off has used: the input it named, or all that was sent, and what came."""
+        """What an answer that was cut off has used: the input it named, or all that was sent; what came."""
         known = self._tap.usage()
         generated = max(known.output_tokens, self._tap.generated_tokens())
         if known == _NOTHING:

@@ -8,6 +8,7 @@ its answer, its error or its reader who went away.  What refuses it raises befor
 from __future__ import annotations
 
 import time
+from itertools import count
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
@@ -49,6 +50,7 @@ announce("integrations")
 
 _BOUND_BY_INPUT = frozenset({"usd", "input_tokens", "total_tokens"})
 _BOUND_BY_OUTPUT = frozenset({"usd", "output_tokens", "reasoning_tokens", "total_tokens"})
+_ONCE = Retry(1)
 _breakers = BreakerRegistry()  # for guards that are given none
 
 
@@ -151,13 +153,23 @@ class CallGuard:
             UnknownModelError, UnknownPriceError: Money is limited and nothing prices the model.
             Exception: What *send* raised last.
         """
-        attempts = _Attempts(self, request, send)
-        retry = retry or self.retry
+        covered.note(request.provider, request.shape, "guarded", calls=1)
+        numbers = count(1)
+
+        def once() -> T:
+            made = self.begin(request, next(numbers))
+            try:
+                return send(made)
+            except BaseException as error:
+                made.fail(error)
+                raise
+
+        retry = retry or self.retry or _ONCE
         deadline = self._deadline
         if deadline is None:
-            return attempts.once() if retry is None else retry.call(attempts.once)
+            return retry.call(once)
         with deadline if isinstance(deadline, Deadline) else Deadline(deadline):
-            return attempts.once() if retry is None else retry.call(attempts.once)
+            return retry.call(once)
 
     async def acall(
         self,
@@ -167,13 +179,26 @@ class CallGuard:
         retry: Retry | None = None,
     ) -> T:
         """:meth:`call` for tasks; cancelling it ends the request under way as one that was cut off."""
-        attempts = _Attempts(self, request, send)
-        retry = retry or self.retry
+        covered.note(request.provider, request.shape, "guarded", calls=1)
+        numbers = count(1)
+
+        async def once() -> T:
+            made = await self.abegin(request, next(numbers))
+            try:
+                return await send(made)
+            except Exception as error:
+                await made.afail(error)
+                raise
+            except BaseException as error:  # being cancelled, nothing more is waited for
+                made.fail(error)
+                raise
+
+        retry = retry or self.retry or _ONCE
         deadline = self._deadline
         if deadline is None:
-            return await (attempts.aonce() if retry is None else retry.acall(attempts.aonce))
+            return await retry.acall(once)
         with deadline if isinstance(deadline, Deadline) else Deadline(deadline):
-            return await (attempts.aonce() if retry is None else retry.acall(attempts.aonce))
+            return await retry.acall(once)
 
     # --- one physical request -------------------------------------------------------------------------------
 
@@ -349,42 +374,6 @@ class CallGuard:
             logger("integrations").warning("event_sink.emit raised %s", type(error).__name__)
 
 
-class _Attempts:
-    """The physical requests of one call."""
-
-    __slots__ = ("_guard", "_number", "_request", "_send")
-
-    def __init__(
-        self, guard: CallGuard, request: ModelRequest, send: Callable[[PhysicalRequest], object]
-    ) -> None:
-        self._guard = guard
-        self._request = request
-        self._send = send
-        self._number = 0
-        covered.note(request.provider, request.shape, "guarded", calls=1)
-
-    def once(self):  # type: ignore[no-untyped-def]
-        self._number += 1
-        made = self._guard.begin(self._request, self._number)
-        try:
-            return self._send(made)
-        except BaseException as error:
-            made.fail(error)
-            raise
-
-    async def aonce(self):  # type: ignore[no-untyped-def]
-        self._number += 1
-        made = await self._guard.abegin(self._request, self._number)
-        try:
-            return await self._send(made)  # type: ignore[misc]
-        except Exception as error:
-            await made.afail(error)
-            raise
-        except BaseException as error:  # being cancelled, nothing more is waited for
-            made.fail(error)
-            raise
-
-
 class PhysicalRequest:
     """One request that may be sent now.  Ended exactly once; later ends change nothing.  Thread-safe.
 
@@ -393,7 +382,16 @@ class PhysicalRequest:
         number: Which attempt of its call, from 1.
     """
 
-    __slots__ = ("_breaking", "_deadline", "_guard", "_open", "_reservations", "_started_s", "number", "request")
+    __slots__ = (
+        "_breaking",
+        "_deadline",
+        "_guard",
+        "_open",
+        "_reservations",
+        "_started_s",
+        "number",
+        "request",
+    )
 
     def __init__(self, guard: CallGuard, request: ModelRequest, number: int) -> None:
         self.request: ModelRequest = request
@@ -446,10 +444,29 @@ class PhysicalRequest:
         """
         left_s = self.left_s
         if left_s is not None and left_s <= 0:
-            raise self.out_of_time()
+            raise self._out_of_time()
 
-    def out_of_time(self) -> DeadlineExceededError:
-        """The error that says that the deadline is over."""
+    async def in_time(self, step: Awaitable[T]) -> T:
+        """What *step* gives, if it comes before the deadline.
+
+        Raises:
+            DeadlineExceededError: It does not; *step* was cancelled.
+        """
+        left_s = self.left_s
+        if left_s is None:
+            return await step
+        import asyncio
+
+        limit = asyncio.timeout(left_s)
+        try:
+            async with limit:
+                return await step
+        except TimeoutError:
+            if limit.expired():
+                raise self._out_of_time() from None
+            raise
+
+    def _out_of_time(self) -> DeadlineExceededError:
         deadline = getattr(self._deadline, "deadline", None)
         return DeadlineExceededError(getattr(deadline, "seconds", 0.0))
 

@@ -51,8 +51,10 @@ class Coverage(tuple[CallCoverage, ...]):
         return tuple(row for row in self if row.without_usage)
 
     def __str__(self) -> str:
-        lines = [("provider", "call", "treatment", "calls", "requests", "without usage")]
-        lines += [tuple(map(str, row)) for row in self]
+        lines: list[tuple[str, ...]] = [
+            ("provider", "call", "treatment", "calls", "requests", "without usage"),
+            *(tuple(map(str, row)) for row in self),
+        ]
         widths = [max(len(line[at]) for line in lines) for at in range(6)]
         return "\n".join(
             "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()

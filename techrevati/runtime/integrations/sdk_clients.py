@@ -178,17 +178,21 @@ class _Seam:
         return _Call(self, api, body, cast_to, options, stream, stream_cls)
 
     def _retry(self, options: Any) -> Retry | None:
-        own = self.guarding.retry if self.own_retries and not self.guarding.observe_only else None
+        """The retry that was given, or one like it for another number of attempts."""
+        given = None if self.guarding.observe_only else self.guarding.retry
         said = getattr(options, "max_retries", None)
-        if own is not None and type(said) is not int:
-            return own
-        count = said if type(said) is int else self.client.max_retries
-        retry = self._retries.get(count)
-        if retry is None:
-            retry = Retry(count + 1, base_delay_seconds=_BASE_S, max_delay_seconds=_CAP_S)
+        if given is not None and self.own_retries and type(said) is not int:
+            return given
+        retries = said if type(said) is int else self.client.max_retries
+        made = self._retries.get(retries)
+        if made is None:
+            if given is None:
+                made = Retry(retries + 1, base_delay_seconds=_BASE_S, max_delay_seconds=_CAP_S)
+            else:
+                made = given.with_attempts(retries + 1)
             if len(self._retries) < 16:
-                self._retries[count] = retry
-        return retry
+                self._retries[retries] = made
+        return made
 
 
 class _Call:
@@ -222,7 +226,9 @@ class _Call:
         self._hide_usage = api == CHAT and stream and seam.ask_usage and _silent(whole)
         if self._hide_usage:
             asked = whole.get("stream_options")
-            asked = {**asked, "include_usage": True} if isinstance(asked, Mapping) else {"include_usage": True}
+            asked = (
+                {**asked, "include_usage": True} if isinstance(asked, Mapping) else {"include_usage": True}
+            )
             options.json_data = {**body, "stream_options": asked}
             if isinstance(extra, Mapping) and "stream_options" in extra:
                 options.extra_json = {**extra, "stream_options": asked}
@@ -269,7 +275,9 @@ class _Call:
         self._prepare(made)
         self._answer = None
         try:
-            result = self._plain(self._cast_to, self._options, stream=self._stream, stream_cls=self._stream_cls)
+            result = self._plain(
+                self._cast_to, self._options, stream=self._stream, stream_cls=self._stream_cls
+            )
         except Exception:
             if self._answer is not None:  # the provider did its part
                 made.finish(self._answer)
@@ -286,7 +294,9 @@ class _Call:
         self._prepare(made)
         self._answer = None
         try:
-            result = await self._asent(made)
+            result = await made.in_time(
+                self._plain(self._cast_to, self._options, stream=self._stream, stream_cls=self._stream_cls)
+            )
         except Exception:
             if self._answer is not None:
                 await made.afinish(self._answer)
@@ -297,21 +307,6 @@ class _Call:
         else:
             await made.afinish(self._usage(result, http))
         return result
-
-    async def _asent(self, made: PhysicalRequest) -> Any:
-        sent = self._plain(self._cast_to, self._options, stream=self._stream, stream_cls=self._stream_cls)
-        left_s = made.left_s
-        if left_s is None:
-            return await sent
-        import asyncio
-
-        try:
-            async with asyncio.timeout(left_s) as limit:
-                return await sent
-        except TimeoutError:
-            if limit.expired():
-                raise made.out_of_time() from None
-            raise
 
     def _http(self, result: Any, made: PhysicalRequest) -> Any:
         if self._raw and made.number > 1 and hasattr(result, "retries_taken"):
