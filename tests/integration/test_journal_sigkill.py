@@ -31,12 +31,18 @@ class DyingStore(SqliteStore):
         super().__init__(path, durability="batched")
         self.left, self.after = dies_at, after
 
-    def update(self, keys: Sequence[str], decide: Callable[[Mapping[str, bytes | None]], Any]) -> Any:
+    def update(
+        self,
+        keys: Sequence[str],
+        decide: Callable[[Mapping[str, bytes | None]], Any],
+        *,
+        durable: bool = True,
+    ) -> Any:
         """One write."""
         self.left -= 1
         if self.left == 0 and not self.after:
             os.kill(os.getpid(), signal.SIGKILL)
-        result = super().update(keys, decide)
+        result = super().update(keys, decide, durable=durable)
         if self.left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
         return result

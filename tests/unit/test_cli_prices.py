@@ -33,7 +33,9 @@ def test_every_price_of_a_model_is_shown(capsys: pytest.CaptureFixture[str]) -> 
     ):
         assert text in shown.replace("  ", " ")
     assert main(["prices", "show", "deepseek-v4-pro"]) == 0
-    assert "01:00-04:00, 06:00-10:00 UTC Mon, Tue, Wed, Thu, Fri" in capsys.readouterr().out
+    assert "standard from 2026-08-17 01:00-04:00, 06:00-10:00 UTC" in capsys.readouterr().out
+    assert main(["prices", "show", "deepseek-flash-latest", "--provider", "deepseek"]) == 0
+    assert "UTC Mon, Tue, Wed, Thu, Fri" in capsys.readouterr().out
     assert main(["prices", "show", "gpt-5.5", "--provider", "azure_openai"]) == 0
     assert "above 272,000 input" in capsys.readouterr().out
 

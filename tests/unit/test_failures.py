@@ -13,6 +13,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import urllib.error
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -406,6 +407,7 @@ def test_a_denied_tool_is_a_tool_error_in_events() -> None:
         ({"status_code": 429, "body": {"message": "too many tokens in the last window"}}, K.RATE_LIMIT),
         ({"status_code": 400, "body": {"message": "too many tokens in the prompt"}}, K.CONTEXT_OVERFLOW),
         ({"status_code": 500, "body": {"message": "our content filter crashed"}}, K.SERVER_ERROR),
+        ({"http_status": 401}, K.AUTH),
         ({"status_code": True}, K.UNKNOWN),
         ({"status_code": 4290}, K.UNKNOWN),
         ({"status_code": "no"}, K.UNKNOWN),
@@ -458,6 +460,12 @@ def test_a_wrapper_is_what_caused_it() -> None:
         RuntimeError("a"), chained(RuntimeError("b"), chained(Exception("c"), StatusError(**LIMITED)))
     )
     assert classify(deep).kind is K.RATE_LIMIT
+
+
+def test_a_reason_that_is_an_exception_is_a_cause() -> None:
+    assert classify(urllib.error.URLError(TimeoutError("timed out"))).kind is K.TIMEOUT
+    assert classify(urllib.error.URLError("timed out while it resolved")).kind is K.NETWORK
+    assert classify(UnicodeDecodeError("utf-8", b"x", 0, 1, "timeout")).kind is K.INVALID_REQUEST
 
 
 def test_a_suppressed_context_is_not_followed() -> None:
@@ -816,6 +824,16 @@ def test_a_broken_attribute_does_not_hide_the_others() -> None:
         headers = BrokenDict()
 
     assert classify(Half("x")).kind is K.RATE_LIMIT
+
+
+def unreadable_args(self: BaseException) -> object:
+    raise RuntimeError("args")
+
+
+@pytest.mark.parametrize("args", [7, True, {"a": 1}, "text", [], property(unreadable_args)], ids=str)
+def test_args_of_another_shape_do_not_hide_what_the_text_says(args: object) -> None:
+    kind = type("Foreign", (Exception,), {"args": args, "__str__": lambda self: "rate limit reached"})
+    assert classify(kind()).kind is K.RATE_LIMIT
 
 
 def test_headers_without_end_are_read_for_a_while() -> None:

@@ -709,7 +709,7 @@ def test_a_timeout_around_a_stream_shortens_the_waits_inside(colour: str) -> Non
         yield 1
         look()
         with pytest.raises(ConnectionError):
-            Retry(2, base_delay_seconds=1e6, jitter="none").call(down().ask)
+            Retry(2, base_delay_seconds=1e6, max_delay_seconds=1e6, jitter="none").call(down().ask)
         yield 2
 
     if colour == "generator":

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
             """Seconds left, >= 0."""
             ...
 
+        def shortens(self, seconds: float, left_s: float) -> None:
+            """Told that a wait of *seconds* was made to be *left_s*."""
+            ...
+
 
 current: ContextVar[Remaining | None] = ContextVar("techrevati_deadline", default=None)
 
@@ -31,5 +35,11 @@ def remaining_s() -> float | None:
 
 def shortened(seconds: float) -> float:
     """*seconds*, or what is left of the running deadline if that is less."""
-    left_s = remaining_s()
-    return seconds if left_s is None or left_s > seconds else left_s
+    deadline = current.get()
+    if deadline is None:
+        return seconds
+    left_s = deadline.remaining()
+    if left_s >= seconds:
+        return seconds
+    deadline.shortens(seconds, left_s)
+    return left_s

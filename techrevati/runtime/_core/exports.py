@@ -34,8 +34,8 @@ _NAMES = {
     "handoffs": "Handoff",
     "hedging": "Hedge HedgeSnapshot HedgedRequest Loser",
     "journal": (
-        "Happened InDoubtError Journal JournalError RecordedFailureError ReplayMismatchError "
-        "ResultNotStorableError RunBusyError RunJournal RunSummary Step"
+        "Happened InDoubtError Journal JournalError RecordedFailureError Recorder ReplayMismatchError "
+        "Replayer ResultNotStorableError RunBusyError RunJournal RunReplay RunSummary Step"
     ),
     "loop_detection": "LoopDetectedError LoopDetection LoopFinding LoopState",
     "ledger": (

@@ -39,6 +39,9 @@ class AgentEventName(str, Enum):
     MODEL_ABANDONED = "model.abandoned"
     MODEL_REFUSED = "model.refused"
     MODEL_UNGUARDED = "model.unguarded"
+    DEADLINE_STARTED = "deadline.started"
+    DEADLINE_SHORTENED = "deadline.shortened"
+    DEADLINE_ENDED = "deadline.ended"
     HOOK_PRE_TOOL = "hook.pre_tool"
     HOOK_POST_TOOL = "hook.post_tool"
 

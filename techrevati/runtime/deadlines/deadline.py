@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.deadline import current
 from techrevati.runtime._core.errors import TechrevatiError
+from techrevati.runtime._core.log import logger
+from techrevati.runtime._core.scrub import error_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +48,9 @@ class Deadline:
     Args:
         seconds: How long the work may take, counted from construction, > 0; ``inf`` is no end.
         clock: Monotonic seconds.
+        on_shortened: Told, as ``on_shortened(seconds, left)``, that something inside which would have waited
+            up to so many *seconds* now waits up to what is *left*, by the thread or task that waits; a wait
+            that another limit inside cuts further is not told.  What it raises is logged.
 
     >>> deadline = Deadline(30, clock=lambda: 100.0)
     >>> with deadline:
@@ -53,13 +58,22 @@ class Deadline:
     30.0
     """
 
-    __slots__ = ("_clock", "_end_s", "seconds")
+    __slots__ = ("_clock", "_end_s", "_on_shortened", "seconds")
 
-    def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        seconds: float,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        on_shortened: Callable[[float, float], object] | None = None,
+    ) -> None:
         self.seconds: float = arguments.number("seconds", seconds, infinite=True)
         if not self.seconds:
             raise ValueError(f"seconds must be a number > 0, got {seconds!r}")
         arguments.function("clock", clock)
+        if on_shortened is not None:
+            arguments.function("on_shortened", on_shortened)
+        self._on_shortened = on_shortened
         self._clock = clock
         self._end_s = clock() + self.seconds
 
@@ -104,12 +118,26 @@ class _Entered:
         left_s = self.deadline.remaining()
         return left_s if self.outer is None else min(left_s, self.outer.remaining())
 
+    def shortens(self, seconds: float, left_s: float) -> None:
+        """Tell the deadline that ends first, the outermost of equals: its part may be around a call twice."""
+        if self.outer is not None and self.outer.remaining() <= left_s:
+            self.outer.shortens(seconds, left_s)
+            return
+        tell = self.deadline._on_shortened
+        if tell is None:
+            return
+        try:
+            tell(seconds, left_s)
+        except Exception as trouble:
+            logger("deadlines").warning("on_shortened raised %s", error_text(trouble))
+
 
 def rest_of(seconds: float, clock: Callable[[], float]) -> Rest:
     """So many *seconds* from now, inside what is in force here; for a context that nobody needs to leave."""
     deadline = Deadline.__new__(Deadline)  # the seconds were checked long ago
     deadline.seconds = seconds
     deadline._clock = clock
+    deadline._on_shortened = None
     deadline._end_s = clock() + seconds
     return Rest(deadline, current.get())
 

@@ -163,6 +163,9 @@ def _below(error: BaseException) -> tuple[BaseException | None, bool]:
         cause = error.__cause__
         if cause is not None:
             return cause, True
+        reason = attribute(error, "reason")  # urllib and urllib3 carry what happened
+        if isinstance(reason, BaseException):
+            return reason, True
         return (None if error.__suppress_context__ else error.__context__), False
     except Exception:
         return None, False

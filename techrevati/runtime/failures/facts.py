@@ -24,6 +24,7 @@ _MAX_DETAILS = 50
 # Attributes that are read from an exception.
 ATTRIBUTES = (
     "status_code",  # openai, anthropic, groq, mistral, cohere, azure, litellm, pydantic-ai
+    "http_status",
     "status",  # aiohttp: HTTP status; google: RESOURCE_EXHAUSTED
     "code",  # openai: the cause; google, urllib: HTTP status
     "error_code",  # anthropic: the cause
@@ -286,6 +287,8 @@ class Facts:
 
     def read_status(self, error: BaseException, held: dict[str, object], package: str) -> None:
         value = held.get("status_code")
+        if value is None and "http_status" in held:
+            value = held["http_status"]
         self.status = status_of(value) if value is not None else None
         if self.status is None and ("status" in held or "code" in held):
             self.status = status_of(held.get("status"))
@@ -409,10 +412,10 @@ def facts_of(error: BaseException, package: str, offers: Collection[str]) -> Fac
                 held[name] = value
     sources: tuple[_Source, ...] = _SOURCES
     if not held and not package:  # all there may be: a body among the arguments, an errno
-        args = error.args
-        if not args:
+        args = attribute(error, "args")  # a class may have any other args
+        if not isinstance(args, tuple) or not args:
             return facts
-        if isinstance(args, tuple) and not _is_dict(args[0]):  # a class may have any other args
+        if not _is_dict(args[0]):
             if not isinstance(error, OSError):
                 return facts
             sources = _CODES_ALONE

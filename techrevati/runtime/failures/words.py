@@ -24,13 +24,15 @@ _compiled: dict[str, re.Pattern[str]] = {}
 _SETTING_AFTER = (
     "must", "should", "cannot", "can't", "can not", "may not", "has to", "needs", "need ", "parameter",
     "argument", "value", "setting", "option", "config", "=", "is required", "is not a", "is invalid",
-    "expects", "keyword", "policy", "handler", "not set", "to be a", "of -", ": expected", ": must",
+    "expects", "keyword", "policy", "handler", "not set", "to be ", "of -", ": expected", ": must",
     ": invalid",
-    ": input should", ": field required", ": extra", "function", "method", "operator", "signature",
+    ": input should", ": field required", ": extra", "function", "method", "operator", "signature", "size ",
+    "id:", "registered",
 )  # fmt: skip
 _SETTING_BEFORE = (
     "invalid", "unexpected keyword argument", "unknown", "negative", "missing", "argument", "parameter",
     "keyword", "unsupported", "bad", "set", "field", "option", "setting", "non-positive", "key", "no",
+    "handler for",
 )  # fmt: skip
 
 
@@ -43,6 +45,8 @@ def _pattern(name: str) -> re.Pattern[str]:
             rf"{status}(?=[\s:,-]+(?:{words}))".replace(" ", r"\s") for status, words in REASONS.items()
         )
         sources = {
+            # "expected 503 rows, got 500" counts rows; "expected 200 but got 503" speaks of statuses.
+            "counted": r"expected\s\d+\s(?!but\b|and\b|ok\b)[a-z]",
             "three digits": r"(?<![\d.])[45]\d\d(?!\d)",
             "code": r"(?<![\w.-])(?:[a-z]+(?:_[a-z]+)+|[a-z]{4,}exception)(?![\w-])",
             "status": rf"""
@@ -206,7 +210,9 @@ def status_in(text: str) -> int | None:
         return None
     for found in _pattern("status").finditer(text):
         before = text[max(0, found.start() - 8) : found.start()].rstrip()
-        if not before.endswith(("exit", "exited", "line", "errno")):
+        if before.endswith(("exit", "exited", "line", "errno")):
+            continue
+        if found.lastgroup != "verb" or not _pattern("counted").search(text, 0, found.start()):
             return int(found[found.lastgroup or 0])
     return None
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from techrevati.runtime.journal.vocabulary import DONE, FAILED, IN_DOUBT, INTENT, Step
+from typing import TYPE_CHECKING
+
+from techrevati.runtime.journal.vocabulary import DONE, FAILED, IN_DOUBT, INTENT, NOT_DONE, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 RUN, RETURN, RAISE, LOST, DOUBT = "run", "return", "raise", "lost", "doubt"
 
@@ -39,13 +44,24 @@ def orphaned(step: Step) -> Step:
     return step._replace(state=IN_DOUBT) if step.state == INTENT else step
 
 
+def latest(history: Iterable[Step]) -> dict[str, Step]:
+    """Each step as it was last written, in the order in which they first began."""
+    steps: dict[str, Step] = {}
+    for step in history:
+        if step.state == NOT_DONE:
+            steps.pop(step.key, None)
+        else:
+            steps[step.key] = step
+    return steps
+
+
 def same(recorded: Step, asked: Step) -> bool:
     """Whether the program asks for what is on record."""
-    return (recorded.key, recorded.kind, recorded.name, recorded.arguments) == (
-        asked.key,
-        asked.kind,
-        asked.name,
-        asked.arguments,
+    return (
+        recorded.key == asked.key
+        and recorded.arguments == asked.arguments
+        and recorded.name == asked.name
+        and recorded.kind == asked.kind
     )
 
 

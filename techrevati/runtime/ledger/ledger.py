@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.log import announce, logger
+from techrevati.runtime._core.worker import Worker
 from techrevati.runtime.ledger import query
 from techrevati.runtime.ledger.errors import IdempotencyConflictError
 from techrevati.runtime.ledger.record import (
@@ -70,6 +71,9 @@ class SpendLedger(LedgerReservations):
         read_only: Only reports; the file must exist, its disk may be read-only.
         clock: Seconds since 1970.
 
+    Attributes:
+        worker: The thread that writes for the tasks of event loops; None for a ledger in memory.
+
     Raises:
         ValueError, TypeError: An argument is out of range.
         StoreUnavailableError: The file cannot be opened now; ``StoreCorruptError``: it is damaged or no
@@ -110,6 +114,7 @@ class SpendLedger(LedgerReservations):
         self._buffered_keys: dict[str, Draft] = {}
         self._flusher_runs = False
         self._waiting = Waiting()
+        self.worker: Worker | None = None if self._file.is_memory else Worker("techrevati-ledger-io")
         self._prefix = os.urandom(8).hex()
         self._numbers = count(1)
         self.fork_rank: int = 0
@@ -340,6 +345,8 @@ class SpendLedger(LedgerReservations):
         Raises:
             StoreError: Something could not be written; the ledger stays open.
         """
+        if self.worker is not None:
+            self.worker.close()
         if not self._read_only:
             self._commit_buffer()
             if not self._retry():

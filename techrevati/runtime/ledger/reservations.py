@@ -11,7 +11,7 @@ from techrevati.runtime._core.tally import (
     USD,
     Lease,
     lease_from,
-    settled,
+    settle,
     tally_bytes,
     tally_from,
 )
@@ -166,8 +166,10 @@ class LedgerReservations:
             if records[name] is None:
                 raise UnknownReservationError(key)
             values: dict[str, bytes | None] = {name: None}
-            for tally in lease.tallies:
-                values[tally] = tally_bytes(settled(tally_from(records[tally]), lease.asked, actual))
+            for charged in lease.tallies:
+                tally = tally_from(records[charged])
+                settle(tally, lease.asked, actual, {})
+                values[charged] = tally_bytes(tally)
             return Change(None, values)
 
         self.transact([name, *lease.tallies], decide, bookings)
@@ -183,9 +185,9 @@ class LedgerReservations:
             )
             return dict(rows.fetchall())
 
+        tallies = {key: tally_from(value) for key, value in self._file.read(work).items()}
         return {
-            key.removeprefix(TALLY_PREFIX): tally_from(value)[:2]
-            for key, value in self._file.read(work).items()
+            key.removeprefix(TALLY_PREFIX): (tally.settled, tally.reserved) for key, tally in tallies.items()
         }
 
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime.agent_events import AgentEventName as Name, AgentEventStatus as Status
 from techrevati.runtime.agent_lifecycle import AgentStatus
+from techrevati.runtime.orchestrator.turns import named
 from techrevati.runtime.retry_policy import EscalationPolicy, RecoveryResult
 from techrevati.runtime.usage import UsageNotFoundError, UsageSnapshot
 
 if TYPE_CHECKING:
-    from techrevati.runtime.orchestrator.turns import SessionTurns
+    from techrevati.runtime.orchestrator.turns import Model, SessionTurns
     from techrevati.runtime.retry_policy import RecoveryNews
 
 _EVENTS = {
@@ -29,7 +30,7 @@ _PAID = ("usage", "completion", "response", "result", "body")
 class TurnRecovery:
     """Told what happens to the attempts of one turn."""
 
-    def __init__(self, session: SessionTurns, model: str) -> None:
+    def __init__(self, session: SessionTurns, model: Model) -> None:
         self._session = session
         self._model = model
         self._booked = 0  # attempts that failed and were booked
@@ -48,7 +49,7 @@ class TurnRecovery:
             session.worker.retry_count += 1
             used = usage_of_error(error)
             if used is not None:
-                session._book(self._model, used)
+                session._book(named(self._model), used)
         name, status = _EVENTS[news.event]
         facts: dict[str, object] = {
             "scenario": news.scenario.value,

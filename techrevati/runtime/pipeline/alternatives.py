@@ -6,6 +6,7 @@ asked for that; the failover's own targets follow, with the same arguments.
 
 from __future__ import annotations
 
+from _thread import allocate_lock
 from typing import TYPE_CHECKING
 
 from techrevati.runtime.failover import NoTargetError, PassedTarget, TargetSwitch, fails_over, rest_s
@@ -26,12 +27,13 @@ NAME = "your call"  # how it is named among the targets
 class OtherTargets:
     """A failover around a call that is not one of its targets."""
 
-    __slots__ = ("_failover", "_inside", "_rest_until_s")
+    __slots__ = ("_failover", "_inside", "_lock", "_rest_until_s")
 
     def __init__(self, failover: Failover[Any, Any], inside: int) -> None:
         self._failover = failover
         self._inside = inside  # how many stages stand inside, and so before the arguments of the call
-        self._rest_until_s = float("-inf")  # written whole and read whole: no lock
+        self._rest_until_s = float("-inf")  # read whole, and so without the lock
+        self._lock = allocate_lock()
 
     def call(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         first: Exception | None = None
@@ -106,7 +108,9 @@ class OtherTargets:
         failover = self._failover
         resting_s = rest_s(failure, failover._quota_rest_s, failover._max_rest_s)
         if resting_s > 0:
-            self._rest_until_s = max(self._rest_until_s, failover._clock() + resting_s)
+            until_s = failover._clock() + resting_s
+            with self._lock:  # of two that are asked for at once the longer one holds
+                self._rest_until_s = max(self._rest_until_s, until_s)
 
     def _tell(self, passed: PassedTarget) -> bool:
         """Tell that the targets are asked now; False when only observing."""

@@ -254,8 +254,14 @@ def _resolve(model: str, provider: str | None) -> tuple[ModelPricing | None, Ent
     entry = _find(model, provider)
     if entry is None:
         named = model if provider is None else f"{provider}/{model}"
-        raise UnknownModelError(named, PriceBook.bundled().near(model))
+        raise UnknownModelError(named, lambda: _near(model))
     return None, entry
+
+
+def _near(model: str) -> tuple[str, ...]:
+    """Names like *model* in the books that are asked, the process's own before the bundled one."""
+    own = () if _book is None else _book.near(model)
+    return tuple(dict.fromkeys((*own, *PriceBook.bundled().near(model))))[:3]
 
 
 def _priced(
