@@ -19,8 +19,8 @@ if TYPE_CHECKING:
             """Seconds left, >= 0."""
             ...
 
-        def shortens(self, seconds: float, left_s: float) -> None:
-            """Told that a wait of *seconds* was made to be *left_s*."""
+        def shortened(self, seconds: float) -> float:
+            """*seconds*, or what is left if that is less."""
             ...
 
 
@@ -36,10 +36,4 @@ def remaining_s() -> float | None:
 def shortened(seconds: float) -> float:
     """*seconds*, or what is left of the running deadline if that is less."""
     deadline = current.get()
-    if deadline is None:
-        return seconds
-    left_s = deadline.remaining()
-    if left_s >= seconds:
-        return seconds
-    deadline.shortens(seconds, left_s)
-    return left_s
+    return seconds if deadline is None else deadline.shortened(seconds)

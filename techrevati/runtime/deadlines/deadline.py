@@ -51,6 +51,8 @@ class Deadline:
         on_shortened: Told, as ``on_shortened(seconds, left)``, that something inside which would have waited
             up to so many *seconds* now waits up to what is *left*, by the thread or task that waits; a wait
             that another limit inside cuts further is not told.  What it raises is logged.
+        observe_only: Measure and tell, as if it shortened, but neither shorten nor end anything.  May be set
+            at any time.
 
     >>> deadline = Deadline(30, clock=lambda: 100.0)
     >>> with deadline:
@@ -58,7 +60,7 @@ class Deadline:
     30.0
     """
 
-    __slots__ = ("_clock", "_end_s", "_on_shortened", "seconds")
+    __slots__ = ("_clock", "_end_s", "_on_shortened", "enabled", "observe_only", "seconds")
 
     def __init__(
         self,
@@ -66,6 +68,7 @@ class Deadline:
         *,
         clock: Callable[[], float] = time.monotonic,
         on_shortened: Callable[[float, float], object] | None = None,
+        observe_only: bool = False,
     ) -> None:
         self.seconds: float = arguments.number("seconds", seconds, infinite=True)
         if not self.seconds:
@@ -76,10 +79,18 @@ class Deadline:
         self._on_shortened = on_shortened
         self._clock = clock
         self._end_s = clock() + self.seconds
+        self.observe_only: bool = observe_only
+        self.enabled: bool = True
+        """Set to False to let everything inside run as if it were not there; time goes on."""
 
     def remaining(self) -> float:
         """Seconds left of this deadline, >= 0, whatever those around it say."""
         return max(0.0, self._end_s - self._clock())
+
+    @property
+    def in_force(self) -> bool:
+        """True while it is switched on and not only observing."""
+        return self.enabled and not self.observe_only
 
     def expired(self) -> bool:
         """True when no time is left."""
@@ -89,10 +100,22 @@ class Deadline:
         """Go on, if there is time.
 
         Raises:
-            DeadlineExceededError: There is none.
+            DeadlineExceededError: There is none, and it is in force.
         """
-        if self.expired():
+        if self.expired() and self.in_force:
             raise DeadlineExceededError(self.seconds)
+
+    def _shortens(self, seconds: float, left_s: float) -> None:
+        """Tell it if this deadline made *seconds* the *left_s* that they are now, or would have cut them."""
+        own_s = self.remaining()
+        if self._on_shortened is None or not self.enabled or own_s >= seconds:
+            return
+        if not self.observe_only and own_s > left_s:
+            return  # another one ended first
+        try:
+            self._on_shortened(seconds, own_s if self.observe_only else left_s)
+        except Exception as trouble:
+            logger("deadlines").warning("on_shortened raised %s", error_text(trouble))
 
     def __enter__(self) -> Self:
         current.set(_Entered(self, current.get()))
@@ -115,21 +138,23 @@ class _Entered:
         self.outer: Remaining | None = outer
 
     def remaining(self) -> float:
-        left_s = self.deadline.remaining()
-        return left_s if self.outer is None else min(left_s, self.outer.remaining())
+        deadline, outer = self.deadline, self.outer
+        if not deadline.enabled or deadline.observe_only:
+            return float("inf") if outer is None else outer.remaining()
+        left_s = deadline.remaining()
+        return left_s if outer is None else min(left_s, outer.remaining())
 
-    def shortens(self, seconds: float, left_s: float) -> None:
-        """Tell the deadline that ends first, the outermost of equals: its part may be around a call twice."""
-        if self.outer is not None and self.outer.remaining() <= left_s:
-            self.outer.shortens(seconds, left_s)
-            return
-        tell = self.deadline._on_shortened
-        if tell is None:
-            return
-        try:
-            tell(seconds, left_s)
-        except Exception as trouble:
-            logger("deadlines").warning("on_shortened raised %s", error_text(trouble))
+    def shortened(self, seconds: float) -> float:
+        """*seconds*, or what is left of all that are in force; tells those that shortened it, or would."""
+        left_s = min(self.remaining(), seconds)
+        told: tuple[Deadline, ...] = ()  # one may have been entered twice
+        link: Remaining | None = self
+        while isinstance(link, _Entered):
+            deadline, link = link.deadline, link.outer
+            if deadline._on_shortened is not None and deadline not in told:
+                told = (*told, deadline)
+                deadline._shortens(seconds, left_s)
+        return left_s
 
 
 def rest_of(seconds: float, clock: Callable[[], float]) -> Rest:
@@ -138,6 +163,7 @@ def rest_of(seconds: float, clock: Callable[[], float]) -> Rest:
     deadline.seconds = seconds
     deadline._clock = clock
     deadline._on_shortened = None
+    deadline.observe_only, deadline.enabled = False, True
     deadline._end_s = clock() + seconds
     return Rest(deadline, current.get())
 
