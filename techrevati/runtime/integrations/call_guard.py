@@ -35,7 +35,7 @@ from techrevati.runtime.usage import UsageSnapshot
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from decimal import Decimal
-    from typing import TypeVar
+    from typing import Any, TypeVar
 
     from techrevati.runtime._core.deadline import Remaining
     from techrevati.runtime.budgets import Reservation
@@ -212,7 +212,7 @@ class CallGuard:
             made._admit()
             for budget in self._budgets:
                 try:
-                    made._reservations.append(budget.reserve(**self._worst_case(budget, request)))  # type: ignore[arg-type]
+                    made._reservations.append(budget.reserve(**self._worst_case(budget, request)))
                 except Exception as refusal:
                     self._observed(refusal, request)
                     made._reservations += self._uncapped(budget, request)
@@ -244,7 +244,7 @@ class CallGuard:
         if refusing.ledger is None:
             return []
         budget = Budget(f"{refusing.name}/observed", ledger=refusing.ledger)
-        return [budget.reserve(**self._worst_case(budget, request))]  # type: ignore[arg-type]
+        return [budget.reserve(**self._worst_case(budget, request))]
 
     def _observed(self, refusal: Exception, request: ModelRequest) -> None:
         """Raise *refusal*, or only tell it."""
@@ -259,7 +259,7 @@ class CallGuard:
         credential = request.credential_id if self.credential_id is None else self.credential_id
         return self._breaker.get(request.provider, request.model or "", credential)
 
-    def _worst_case(self, budget: Budget, request: ModelRequest) -> dict[str, object]:
+    def _worst_case(self, budget: Budget, request: ModelRequest) -> dict[str, Any]:
         """The arguments of a reservation."""
         limited = budget.limited
         if request.unbounded and limited & _BOUND_BY_INPUT:
