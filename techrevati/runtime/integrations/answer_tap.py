@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from techrevati.runtime._core.errors import TechrevatiError
 from techrevati.runtime.usage import UsageAccumulator, UsageNotFoundError, UsageSnapshot
 
 if TYPE_CHECKING:
@@ -28,16 +29,16 @@ _TEXTS |= {"reasoning", "reasoning_content", "input_json"}
 _NOT_TEXT = frozenset({"id", "object", "model", "type", "role", "name", "signature", "obfuscation"})
 
 
-class StreamError(Exception):
+class StreamError(TechrevatiError):
     """What an error event inside a stream said; only for judging it, never raised."""
 
     def __init__(self, body: Mapping[str, Any]) -> None:
         error = body.get("error")
         inner: Mapping[str, Any] = error if isinstance(error, Mapping) else body
         super().__init__(str(inner.get("message") or error or "error event in a stream"))
-        self.body = dict(body)
-        self.code = inner.get("code")
-        self.type = inner.get("type")
+        self.body: dict[str, object] = dict(body)
+        self.code: object = inner.get("code")
+        self.type: object = inner.get("type")
 
 
 class AnswerTap:
