@@ -24,6 +24,7 @@ NOUNS = (
     "pricing",
     "orchestrator",
     "pipeline",
+    "streaming",
     "import",
     "chaos",
 )

@@ -243,6 +243,15 @@ if TYPE_CHECKING:
         StoreError as StoreError,
         StoreUnavailableError as StoreUnavailableError,
     )
+    from techrevati.runtime.streaming import (
+        AsyncWatchedStream as AsyncWatchedStream,
+        StreamOutcome as StreamOutcome,
+        StreamStalledError as StreamStalledError,
+        StreamUsage as StreamUsage,
+        UsageReader as UsageReader,
+        WatchedStream as WatchedStream,
+        watch as watch,
+    )
     from techrevati.runtime.usage import (
         UsageAccumulator as UsageAccumulator,
         UsageNotFoundError as UsageNotFoundError,
@@ -268,6 +277,10 @@ __all__ = [
     "ApprovalMismatchError",
     "ApprovalPendingError",
     "Approvals",
+    "AsyncWatchedStream",
+    "StreamOutcome",
+    "StreamStalledError",
+    "StreamUsage",
     "UnknownApprovalError",
     "Happened",
     "InDoubtError",
@@ -443,9 +456,12 @@ __all__ = [
     "UrlGuardrail",
     "UsageAccumulator",
     "UsageNotFoundError",
+    "UsageReader",
     "UsageSink",
     "UsageSnapshot",
     "UsageTracker",
     "use_price_book",
+    "watch",
+    "WatchedStream",
     "worst_case_picodollars",
 ]

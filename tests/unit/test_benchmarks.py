@@ -19,6 +19,7 @@ from benchmarks import (
     bench_orchestrator,
     bench_pipeline,
     bench_pricing,
+    bench_streaming,
     bench_usage,
     environment,
     peers,
@@ -145,13 +146,14 @@ def test_own_code_answers_rightly() -> None:
             *bench_pricing.comparisons(),
             *bench_usage.comparisons(),
             *bench_pipeline.comparisons(),
+            *bench_streaming.comparisons(),
             *bench_orchestrator.comparisons(stack),
             bench_orchestrator.async_comparison(),
         ]
         for comparison in everything:
             for subject in (comparison.floor, *comparison.subjects):
                 Timed(subject).checked()
-    assert len(everything) == 32
+    assert len(everything) == 34
 
 
 def test_flatness_counts_every_turn() -> None:

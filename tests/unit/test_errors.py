@@ -28,6 +28,7 @@ from techrevati.runtime import (
     PermissionDeniedError,
     PermissionOutcome,
     SessionEndedError,
+    StreamStalledError,
     TechrevatiError,
     TurnTimeoutError,
     UnknownWorkerError,
@@ -155,6 +156,12 @@ EXAMPLES: list[tuple[TechrevatiError, type[BaseException], dict[str, Any], tuple
     (UsageNotFoundError("dict with a, b"), ValueError, {"seen": "dict with a, b"}, ("dict with a, b",)),
     (EverythingWaitsError(), RuntimeError, {}, ("waits",)),
     (DeadlineExceededError(2.5), TimeoutError, {"seconds": 2.5}, ("2.5 s",)),
+    (
+        StreamStalledError("idle", 2.5, 7),
+        TimeoutError,
+        {"phase": "idle", "seconds": 2.5, "chunks": 7},
+        ("7 chunks", "2.5 s"),
+    ),
     (NoTargetError((), 2.0), RuntimeError, {"skipped": (), "retry_after": 2.0}, ("2 s",)),
     (ScriptExhaustedError(3), AssertionError, {"entries": 3}, ("3 entries",)),
 ]

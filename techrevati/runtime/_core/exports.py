@@ -72,6 +72,9 @@ _NAMES = {
     "stores": (
         "MemoryStore NewerSchemaError SqliteStore Store StoreCorruptError StoreError StoreUnavailableError"
     ),
+    "streaming": (
+        "AsyncWatchedStream StreamOutcome StreamStalledError StreamUsage UsageReader WatchedStream watch"
+    ),
     "usage": "UsageAccumulator UsageNotFoundError UsageSnapshot",
     "usage_tracking": "BudgetExceededError UsageTracker _warned_unpriced_models",
 }
@@ -109,6 +112,7 @@ MODULES = (
     "retry_policy",
     "sinks",
     "stores",
+    "streaming",
     "testing",
     "usage",
     "usage_tracking",

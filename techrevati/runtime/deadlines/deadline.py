@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.deadline import current
-from techrevati.runtime._core.errors import TechrevatiError
+from techrevati.runtime._core.errors import DeadlineExceededError
 from techrevati.runtime._core.log import logger
 from techrevati.runtime._core.scrub import error_text
 
@@ -20,22 +20,6 @@ if TYPE_CHECKING:
 
 # Timers and clocks differ by a little; what ends so near to its end was ended by it.
 NEAR_S = 1e-3
-
-
-class DeadlineExceededError(TechrevatiError, TimeoutError):
-    """The time for a whole piece of work is over.
-
-    Attributes:
-        seconds: How long it had.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(seconds)
-        self.seconds = seconds
-
-    def __str__(self) -> str:
-        seconds = getattr(self, "seconds", None)  # unset in a subclass with a constructor of its own
-        return "the deadline has passed" if seconds is None else f"the deadline of {seconds:g} s has passed"
 
 
 class Deadline:

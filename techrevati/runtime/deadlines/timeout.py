@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, cast
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.deadline import current, shortened
-from techrevati.runtime._core.errors import TechrevatiError
+from techrevati.runtime._core.errors import DeadlineExceededError, TechrevatiError
 from techrevati.runtime._core.log import logger
 from techrevati.runtime._core.scrub import error_text
-from techrevati.runtime.deadlines.deadline import DeadlineExceededError, rest_of
+from techrevati.runtime.deadlines.deadline import rest_of
 
 if TYPE_CHECKING:
     from asyncio import Task

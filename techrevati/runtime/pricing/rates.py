@@ -65,15 +65,18 @@ class Rates:
 
     def cost(self, usage: UsageSnapshot) -> Picodollars:
         """The exact cost of one call that used *usage*."""
-        u_in, u_write, u_read = usage.input_tokens, usage.cache_write_tokens, usage.cache_read_tokens
         level = self._base
         if self._steps:
             level = self._level_for(_input_size(usage))
+        given, made, write, read, extras, per_request, _ = level
         cost: Picodollars = (
-            u_in * level[0] + usage.output_tokens * level[1] + u_write * level[2] + u_read * level[3]
+            usage.input_tokens * given
+            + usage.output_tokens * made
+            + usage.cache_write_tokens * write
+            + usage.cache_read_tokens * read
         )
         # Most calls have none of these, which is quicker to see than each by its name.
-        if level[4] and (
+        if extras and (
             usage.reasoning_tokens
             or usage.cache_write_1h_tokens
             or usage.input_audio_tokens
@@ -84,11 +87,10 @@ class Rates:
             or usage.output_image_tokens
             or usage.cache_read_audio_tokens
         ):
-            for name, rate in level[4]:
+            for name, rate in extras:
                 count = getattr(usage, name)
                 if count:
                     cost += count * rate
-        per_request = level[5]
         if per_request and (cost or usage.requests or _anything(usage)):
             cost += (usage.requests or 1) * per_request
         return cost
