@@ -377,8 +377,9 @@ class AsyncStreams(SessionStreams):
         began = clock()
         try:
             seconds = _opening_s(limits[0])
+            limit = asyncio.timeout(None if seconds == NEVER else seconds)
             try:
-                async with asyncio.timeout(None if seconds == NEVER else seconds) as limit:
+                async with limit:
                     opened: Any = fn()
                     if hasattr(opened, "__await__"):
                         opened = await opened
