@@ -51,7 +51,7 @@ class StreamTurn(Generic[T]):
         self.session = session
         self.bounds = bounds
         self._item = item
-        self.usage = StreamUsage(input_tokens=bounds.input_tokens or 0, reader=usage)
+        self.usage: StreamUsage = StreamUsage(input_tokens=bounds.input_tokens or 0, reader=usage)
         self.looks: bool = session._looks_at_turns
         self.holds: bool = session._guardrails.looks_at_answers if hold is None else hold
         kept = self.looks or self.holds or session._run is not None
