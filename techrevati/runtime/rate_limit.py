@@ -10,13 +10,13 @@ Source: the generic cell rate algorithm (ITU-T I.371), which is a token bucket t
 from __future__ import annotations
 
 import time
-from _thread import allocate_lock
 from types import CoroutineType
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.deadline import remaining_s
 from techrevati.runtime._core.errors import TechrevatiError
+from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime._core.log import announce, logger
 from techrevati.runtime._core.scrub import error_text
 
@@ -234,7 +234,7 @@ class RateLimit:
         self._clock = clock
         self._sleep = sleep
         self._asleep = asleep
-        self._lock = allocate_lock()
+        self._lock = fork_safe_lock()
         self._paused_until_s = float("-inf")
         self._admitted = self._delayed = self._refused = 0
         self.observe_only: bool = observe_only

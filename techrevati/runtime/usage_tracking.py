@@ -7,11 +7,11 @@ Money is exact inside (see ``pricing``) and becomes a float only in the methods 
 from __future__ import annotations
 
 from collections import deque
-from threading import Lock
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.errors import BudgetExceededError as BudgetExceededError
+from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime._core.log import announce, logger
 from techrevati.runtime.pricing import (
     PRICING_TABLE as PRICING_TABLE,
@@ -57,7 +57,7 @@ class UsageTracker:
     __slots__ = ("_cost", "_history", "_input", "_lock", "_output", "_per_model", "_turns")
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = fork_safe_lock()
         self._turns = 0
         self._input = 0
         self._output = 0

@@ -416,7 +416,8 @@ def test_a_bulkhead_loses_no_place(
     """Three callers, one of them interrupted inside: never more inside than allowed, each let in or refused
     once, nobody refused while there is room in the queue, and in the end nobody is inside or waits."""
     box: list[Turns] = []
-    monkeypatch.setattr(bulkhead_module, "allocate_lock", lambda: box[0].lock())
+    for name in ("allocate_lock", "fork_safe_lock"):
+        monkeypatch.setattr(bulkhead_module, name, lambda: box[0].lock())
 
     def scenario(turns: Turns) -> tuple[Works, Callable[[], None]]:
         box[:] = [turns]
@@ -453,7 +454,8 @@ def test_a_bulkhead_loses_no_place(
 def test_switching_a_bulkhead_off_lets_in_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """One inside, one that queues, and somebody who sets ``observe_only``: both get in, nobody is left."""
     box: list[Turns] = []
-    monkeypatch.setattr(bulkhead_module, "allocate_lock", lambda: box[0].lock())
+    for name in ("allocate_lock", "fork_safe_lock"):
+        monkeypatch.setattr(bulkhead_module, name, lambda: box[0].lock())
 
     def scenario(turns: Turns) -> tuple[Works, Callable[[], None]]:
         box[:] = [turns]
@@ -586,7 +588,8 @@ HEDGE = frozenset({"over", "lock", "arrivals", "_lock", "_over", "_begun"})
 def box(monkeypatch: pytest.MonkeyPatch) -> list[Turns]:
     """Whose turns it is; locks, events, queues and threads made meanwhile take part."""
     held: list[Turns] = []
-    monkeypatch.setattr(hedge_module, "allocate_lock", lambda: held[0].lock())
+    for name in ("allocate_lock", "fork_safe_lock"):
+        monkeypatch.setattr(hedge_module, name, lambda: held[0].lock())
     monkeypatch.setattr(streams_module, "allocate_lock", lambda: held[0].lock())
     monkeypatch.setattr(queue, "SimpleQueue", lambda: held[0].queue())
     monkeypatch.setattr(

@@ -607,11 +607,43 @@ def test_cancellation_at_every_await() -> None:
         assert run(main(moment)) == expected
 
 
+@pytest.mark.parametrize("refused_at", [1, 2, 3])
+def test_a_refusal_at_the_end_keeps_what_the_provider_said(
+    clock: FakeClock, ask: Ask, refused_at: int
+) -> None:
+    """When a breaker refuses an attempt after others failed, its refusal is raised, caused by the last of
+    those; a refusal from the start has no cause, and a cause that it has stays."""
+    errors = [HttpError() for _ in range(refused_at - 1)]
+    refusal = CircuitOpenError("api", 1e6)
+    with pytest.raises(CircuitOpenError) as caught:
+        ask(retry_on(clock), Endpoint(*errors, refusal))
+    assert caught.value is refusal
+    assert refusal.__cause__ is (errors[-1] if errors else None)
+    other = CircuitOpenError("api", 1e6)
+    other.__cause__ = named = ValueError("named")
+    with pytest.raises(CircuitOpenError):
+        ask(retry_on(clock), Endpoint(HttpError(), other))
+    assert other.__cause__ is named
+
+
+def test_several_refusals_keep_what_the_provider_said(clock: FakeClock, ask: Ask) -> None:
+    """A breaker that refuses twice, with a short wait: the failure before both is the cause, and never a
+    ring."""
+    error, last = HttpError(), CircuitOpenError("api", 0.5)
+    with pytest.raises(CircuitOpenError):
+        ask(retry_on(clock), Endpoint(error, CircuitOpenError("api", 0.5), last))
+    assert last.__cause__ is error
+    error.__context__ = ring = CircuitOpenError("api", 1e6)
+    with pytest.raises(CircuitOpenError):
+        ask(retry_on(clock), Endpoint(error, ring))
+    assert ring.__cause__ is None
+
+
 class Held:
     """Something heavy that a frame holds."""
 
 
-@pytest.mark.parametrize("end", ["raised", "interrupted", "succeeded"])
+@pytest.mark.parametrize("end", ["raised", "interrupted", "succeeded", "refused"])
 @pytest.mark.parametrize("colour", ["sync", "async"])
 def test_no_reference_cycle_is_left(end: str, colour: str) -> None:
     """What the attempts held is freed as soon as the call is over, without the collector."""
@@ -624,6 +656,8 @@ def test_no_reference_cycle_is_left(end: str, colour: str) -> None:
         requests += 1
         if end == "succeeded" and requests == 2:
             return "answer"
+        if end == "refused" and requests == 2:
+            raise CircuitOpenError("api", 1e6)
         raise HttpError
 
     async def afn(fn: Callable[[], str] = fn) -> str:
@@ -645,7 +679,7 @@ def test_no_reference_cycle_is_left(end: str, colour: str) -> None:
                 retry.call(fn)
             else:
                 retry.acall(afn).send(None)
-        except (HttpError, KeyboardInterrupt, StopIteration):
+        except (HttpError, KeyboardInterrupt, StopIteration, CircuitOpenError):
             pass
         del fn, afn, held
         assert known() is None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from _thread import allocate_lock
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 from techrevati.runtime._core import arguments
+from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime._core.log import announce, logger
 from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime._core.streams import astreaming, rest
@@ -91,7 +91,7 @@ class Failover(Generic[P, T_co]):
         self._weights = tuple(target.weight for target in self.targets)
         self._as_given = tuple(range(len(self.targets)))
         self._weighted = any(weight is not None for weight in self._weights)
-        self._lock = allocate_lock()
+        self._lock = fork_safe_lock()
         self._rest_until_s = [float("-inf")] * len(self.targets)
         self._rested = False  # True once anybody ever rested: until then nobody needs the clock
         self.observe_only: bool = observe_only

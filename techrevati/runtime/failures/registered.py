@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from _thread import allocate_lock
-
+from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime.failures.index import Index, belongs
 from techrevati.runtime.failures.rule import Rule
 from techrevati.runtime.failures.vocabulary import Failure, FailureKind
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 MAX_USER_RULES = 100
 
-_lock = allocate_lock()
+_lock = fork_safe_lock()
 _judges: tuple[_UserRule, ...] = ()
 
 

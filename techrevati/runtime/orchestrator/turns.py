@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.errors import BudgetExceededError
+from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime._core.log import logger
 from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime.agent_events import (
@@ -58,8 +58,9 @@ class SessionTurns(SessionLife):
         super().__init__(config, handoff)
         self._budget = _exact_budget(config)
         self._budget_reported = False
-        self._turn_lock = Lock()
+        self._turn_lock = fork_safe_lock()
         self._iteration_count = 0
+        self._unknown_attempts = 0
         self._spending: SessionSpending | None = None
 
     def _enter(self, session: OrchestrationSession | AsyncOrchestrationSession) -> None:
@@ -109,6 +110,11 @@ class SessionTurns(SessionLife):
         if over and self._config.enforce_budget:
             raise self._over_budget(has_result=True, result=result, usage=usage)
         return result, usage
+
+    def _note_unknown(self) -> None:
+        """An attempt failed, may have been billed, and nobody knows what it used."""
+        with self._turn_lock:
+            self._unknown_attempts += 1
 
     def _book(self, model: str, usage: UsageSnapshot, replayed: bool = False) -> bool:
         """Record what was used; True when that is more than the budget."""

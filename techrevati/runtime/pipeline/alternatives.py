@@ -7,9 +7,9 @@ it has given an item: from then on its failures are raised, for what was handed 
 
 from __future__ import annotations
 
-from _thread import allocate_lock
 from typing import TYPE_CHECKING
 
+from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime._core.streams import aopened, astreaming, opened, streaming
 from techrevati.runtime._core.wrapping import GENERATOR, colour
 from techrevati.runtime.failover import NoTargetError, PassedTarget, fails_over, rest_s
@@ -37,7 +37,7 @@ class OtherTargets:
         self._failover = failover
         self._inside = inside  # how many stages stand inside, and so before the arguments of the call
         self._rest_until_s = float("-inf")  # read whole, and so without the lock
-        self._lock = allocate_lock()
+        self._lock = fork_safe_lock()
 
     def call(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         first: Exception | None = None

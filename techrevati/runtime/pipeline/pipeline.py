@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from _thread import allocate_lock
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, cast
 
+from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime.bulkhead import Bulkhead
 from techrevati.runtime.circuit_breaker import AsyncCircuitBreaker, CircuitBreaker
 from techrevati.runtime.deadlines import Deadline, Timeout
@@ -88,7 +88,7 @@ class Pipeline:
         self._stages = stages(self.parts)
         self._calls: tuple[Callable[..., Any], ...] = tuple(stage.call for stage in self._stages)
         self._acalls: tuple[Callable[..., Any], ...] = tuple(stage.acall for stage in self._stages)
-        self._lock = allocate_lock()
+        self._lock = fork_safe_lock()
         self._before: list[bool] | None = None
         self.enabled: bool = True
         """Set to False to make every call directly."""
