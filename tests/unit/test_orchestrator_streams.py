@@ -258,11 +258,34 @@ def test_the_session_budget_is_heard_at_the_end(colour: str) -> None:
     assert turn.stream.outcome.state == "completed"
 
 
+class RefusedError(Exception):
+    status_code = 429
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_a_stream_that_is_refused_at_once_costs_nothing(colour: str, tmp_path: Path) -> None:
+    with SpendLedger(tmp_path / "spend.db") as ledger:
+        turn = Turn(colour, desk(ledger=ledger), Provider(RefusedError("slow down"))).run(input_tokens=100)
+        assert isinstance(turn.raised, RefusedError)
+        assert [(r.usage.input_tokens, r.cost) for r in ledger.records()] == [(0, 0)]
+    assert not turn.session.tracker.total_cost()
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_an_opening_that_failed_is_on_record(colour: str) -> None:
+    def broken(**_: object) -> Any:
+        raise ConnectionError("refused")
+
+    store = MemoryStore()
+    turn = Turn(colour, desk(journal=Journal(store), run_id="r"), Provider())
+    turn.provider.sync = turn.provider.awaited = broken  # type: ignore[method-assign,assignment]
+    assert isinstance(turn.run().raised, ConnectionError)
+    (step,) = Journal(store).steps("r")
+    assert step.state == "failed"
+
+
 @pytest.mark.parametrize("colour", COLOURS)
 def test_a_refused_opening_costs_nothing(colour: str, tmp_path: Path) -> None:
-    class RefusedError(Exception):
-        status_code = 429
-
     def refuse(**_: object) -> Any:
         raise RefusedError("slow down")
 

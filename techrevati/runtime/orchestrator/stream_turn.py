@@ -136,9 +136,9 @@ class StreamTurn(Generic[T]):
 
     def ended(self, outcome: StreamOutcome) -> None:
         """Tell everybody; what only the consumer of a complete answer should hear is raised last."""
-        early = outcome.state in ("closed", "cancelled")  # that proves nothing about the dependency
-        error = outcome.error or (GeneratorExit() if early else None)
-        self._leave(GeneratorExit() if early else error)
+        # Who left early proved nothing about the dependency: to the breaker that is a cancellation.
+        error = outcome.error or (GeneratorExit() if outcome.state == "closed" else None)
+        self._leave(error)
         used = self._settled(outcome)
         session, model = self.session, self.model
         over = session._book(model, used)
