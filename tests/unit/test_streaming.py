@@ -401,6 +401,7 @@ def test_one_watchdog_looks_after_many_streams() -> None:
 
 
 def test_a_stream_that_comes_while_the_watchdog_looks_at_another_is_not_forgotten() -> None:
+    no_watchdog_is_left()
     looking, begun, woken, release = (threading.Event() for _ in range(4))
 
     def clock() -> float:
@@ -508,20 +509,22 @@ def test_a_cancellation_and_a_stall_at_once_is_a_cancellation() -> None:
 
 def test_a_stall_while_a_cancelled_task_cleans_up_is_a_stall() -> None:
     async def main() -> None:
-        async def consume() -> str:
+        stalled = list[bool]()
+
+        async def consume() -> None:
             try:
                 await asyncio.sleep(100)
             finally:
                 with pytest.raises(StreamStalledError):
                     await anext(watch(AsyncSource(60, "a"), 5))
-            return "never"
+                stalled.append(True)
 
         task = asyncio.create_task(consume())
         await asyncio.sleep(1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert asyncio.get_running_loop().time() == 6.0
+        assert (stalled, asyncio.get_running_loop().time()) == ([True], 6.0)
 
     run(main())
 
