@@ -497,30 +497,35 @@ def test_a_rate_limit_gives_each_its_own_moment() -> None:
 
 
 def test_a_rate_limit_takes_back_exactly() -> None:
-    """One gives back, one used more than it reserved, both pause it: what is left is what was used, and the
-    longest pause holds."""
+    """One gives back, one used more than it reserved: what is left is what was used."""
 
     def scenario(turns: Turns) -> tuple[Works, Callable[[], None]]:
         limit = RateLimit(600, 6000, clock=FakeClock())
         limit._lock = turns.lock()  # type: ignore[assignment]
 
-        def gives_back() -> None:
-            limit.reserve(100).give_back()
-            limit.pause(7.0)
-
-        def settles() -> None:
-            limit.reserve(200).settle(250)
-            limit.pause(5.0)
-
         def check() -> None:
             seen = limit.snapshot()
             assert seen.requests == pytest.approx(599)
             assert seen.tokens == pytest.approx(6000 - 250)
-            assert seen.paused_seconds == 7.0
 
-        return [gives_back, settles], check
+        return [lambda: limit.reserve(100).give_back(), lambda: limit.reserve(200).settle(250)], check
 
     assert explore(scenario, ("rate_limit.py",), LIMIT, threads=2) > 20
+
+
+def test_the_longest_pause_holds() -> None:
+    """Three threads ask for 3, 7 and 5 seconds: nobody begins for 7."""
+
+    def scenario(turns: Turns) -> tuple[Works, Callable[[], None]]:
+        limit = RateLimit(600, clock=FakeClock())
+        limit._lock = turns.lock()  # type: ignore[assignment]
+
+        def check() -> None:
+            assert limit.snapshot().paused_seconds == 7.0
+
+        return [lambda: limit.pause(3.0), lambda: limit.pause(7.0), lambda: limit.pause(5.0)], check
+
+    assert explore(scenario, ("rate_limit.py",), LIMIT) > 20
 
 
 # --- failover -----------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import threading
 from email.utils import formatdate
@@ -486,6 +487,43 @@ def test_a_thundering_herd_meets_ten_open_doors(rated: bool) -> None:
         return inside, refused, during, await breaker.state()
 
     assert run(main()) == (10, 190, HALF_OPEN, CLOSED)
+
+
+@pytest.mark.parametrize("rated", [True, False])
+def test_a_thundering_herd_of_threads_meets_ten_open_doors(clock: FakeClock, rated: bool) -> None:
+    """Two hundred threads at the moment of half-open: ten get in and stay until all others were refused."""
+    window: dict[str, Any] = {"window_calls": 10} if rated else {}
+    breaker = CircuitBreaker("api", 10, 30.0, 10, clock, **window)
+    for _ in range(10):
+        breaker.record_failure()
+    clock.advance(30)
+    start, refusals, leave = threading.Barrier(201), threading.Semaphore(0), threading.Event()
+    inside = itertools.count()
+
+    def probe() -> None:
+        next(inside)
+        assert leave.wait(30)
+
+    def caller() -> None:
+        start.wait(30)
+        try:
+            breaker.call(probe)
+        except CircuitOpenError:
+            refusals.release()
+
+    threads = [threading.Thread(target=caller, daemon=True) for _ in range(200)]
+    for thread in threads:
+        thread.start()
+    start.wait(30)
+    for _ in range(190):
+        assert refusals.acquire(timeout=30)
+    assert breaker.state() is HALF_OPEN
+    leave.set()
+    for thread in threads:
+        thread.join(30)
+    assert next(inside) == 10
+    assert not refusals.acquire(blocking=False)
+    assert breaker.state() is CLOSED
 
 
 def test_a_herd_that_fails_costs_ten_requests_a_round() -> None:

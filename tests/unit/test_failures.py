@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import copy
 import errno
+import json
 import pickle
 import socket
 import sqlite3
@@ -30,13 +31,14 @@ from techrevati.runtime.failures import (
     FailureOrigin,
     FailureScenario,
     Rule,
+    classification,
     classify,
     classify_exception,
     provider_failures,
     register_rule,
 )
 from techrevati.runtime.failures.index import TABLE
-from techrevati.runtime.failures.words import Text, has_phrase
+from techrevati.runtime.failures.words import COMPLAINS, SAYS, TEXT, Text, has_phrase
 
 K, Origin, S = FailureKind, FailureOrigin, FailureScenario
 
@@ -171,6 +173,7 @@ def test_messages_are_bounded() -> None:
 @pytest.mark.parametrize("column", ["says", "complains", "text"])
 def test_every_phrase_is_found_by_its_row_or_an_earlier_one(column: str) -> None:
     """The word that a phrase is looked up by never hides it."""
+    number_of_column = {"says": SAYS, "complains": COMPLAINS, "text": TEXT}[column]
     phrases = [(phrase, rule) for rule in RULES for phrase in getattr(rule, column)]
     for number, (phrase, rule) in enumerate(phrases):
         bare = phrase.strip("*")
@@ -178,7 +181,7 @@ def test_every_phrase_is_found_by_its_row_or_an_earlier_one(column: str) -> None
         texts += [f"{bare}xyz"] if phrase.endswith("*") else []
         texts += [f"xyz{bare}"] if phrase.startswith("*") else []
         for text in texts:
-            found = getattr(TABLE, column).first(Text(text))
+            found = TABLE.phrases.first(Text(text), (number_of_column,))
             assert found is not None, text
             assert found in [earlier for _, earlier in phrases[: number + 1]] or found is rule
         if not phrase.endswith("*"):
@@ -367,6 +370,13 @@ def own(name: str, *bases: type, **facts: object) -> Any:
         (own("PermissionDeniedError", PermissionError), K.PERMISSION, Origin.RUNTIME, False),
         (own("GuardrailViolatedError"), K.CONTENT_POLICY, Origin.RUNTIME, False),
         (own("InvalidTransitionError", ValueError), K.INVALID_REQUEST, Origin.CALLER, False),
+        (own("ApprovalPendingError"), K.PERMISSION, Origin.RUNTIME, False),
+        (own("UnknownApprovalError", KeyError), K.PERMISSION, Origin.RUNTIME, False),
+        (own("RunBusyError", retry_after=2.5), K.OVERLOADED, Origin.RUNTIME, False),
+        (own("InDoubtError"), K.INVALID_REQUEST, Origin.RUNTIME, False),
+        (own("ReplayMismatchError", ValueError), K.INVALID_REQUEST, Origin.RUNTIME, False),
+        (own("ResultNotStorableError", TypeError), K.OUTPUT_VALIDATION, Origin.RUNTIME, False),
+        (own("StoreUnavailableError", OSError), K.RESOURCE_EXHAUSTED, Origin.STORAGE, False),
         (own("SomethingNewError", ValueError), K.INVALID_REQUEST, Origin.RUNTIME, False),
         (own("SomethingNewError", RuntimeError, status_code=503), K.OVERLOADED, Origin.PROVIDER, True),
     ],
@@ -828,6 +838,37 @@ def test_a_broken_attribute_does_not_hide_the_others() -> None:
 
 def unreadable_args(self: BaseException) -> object:
     raise RuntimeError("args")
+
+
+def test_the_short_way_and_the_long_one_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class that decides alone is answered at once, but only when nothing else could have a say."""
+    words = ("", "no", "try again in 3 seconds", "certificate verify failed", "tokens per day")
+    kinds = [TimeoutError, KeyError, ConnectionResetError, MemoryError, asyncio.CancelledError, OSError]
+    kinds += [json.JSONDecodeError, RecursionError, FileNotFoundError, PermissionError, ValueError, TypeError]
+    kinds += [type("ToolError", (Exception,), {}), type("NetworkError", (Exception,), {})]
+    kinds.append(type("UsageLimitExceeded", (Exception,), {}))
+    errors: list[BaseException] = []
+    for kind in kinds:
+        for text in words:
+            made = kind(text, "", 0) if kind is json.JSONDecodeError else kind(*([text] if text else []))
+            errors += [
+                made,
+                chained(RuntimeError("x"), made),
+                chained(made, StatusError(retry_after=2, **LIMITED)),
+            ]
+    errors += [
+        TimeoutError({"error": {"code": "insufficient_quota"}}),
+        OSError(28, "full"),
+        TimeoutError(110, "t"),
+    ]
+    held = TimeoutError("t")
+    held.__dict__.update(status_code=504, headers={"x-should-retry": "false"})
+    errors.append(held)
+    short = [classify(error, now=0) for error in errors]
+    monkeypatch.setattr(classification, "_bare", lambda error: None)
+    for error, failure in zip(errors, short, strict=True):
+        assert failure == classify(error, now=0), repr(error)
+    assert short[-1].retryable is False
 
 
 @pytest.mark.parametrize("args", [7, True, {"a": 1}, "text", [], property(unreadable_args)], ids=str)

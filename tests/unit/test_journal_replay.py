@@ -192,6 +192,12 @@ def test_strict_notices_what_changed() -> None:
     ):
         replay.step("a", never)
     assert caught.value.asked is None
+    with journal.open("s") as run:
+        thread = threading.Thread(target=run.step, args=("p", lambda: 1))  # it has no place in line
+        thread.start()
+        thread.join(30)
+    with pytest.raises(ReplayMismatchError), Replayer(journal, "s").open() as replay:
+        replay.step("p", never, arguments={"x": 1})
     with pytest.raises(KeyError), replayer.open() as replay:  # an error of the program is not hidden
         raise KeyError
 
@@ -210,6 +216,9 @@ def test_lenient_gives_what_fits_best() -> None:
     assert len(replay.mismatches) == 4
     with pytest.raises(ReplayMismatchError, match="nothing more"):
         ask(1)
+    run = Replayer(journal, "r", strict=False).open()
+    with pytest.raises(ReplayMismatchError, match="'other'"):  # another tool is no answer
+        run.step(None, never, kind="tool", name="other", arguments={"n": 0})
     replay.close("completed")
     with pytest.raises(JournalError, match="closed"):
         ask(1)

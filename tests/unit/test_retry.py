@@ -639,6 +639,39 @@ def test_several_refusals_keep_what_the_provider_said(clock: FakeClock, ask: Ask
     assert ring.__cause__ is None
 
 
+def test_observing_tells_why_nothing_would_be_tried_again(clock: FakeClock, ask: Ask) -> None:
+    """Only observing, a failure that would not be tried again has its own reason and no wait."""
+    told: list[RetryAttempt] = []
+    for attempts_, error in ((1, HttpError()), (3, ValueError("mine")), (3, HttpError())):
+        with pytest.raises(type(error)):
+            ask(retry_on(clock, attempts_, observe_only=True, on_attempt=told.append), Endpoint(error))
+    assert [(each.reason, each.wait_seconds) for each in told] == [
+        ("attempts", None),
+        ("not retryable", None),
+        ("observed only", 1.0),
+    ]
+
+
+def test_what_is_raised_from_none_says_nothing_of_an_inner_layer(clock: FakeClock) -> None:
+    """Who raises another error ``from None`` after an inner layer gave up speaks of something else, which is
+    tried again; without that it is not."""
+    endpoint = Endpoint(HttpError)
+
+    def asking(hidden: bool) -> None:
+        try:
+            retry_on(clock, 2)(lambda: endpoint())()
+        except HttpError:
+            if hidden:
+                raise HttpError from None
+            raise HttpError  # noqa: B904
+
+    for hidden, requests in ((True, 6), (False, 2)):
+        endpoint.requests = 0
+        with pytest.raises(HttpError):
+            retry_on(clock, 3).call(asking, hidden)
+        assert endpoint.requests == requests
+
+
 class Held:
     """Something heavy that a frame holds."""
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 _MAX_DEPTH = 64
+_AS_THEY_ARE = frozenset((str, int, float, bool, type(None)))
 
 
 def argument_hash(value: object) -> str:
@@ -35,10 +36,12 @@ def _plain(value: object, depth: int) -> object:
         return value
     if depth <= 0:
         raise ValueError(f"arguments must be nested at most {_MAX_DEPTH} levels")
-    if isinstance(value, Mapping):
+    if type(value) is dict or isinstance(value, Mapping):
         # Keys of other types than str must not fall together with their texts.
         return {
-            key if isinstance(key, str) else f"\0{type(key).__name__}:{key!r}": _plain(item, depth - 1)
+            key if isinstance(key, str) else f"\0{type(key).__name__}:{key!r}": (
+                item if type(item) in _AS_THEY_ARE else _plain(item, depth - 1)
+            )
             for key, item in value.items()
         }
     if isinstance(value, (list, tuple)):

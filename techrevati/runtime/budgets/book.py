@@ -70,8 +70,8 @@ def crossings(charge: int, crossed: Sequence[tuple[str, int]], tally: Tally) -> 
 class Book(Protocol):
     """Keeps tallies and leases."""
 
-    def reserve(self, charges: Sequence[Charge], lease: Lease) -> Refused | None:
-        """Reserve in every charge, or in none and say why."""
+    def reserve(self, charges: Sequence[Charge], lease: Lease, made_up: bool) -> Refused | None:
+        """Reserve in every charge, or in none and say why; a key that was *made_up* here is new."""
         ...
 
     def settle(
@@ -104,8 +104,8 @@ class MemoryBook:
         self.fork_rank: int = 1
         watch(self)
 
-    def reserve(self, charges: Sequence[Charge], lease: Lease) -> Refused | None:
-        """Reserve in every charge, or in none and say why."""
+    def reserve(self, charges: Sequence[Charge], lease: Lease, made_up: bool) -> Refused | None:
+        """Reserve in every charge, or in none and say why; a key that was *made_up* here is new."""
         tallies, leases, asked = self._tallies, self._leases, lease.asked
         name = (lease.tallies[0], lease.key)
         with self._lock:
@@ -235,8 +235,8 @@ class RecordBook:
     def __init__(self, records: Records) -> None:
         self._records = records
 
-    def reserve(self, charges: Sequence[Charge], lease: Lease) -> Refused | None:
-        """Reserve in every charge, or in none and say why."""
+    def reserve(self, charges: Sequence[Charge], lease: Lease, made_up: bool) -> Refused | None:
+        """Reserve in every charge, or in none and say why; a key that was *made_up* here is new."""
         name = LEASE_PREFIX + lease.key
 
         def decide(records: Mapping[str, bytes | None]) -> Change[object]:
@@ -256,7 +256,7 @@ class RecordBook:
                     expires[charge.tally] = charge.end_s + _KEPT_AFTER_WINDOW_S
             return Change(None, values, expires=expires)
 
-        if self._has(lease.key):
+        if not made_up and self._has(lease.key):
             raise ValueError(f"key must be new, got {lease.key!r}, which the ledger has a record of")
         refused = self._records.transact([name, *(charge.tally for charge in charges)], decide)
         assert refused is None or isinstance(refused, Refused)

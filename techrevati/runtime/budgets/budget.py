@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.errors import BudgetExceededError
-from techrevati.runtime._core.log import announce, logger
+from techrevati.runtime._core.log import announce
 from techrevati.runtime._core.tally import TALLY_PREFIX, UNITS, USD, Lease
-from techrevati.runtime._core.worker import ended, on_loop
+from techrevati.runtime._core.worker import ended
 from techrevati.runtime.budgets.book import Charge, MemoryBook, RecordBook
+from techrevati.runtime.budgets.ends import Ends
 from techrevati.runtime.budgets.holder import holder
 from techrevati.runtime.budgets.renewal import Renewal
 from techrevati.runtime.budgets.reservation import Reservation
@@ -22,8 +23,6 @@ from techrevati.runtime.budgets.vocabulary import BudgetSnapshot, shown
 from techrevati.runtime.budgets.windows import PERIODS, window
 from techrevati.runtime.budgets.worst_case import WorstCase, milliseconds
 from techrevati.runtime.pricing import picodollars, usd
-from techrevati.runtime.stores.errors import StoreError
-from techrevati.runtime.usage import UsageSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -31,9 +30,9 @@ if TYPE_CHECKING:
     from decimal import Decimal
     from typing import Concatenate, ParamSpec
 
-    from techrevati.runtime._core.tally import Amount, Amounts
+    from techrevati.runtime._core.tally import Amount
     from techrevati.runtime._core.worker import Worker
-    from techrevati.runtime.budgets.book import Book, Crossings, Records, Refused
+    from techrevati.runtime.budgets.book import Book, Records, Refused
     from techrevati.runtime.budgets.telling import EventTaker
     from techrevati.runtime.budgets.vocabulary import BudgetThreshold
 
@@ -44,7 +43,6 @@ announce("budgets")
 ON_DOUBT = ("hold", "estimate", "release")
 LEASE_S = 120.0
 DEFAULT_PROJECT = "default"
-UNNAMED = "(unnamed)"
 _memory = MemoryBook()
 _numbers = count(1)
 
@@ -130,6 +128,7 @@ class Budget:
         self._renewal = None if ledger is None else Renewal(self._lease_s, self._renew)
         # Where the ledger is a file, tasks must not wait for it on the thread of their loop.
         self._worker: Worker | None = getattr(ledger, "worker", None)
+        self._ends = Ends(self._book, ledger, self._telling, self._worker)
 
     @property
     def limited(self) -> frozenset[str]:
@@ -263,10 +262,10 @@ class Budget:
             about,
             self._on_doubt,
         )
-        refused = self._book.reserve(charges, lease)
+        refused = self._book.reserve(charges, lease, key is None)
         if refused is not None:
             if self._sweep(now_s):
-                refused = self._book.reserve(charges, lease)
+                refused = self._book.reserve(charges, lease, key is None)
             if refused is not None:
                 raise self._exceeded(chain[refused.charge], charges[refused.charge], refused, now_s)
         made = Reservation(self, charges, lease, self._monotonic())
@@ -317,110 +316,6 @@ class Budget:
             charge = Charge(key, self._limits, found.end_s, self.name, found.name)
             self._current = (found.start_s, found.end_s, charge)
         return charge
-
-    # --- ending ---------------------------------------------------------------------------------------------
-
-    def _end(
-        self,
-        charges: Sequence[Charge],
-        lease: Lease,
-        actual: Amounts,
-        usage: UsageSnapshot | None,
-        cost: float | Decimal | None,
-        certainty: str,
-    ) -> None:
-        """Write the end of a lease and tell of it; once the result is paid for, a disk that fails raises
-        nothing."""
-        found = self._written(charges, lease, actual, usage, cost, certainty)
-        if found is not None:
-            self._telling.end(charges, lease, actual, found)
-
-    async def _aend(
-        self,
-        charges: Sequence[Charge],
-        lease: Lease,
-        actual: Amounts,
-        usage: UsageSnapshot | None,
-        cost: float | Decimal | None,
-        certainty: str,
-    ) -> None:
-        """:meth:`_end` for tasks.  Cancelled, it still ends the lease; listeners are called by the loop."""
-        future = self._end_soon(charges, lease, actual, usage, cost, certainty)
-        if future is not None:
-            await ended(future)
-            future.result()
-
-    def _end_soon(
-        self,
-        charges: Sequence[Charge],
-        lease: Lease,
-        actual: Amounts,
-        usage: UsageSnapshot | None,
-        cost: float | Decimal | None,
-        certainty: str,
-    ) -> Future[Crossings | None] | None:
-        """Have the end of a lease written and told; None when that is done already."""
-        worker = self._worker
-        if worker is None:
-            self._end(charges, lease, actual, usage, cost, certainty)
-            return None
-        import asyncio
-
-        loop = asyncio.get_running_loop()
-
-        def tell(future: Future[Crossings | None]) -> None:
-            error = future.exception()
-            if error is not None:
-                logger("budgets").warning("a settlement failed: %s: %s", type(error).__name__, error)
-                return
-            found = future.result()
-            if found or _overrun(lease, actual):
-                on_loop(loop, partial(self._telling.end, charges, lease, actual, found or ()))
-
-        written = partial(self._written, charges, lease, actual, usage, cost, certainty)
-        future = worker.submit(written)
-        future.add_done_callback(tell)
-        return future
-
-    def _written(
-        self,
-        charges: Sequence[Charge],
-        lease: Lease,
-        actual: Amounts,
-        usage: UsageSnapshot | None,
-        cost: float | Decimal | None,
-        certainty: str,
-    ) -> Crossings | None:
-        """Write the end of a lease; None when it waits for the disk and will be told later."""
-        ledger, book = self.ledger, self._book
-        if ledger is None:
-            return book.settle(charges, lease, actual, None)
-        booking: dict[str, object] | None = None
-        if usage is not None and (lease.about.get("model") or usage != UsageSnapshot()):
-            model = lease.about.get("model") or usage.model or UNNAMED
-            booking = {
-                **lease.about,
-                "model": model,
-                "key": lease.key,
-                "usage": usage,
-                "certainty": certainty,
-            }
-            if cost is not None:
-                booking["cost"] = cost
-        try:
-            return book.settle(charges, lease, actual, booking)
-        except StoreError as error:
-            keep = getattr(ledger, "keep_settlement", None)
-            if keep is None:
-                raise
-            logger("budgets").warning("a settlement waits for the disk: %s", error)
-
-        def settle_later() -> None:
-            found = book.settle(charges, lease, actual, booking)
-            self._telling.end(charges, lease, actual, found)
-
-        keep(settle_later)
-        return None
 
     def _renew(self, lease: Lease, seconds: float | None = None) -> None:
         self._book.renew(lease, self._clock() + (self._lease_s if seconds is None else seconds))
@@ -510,10 +405,6 @@ def _about(
         "tags": None if tags is None else dict(tags),
     }
     return {name: value for name, value in about.items() if value is not None}
-
-
-def _overrun(lease: Lease, actual: Amounts) -> bool:
-    return any(amount > lease.asked.get(unit, 0) for unit, amount in actual.items())
 
 
 def _exact_limits(limit_usd: float | Decimal | None, limits: Mapping[str, float] | None) -> dict[str, Amount]:

@@ -105,7 +105,7 @@ class Reservation:
             TypeError, ValueError: An argument is out of range; the reservation stays open.
         """
         actual = self._settling(usage, cost)
-        self._budget._end(self._charges, self._lease, actual, usage, cost, certainty)
+        self._budget._ends.now(self._charges, self._lease, actual, usage, cost, certainty)
 
     async def asettle(
         self,
@@ -119,7 +119,7 @@ class Reservation:
         A cancelled wait still settles, and ends when that is done; cancelled twice, it ends at once.
         """
         actual = self._settling(usage, cost)
-        await self._budget._aend(self._charges, self._lease, actual, usage, cost, certainty)
+        await self._budget._ends.awaited(self._charges, self._lease, actual, usage, cost, certainty)
 
     def _settling(self, usage: UsageSnapshot, cost: float | Decimal | None) -> dict[str, Amount]:
         if not isinstance(usage, UsageSnapshot):
@@ -134,13 +134,13 @@ class Reservation:
         """Give everything back: nothing was sent.  After a settlement it does nothing."""
         if self.state == "open":
             self.state = "released"
-            self._budget._end(self._charges, self._lease, {}, None, None, "measured")
+            self._budget._ends.now(self._charges, self._lease, {}, None, None, "measured")
 
     async def arelease(self) -> None:
         """:meth:`release` for tasks; see :meth:`asettle`."""
         if self.state == "open":
             self.state = "released"
-            await self._budget._aend(self._charges, self._lease, {}, None, None, "measured")
+            await self._budget._ends.awaited(self._charges, self._lease, {}, None, None, "measured")
 
     def renew(self, seconds: float | None = None) -> None:
         """Say that the call still runs: the lease ends *seconds* from now (its own length when None).
@@ -260,7 +260,7 @@ class Reservation:
             self.state = "released"
         else:
             actual = self._settling(used, None)
-        return self._budget._end_soon(self._charges, self._lease, actual, used, None, certainty)
+        return self._budget._ends.soon(self._charges, self._lease, actual, used, None, certainty)
 
     def _known_of(self, error: BaseException | None) -> tuple[UsageSnapshot | None, str] | None:
         """The usage of a call that ended with *error*, and how it is known; no usage: it was never sent.

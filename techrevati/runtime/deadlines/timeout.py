@@ -208,6 +208,9 @@ class Timeout:
         try:
             seconds = None if allowed_s == float("inf") else allowed_s
             await asyncio.wait({task}, timeout=seconds)
+        except GeneratorExit:  # closed, not cancelled: nothing may be awaited any more
+            self._cancel(task)
+            raise
         except BaseException:
             await self._abandon(task)
             raise
@@ -308,9 +311,12 @@ class Timeout:
     async def _abandon(self, task: Task[T]) -> None:
         import asyncio
 
+        self._cancel(task)
+        await asyncio.wait({task}, timeout=CANCELLATION_GRACE_SECONDS)
+
+    def _cancel(self, task: Task[T]) -> None:
         task.cancel()
         task.add_done_callback(self._report)
-        await asyncio.wait({task}, timeout=CANCELLATION_GRACE_SECONDS)
 
     def _report(self, task: Task[T]) -> None:
         if not task.cancelled():

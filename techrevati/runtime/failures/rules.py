@@ -59,7 +59,24 @@ RULES: tuple[Rule, ...] = (
         types="techrevati.BudgetExceededError techrevati.MaxIterationsExceededError"
         " techrevati.LoopDetectedError",
     ),
-    Rule(_K.PERMISSION, _RUNTIME, _TOOL_FAILURE, types="techrevati.*DeniedError"),
+    # A human has not allowed this act, or no longer: asking the same again changes nothing.
+    Rule(
+        _K.PERMISSION,
+        _RUNTIME,
+        _TOOL_FAILURE,
+        types="techrevati.*DeniedError techrevati.ApprovalError techrevati.ApprovalPendingError"
+        " techrevati.ApprovalExpiredError techrevati.ApprovalConsumedError"
+        " techrevati.ApprovalMismatchError techrevati.UnknownApprovalError",
+    ),
+    # It was done: to do it again would do it twice.
+    Rule(
+        _K.OUTPUT_VALIDATION,
+        _RUNTIME,
+        retryable=False,
+        types="techrevati.ResultNotStorableError",
+    ),
+    # Full, read-only, locked: the place where we keep records, never the provider.
+    Rule(_K.RESOURCE_EXHAUSTED, _STORAGE, retryable=False, types="techrevati.StoreUnavailableError"),
     Rule(_K.CONTENT_POLICY, _RUNTIME, types="techrevati.GuardrailViolatedError"),
     Rule(
         _K.STORAGE_CORRUPTION,

@@ -45,14 +45,11 @@ def orphaned(step: Step) -> Step:
 
 
 def latest(history: Iterable[Step]) -> dict[str, Step]:
-    """Each step as it was last written, in the order in which they first began."""
-    steps: dict[str, Step] = {}
-    for step in history:
-        if step.state == NOT_DONE:
-            steps.pop(step.key, None)
-        else:
-            steps[step.key] = step
-    return steps
+    """Each step as it was last written, in the order in which they first began.
+
+    One that somebody said did not happen is there, too: its next attempt must not be taken for that one.
+    """
+    return {step.key: step for step in history}
 
 
 def same(recorded: Step, asked: Step) -> bool:
@@ -71,7 +68,7 @@ def verdict(recorded: Step | None, idempotent: bool, ended_the_run: bool = False
 
     A failure after which nothing more came (it *ended the run*) is tried again where repeating is harmless.
     """
-    if recorded is None:
+    if recorded is None or recorded.state == NOT_DONE:
         return RUN
     if recorded.state == DONE:
         return LOST if recorded.result is None else RETURN

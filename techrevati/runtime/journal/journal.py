@@ -13,7 +13,7 @@ from techrevati.runtime.journal.core import ended, latest, orphaned
 from techrevati.runtime.journal.lease import Lease
 from techrevati.runtime.journal.owner import is_dead, owner_here
 from techrevati.runtime.journal.run import RunJournal
-from techrevati.runtime.journal.vocabulary import IN_DOUBT, NOT_DONE, JournalError, RunBusyError, Step
+from techrevati.runtime.journal.vocabulary import IN_DOUBT, INTENT, NOT_DONE, JournalError, RunBusyError, Step
 from techrevati.runtime.stores.protocol import Change
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ class RunSummary(NamedTuple):
         state: "running", "interrupted" (its owner is gone), "waiting", "completed", "failed" or "cancelled".
         steps: How many it has on record.
         spent_picodollars: What they cost.
-        in_doubt: Keys of the steps of which nobody knows whether they happened.
+        in_doubt: Keys of the steps of which nobody knows whether they happened; a question that waits for
+            its answer is none.
     """
 
     run_id: str
@@ -112,7 +113,7 @@ class Journal:
 
     def steps(self, run_id: str) -> tuple[Step, ...]:
         """What is on record of a run, in the order in which steps began; those under way look like it."""
-        return tuple(self._steps(run_id).values())
+        return tuple(step for step in self._steps(run_id).values() if step.state != NOT_DONE)
 
     def resolve(self, run_id: str, key: str, *, happened: bool, result: object = None) -> None:
         """Say of a step in doubt whether its effect happened, and with what result.
@@ -132,6 +133,26 @@ class Journal:
                 settled = step._replace(state=NOT_DONE, at_s=self.clock())
             run._write(settled, durable=True)
 
+    def answer(self, run_id: str, value: str, *, key: str | None = None) -> None:
+        """Answer the question of a run that waits for input and that nobody has open; its next life goes on
+        with *value*.
+
+        Args:
+            run_id: The run.
+            value: What ``pause_for_input`` returns then.
+            key: Which question, when there are several.
+
+        Raises:
+            RunBusyError: The run is open: answer it there, with ``provide_input``.
+            JournalError: It has no open question, or several and no *key* was given.
+        """
+        waiting = [step.key for step in self.steps(run_id) if step.kind == "input" and step.state == INTENT]
+        if key is None and len(waiting) == 1:
+            key = waiting[0]
+        if key not in waiting:
+            raise JournalError(run_id, f"it waits for {len(waiting) or 'no'} answers; got key={key!r}")
+        self.resolve(run_id, key, happened=True, result=value)
+
     def runs(self, *, limit: int = 1000) -> tuple[RunSummary, ...]:
         """Runs by name; at most *limit*."""
         return tuple(self.run(key.removeprefix(RUNS)) for key in self.store.keys(RUNS, limit=limit))
@@ -150,10 +171,13 @@ class Journal:
         gone = not owner or record["until"] <= self.clock() or is_dead(owner)
         if state == "running" and gone:
             state = "interrupted"
-        steps = list(self._steps(run_id).values())
+        steps = list(self.steps(run_id))
         if gone:
             steps = [orphaned(step) for step in steps]
-        doubts = tuple(step.key for step in steps if step.state == IN_DOUBT)
+        open_steps = [step for step in steps if step.state == IN_DOUBT]
+        if state in ("interrupted", "cancelled") and any(step.kind == "input" for step in open_steps):
+            state = "waiting"  # a question may be put again: it is no doubt
+        doubts = tuple(step.key for step in open_steps if step.kind != "input")
         spent = sum((Fraction(step.cost_picodollars) for step in steps), Fraction(0))
         return RunSummary(run_id, state, len(steps), spent, doubts)
 

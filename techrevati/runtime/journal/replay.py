@@ -22,6 +22,7 @@ from techrevati.runtime.journal.run import RunJournal
 from techrevati.runtime.journal.vocabulary import (
     DONE,
     FAILED,
+    NOT_DONE,
     InDoubtError,
     JournalError,
     ReplayMismatchError,
@@ -120,7 +121,8 @@ class RunReplay(RunJournal):
     """
 
     def __init__(self, replayer: Replayer, history: tuple[Step, ...]) -> None:
-        steps = {key: orphaned(step) for key, step in latest(history).items()}
+        found = latest(history).items()
+        steps = {key: orphaned(step) for key, step in found if step.state != NOT_DONE}
         super().__init__(replayer, replayer.run_id, steps, NoLease())
         self._strict = replayer.strict
         self._turns = _Turns(history, replayer.patience_s if replayer.strict else None)
@@ -234,7 +236,10 @@ class RunReplay(RunJournal):
         if self._strict:
             asked = self._asked(key, kind, name, arguments)
             recorded = self._steps.get(asked.key)
-            if recorded is None or not same(recorded, asked):
+            if recorded is None:
+                raise ReplayMismatchError(self.run_id, None, asked)
+            checked = asked.lane is not None and recorded.lane == asked.lane
+            if not checked and not same(recorded, asked):
                 raise ReplayMismatchError(self.run_id, recorded, asked)
             return recorded
         asked = self._placed(key, kind, name, arguments)

@@ -6,6 +6,7 @@ held while the caller's code runs.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from contextvars import ContextVar
 from threading import Lock, get_ident
 from typing import TYPE_CHECKING, cast
@@ -20,6 +21,7 @@ from techrevati.runtime.journal.recorded_error import as_raised
 from techrevati.runtime.journal.vocabulary import (
     DONE,
     IN_DOUBT,
+    NOT_DONE,
     Happened,
     InDoubtError,
     JournalError,
@@ -30,7 +32,7 @@ from techrevati.runtime.journal.vocabulary import (
 from techrevati.runtime.stores.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Mapping
     from concurrent.futures import Future
     from types import TracebackType
     from typing import Self, TypeAlias, TypeVar
@@ -57,7 +59,7 @@ class RunJournal:
     def __init__(self, journal: Journal, run_id: str, steps: dict[str, Step], lease: Lease | NoLease) -> None:
         self._journal = journal
         self.run_id: str = run_id
-        self.recorded: dict[str, Step] = dict(steps)
+        self.recorded: dict[str, Step] = {key: step for key, step in steps.items() if step.state != NOT_DONE}
         self.replayed: int = 0
         self._steps = steps
         self._lanes = {step.lane: step for step in steps.values() if step.lane is not None}
@@ -156,7 +158,7 @@ class RunJournal:
         before: Callable[[str], object] | None = None,
         on_record: Callable[[Step], object] | None = None,
     ) -> T:
-        """:meth:`step` for coroutines.  A step that is cancelled is in doubt."""
+        """:meth:`step` for coroutines; *before* may be one, too.  A step that is cancelled is in doubt."""
         asked = self._asked(key, kind, name, arguments)
         if self._is_on_record(asked):
             return cast("T", self._answer(asked.key, on_record))
@@ -177,7 +179,7 @@ class RunJournal:
             if found != "run":
                 return cast("T", self._answer(asked.key, on_record))
             if before is not None:
-                before(asked.key)
+                await _done_with(before(asked.key))
             step = self._intend(asked, idempotent)
             try:
                 result = await fn()
@@ -435,6 +437,11 @@ class RunJournal:
             self.close("completed" if self._state == "running" else self._state)
         else:
             self.close("failed" if isinstance(error, Exception) else "interrupted")
+
+
+async def _done_with(given: object) -> None:
+    if isinstance(given, Awaitable):
+        await given
 
 
 def _lane() -> tuple[int, int]:

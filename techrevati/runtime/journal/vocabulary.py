@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from techrevati.runtime._core.errors import TechrevatiError, picklable, rebuilt
 
+if TYPE_CHECKING:
+    from typing import Any
+
+    from techrevati.runtime.failures import Failure
+
+_FACTS = (
+    "retryable",
+    "retry_after",
+    "origin",
+    "provider",
+    "status_code",
+    "code",
+    "request_id",
+    "scenario",
+)
 INTENT = "intent"
 DONE = "done"
 FAILED = "failed"
@@ -147,6 +162,18 @@ class RecordedFailureError(JournalError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return rebuilt, (RecordedFailureError, self.args, dict(self.__dict__))
+
+    def __on_record__(self) -> Failure:
+        """What ``classify`` says of it: what it said when the step failed."""
+        from techrevati.runtime.failures import Failure, FailureKind, FailureOrigin, FailureScenario
+
+        known = self.failure
+        told: dict[str, Any] = {name: known[name] for name in _FACTS if known.get(name) is not None}
+        for name, kind in (("origin", FailureOrigin), ("scenario", FailureScenario)):
+            if name in told:
+                told[name] = kind(told[name])
+        told["message"] = str(known.get("message", ""))
+        return Failure(FailureKind(known.get("kind") or FailureKind.UNKNOWN), **told)
 
 
 def _shown(step: Step) -> str:

@@ -282,7 +282,15 @@ class AsyncOrchestrationSession(AsyncStreams, SessionTools, SessionPhase):
         """
 
         async def run(call: ToolCall[Any]) -> Any:
-            return await self.arun_tool(call.tool_name, call.fn, call.arguments)
+            return await self.arun_tool(
+                call.tool_name,
+                call.fn,
+                call.arguments,
+                approval=call.approval,
+                key=call.key,
+                idempotent=call.idempotent,
+                verify=call.verify,
+            )
 
         return await in_tasks(checked(calls, max_concurrency), run, max_concurrency)
 

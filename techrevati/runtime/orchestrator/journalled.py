@@ -167,8 +167,16 @@ class SessionJournalled(SessionTurns):
             if use is not None:
                 use(options["key"] or f"{tool}:{argument_hash(arguments or {})[:16]}")
             return call()
+        spending = self._spending
+
+        def begin(key: str) -> None:
+            if use is not None:
+                use(key)
+            if spending is not None:
+                spending.tool()
+
         result: T = self._run.step(
-            kind="tool", fn=call, name=tool, arguments=arguments or {}, before=use, **options
+            kind="tool", fn=call, name=tool, arguments=arguments or {}, before=begin, **options
         )
         return result
 
@@ -185,7 +193,15 @@ class SessionJournalled(SessionTurns):
             if use is not None:
                 use(options["key"] or f"{tool}:{argument_hash(arguments or {})[:16]}")
             return await call()
+        spending = self._spending
+
+        async def begin(key: str) -> None:
+            if use is not None:
+                use(key)
+            if spending is not None:
+                await spending.atool()
+
         result: T = await self._run.astep(
-            kind="tool", fn=call, name=tool, arguments=arguments or {}, before=use, **options
+            kind="tool", fn=call, name=tool, arguments=arguments or {}, before=begin, **options
         )
         return result

@@ -235,7 +235,8 @@ class OrchestrationSession(SyncStreams, SessionTools, SessionPhase):
     def run_tools(self, calls: Iterable[ToolCall[T]], *, max_concurrency: int = 8) -> list[ToolResult[T]]:
         """Run several tools at once, each in a thread and like one of :meth:`run_tool`.
 
-        Each call sees a copy of this context's variables.  What a call raises is its own result.  On Ctrl-C
+        Each call sees a copy of this context's variables.  What a call raises is its own result, also that
+        it waits for an approval: raise that (``result.value``) to leave the run waiting.  On Ctrl-C
         no further call starts, those that run are waited for, and no thread is left.
 
         Args:
@@ -247,6 +248,14 @@ class OrchestrationSession(SyncStreams, SessionTools, SessionPhase):
         """
 
         def run(call: ToolCall[T]) -> T:
-            return self.run_tool(call.tool_name, call.fn, call.arguments)
+            return self.run_tool(
+                call.tool_name,
+                call.fn,
+                call.arguments,
+                approval=call.approval,
+                key=call.key,
+                idempotent=call.idempotent,
+                verify=call.verify,
+            )
 
         return in_threads(checked(calls, max_concurrency), run, max_concurrency)
