@@ -48,6 +48,8 @@ from techrevati.runtime.approvals import (
 from techrevati.runtime.budgets import ReservationSettledError
 from techrevati.runtime.bulkhead import BulkheadFullError
 from techrevati.runtime.guardrails.walking import UnreadableValueError
+from techrevati.runtime.integrations import CallCoverage, UnguardedCallsError
+from techrevati.runtime.integrations.answer_tap import StreamError
 from techrevati.runtime.journal import (
     InDoubtError,
     JournalError,
@@ -268,6 +270,20 @@ EXAMPLES += [
         JournalError,
         {"key": "pay", "failure": {"type": "BankError", "message": "shut"}},
         ("pay", "BankError", "shut"),
+    ),
+]
+EXAMPLES += [
+    (
+        UnguardedCallsError((CallCoverage("openai", "POST /images/generations", "passed through", 2),)),
+        AssertionError,
+        {"rows": (CallCoverage("openai", "POST /images/generations", "passed through", 2),)},
+        ("openai", "POST /images/generations", "passed through"),
+    ),
+    (
+        StreamError({"error": {"type": "overloaded_error", "message": "Busy"}}),
+        TechrevatiError,
+        {"type": "overloaded_error", "body": {"error": {"type": "overloaded_error", "message": "Busy"}}},
+        ("Busy",),
     ),
 ]
 IDS = [type(example[0]).__name__ for example in EXAMPLES]

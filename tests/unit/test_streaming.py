@@ -87,7 +87,7 @@ class AsyncSource(Source):
 
 def test_a_stream_that_completes() -> None:
     source, told = Source("a", "b"), list[StreamOutcome]()
-    with watch(source, 5, 5, on_end=told.append) as stream:
+    with watch(source, 3_600, 3_600, on_end=told.append) as stream:
         assert isinstance(stream, WatchedStream)
         assert stream.outcome is None
         assert list(stream) == ["a", "b"]
@@ -400,6 +400,32 @@ def test_one_watchdog_looks_after_many_streams() -> None:
     no_watchdog_is_left()
 
 
+def test_a_stream_that_comes_while_the_watchdog_looks_at_another_is_not_forgotten() -> None:
+    no_watchdog_is_left()
+    looking, begun, woken, release = (threading.Event() for _ in range(4))
+
+    def clock() -> float:
+        if threading.current_thread().name == "techrevati-stream-watchdog":
+            looking.set()
+            assert begun.wait(PATIENCE_S)
+        return time.monotonic()
+
+    def blocked() -> str:
+        begun.set()
+        assert woken.wait(PATIENCE_S), "nobody looked at the second stream"
+        raise ConnectionError("shut down")
+
+    slow = watch(Source(lambda: release.wait(PATIENCE_S)), 3_600, interrupt=release.set, clock=clock)
+    other = threading.Thread(target=lambda: list(slow))
+    other.start()
+    assert looking.wait(PATIENCE_S)
+    with pytest.raises(StreamStalledError):
+        next(watch(Source(blocked), 0.01, interrupt=woken.set))
+    release.set()
+    other.join(PATIENCE_S)
+    no_watchdog_is_left()
+
+
 # --- stalls of async streams --------------------------------------------------------------------------------
 
 
@@ -477,6 +503,28 @@ def test_a_cancellation_and_a_stall_at_once_is_a_cancellation() -> None:
                 await task
             assert stream.outcome is not None
             assert stream.outcome.state == "cancelled"
+
+    run(main())
+
+
+def test_a_stall_while_a_cancelled_task_cleans_up_is_a_stall() -> None:
+    async def main() -> None:
+        stalled = list[bool]()
+
+        async def consume() -> None:
+            try:
+                await asyncio.sleep(100)
+            finally:
+                with pytest.raises(StreamStalledError):
+                    await anext(watch(AsyncSource(60, "a"), 5))
+                stalled.append(True)
+
+        task = asyncio.create_task(consume())
+        await asyncio.sleep(1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (stalled, asyncio.get_running_loop().time()) == ([True], 6.0)
 
     run(main())
 

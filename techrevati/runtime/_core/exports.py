@@ -34,8 +34,9 @@ _NAMES = {
     "handoffs": "Handoff",
     "hedging": "Hedge HedgeSnapshot HedgedRequest Loser",
     "journal": (
-        "Happened InDoubtError Journal JournalError RecordedFailureError Recorder ReplayMismatchError "
-        "Replayer ResultNotStorableError RunBusyError RunJournal RunReplay RunSummary Step"
+        "Happened InDoubtError Journal JournalError OpenStep RecordedFailureError Recorder "
+        "ReplayMismatchError Replayer ResultNotStorableError RunBusyError RunJournal RunReplay RunSummary "
+        "Step"
     ),
     "loop_detection": "LoopDetectedError LoopDetection LoopFinding LoopState",
     "ledger": (
@@ -43,9 +44,9 @@ _NAMES = {
         "UnknownReservationError"
     ),
     "orchestrator": (
-        "AgentSession AsyncOrchestrationSession InputStateError MaxIterationsExceededError "
-        "OrchestrationSession Orchestrator PermissionDeniedError SessionEndedError ToolCall "
-        "ToolResult current_session"
+        "AgentSession AsyncOrchestrationSession AsyncSessionStream InputStateError "
+        "MaxIterationsExceededError OrchestrationSession Orchestrator PermissionDeniedError "
+        "SessionEndedError SessionStream ToolCall ToolResult current_session"
     ),
     "permissions": (
         "PermissionEnforcer PermissionMode PermissionOutcome PermissionPolicy RolePermissionConfig"
@@ -96,6 +97,7 @@ MODULES = (
     "guardrails",
     "handoffs",
     "hedging",
+    "integrations",
     "journal",
     "loop_detection",
     "ledger",

@@ -14,9 +14,10 @@ from techrevati.runtime.usage import UsageSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from concurrent.futures import Future
     from decimal import Decimal
     from types import TracebackType
-    from typing import Self
+    from typing import Any, Self
 
     from techrevati.runtime._core.tally import Amount, Lease
     from techrevati.runtime.budgets.book import Charge
@@ -238,21 +239,28 @@ class Reservation:
             usage, certainty = known
             await (self.arelease() if usage is None else self.asettle(usage, certainty=certainty))
 
-    def end_soon(self, usage: UsageSnapshot | None, error: BaseException | None = None) -> None:
+    def end_soon(
+        self,
+        usage: UsageSnapshot | None,
+        error: BaseException | None = None,
+        *,
+        certainty: str = "measured",
+    ) -> Future[Any] | None:
         """Settle it, or :meth:`fail` with *error*, from the thread of an event loop without waiting.
 
-        An end that cannot be written yet is written later; see :meth:`settle`.
+        An end that cannot be written yet is written later; see :meth:`settle`.  Gives what is still being
+        written.
         """
-        known = self._known_of(error) if usage is None else (usage, "measured")
+        known = self._known_of(error) if usage is None else (usage, certainty)
         if known is None or self.state != "open":
-            return
+            return None
         used, certainty = known
         actual: dict[str, Amount] = {}
         if used is None:
             self.state = "released"
         else:
             actual = self._settling(used, None)
-        self._budget._ends.soon(self._charges, self._lease, actual, used, None, certainty)
+        return self._budget._ends.soon(self._charges, self._lease, actual, used, None, certainty)
 
     def _known_of(self, error: BaseException | None) -> tuple[UsageSnapshot | None, str] | None:
         """The usage of a call that ended with *error*, and how it is known; no usage: it was never sent.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from techrevati.runtime.journal.codec import Codec, JsonCodec
 from techrevati.runtime.journal.journal import Journal, RunSummary
+from techrevati.runtime.journal.open_step import OpenStep
 from techrevati.runtime.journal.recording import Recorder
 from techrevati.runtime.journal.replay import Replayer, RunReplay
 from techrevati.runtime.journal.run import RunJournal
@@ -30,6 +31,7 @@ __all__ = [
     "Journal",
     "JournalError",
     "JsonCodec",
+    "OpenStep",
     "RecordedFailureError",
     "Recorder",
     "ReplayMismatchError",

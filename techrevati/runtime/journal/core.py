@@ -73,5 +73,5 @@ def verdict(recorded: Step | None, idempotent: bool, ended_the_run: bool = False
     if recorded.state == DONE:
         return LOST if recorded.result is None else RETURN
     if recorded.state == FAILED:
-        return RUN if ended_the_run and (idempotent or recorded.kind == "turn") else RAISE
+        return RUN if ended_the_run and (idempotent or recorded.kind in ("turn", "stream")) else RAISE
     return RUN if idempotent else DOUBT

@@ -15,6 +15,7 @@ from techrevati.runtime._core import arguments as check
 from techrevati.runtime.journal.core import latest, orphaned, same
 from techrevati.runtime.journal.journal import RUNS, Journal, _dumps
 from techrevati.runtime.journal.lease import NoLease
+from techrevati.runtime.journal.open_step import OpenStep
 from techrevati.runtime.journal.recorded_error import as_raised
 from techrevati.runtime.journal.recording import Recording, read_recording
 from techrevati.runtime.journal.run import RunJournal
@@ -179,6 +180,40 @@ class RunReplay(RunJournal):
             return cast("T", self._value(recorded, on_record))
         finally:
             self._handed_out(recorded)
+
+    def begin(
+        self,
+        key: str | None,
+        *,
+        idempotent: bool = False,
+        verify: Verify | None = None,
+        kind: str = "stream",
+        name: str = "",
+        arguments: Mapping[str, object] | None = None,
+        on_record: Callable[[Step], object] | None = None,
+    ) -> OpenStep:
+        """What the stream gave when it was recorded; it waits for no other step, as what was done with its
+        items ended before it.
+        """
+        recorded = self._found(key, kind, name, arguments)
+        try:
+            return OpenStep(self, recorded, replayed=True, result=self._value(recorded, on_record))
+        finally:
+            self._handed_out(recorded)
+
+    async def abegin(
+        self,
+        key: str | None,
+        *,
+        idempotent: bool = False,
+        verify: Callable[[], Awaitable[bool | Happened | None]] | Verify | None = None,
+        kind: str = "stream",
+        name: str = "",
+        arguments: Mapping[str, object] | None = None,
+        on_record: Callable[[Step], object] | None = None,
+    ) -> OpenStep:
+        """:meth:`begin` for coroutines."""
+        return self.begin(key, kind=kind, name=name, arguments=arguments, on_record=on_record)
 
     def close(self, state: str | None = None) -> None:
         """End the replay.

@@ -16,6 +16,7 @@ from techrevati.runtime._core.canonical import argument_hash
 from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime.failures import classify
 from techrevati.runtime.journal.core import DOUBT, LOST, RAISE, RETURN, begun, ended, same, verdict
+from techrevati.runtime.journal.open_step import OpenStep, aopened, opened
 from techrevati.runtime.journal.recorded_error import as_raised
 from techrevati.runtime.journal.vocabulary import (
     DONE,
@@ -65,6 +66,7 @@ class RunJournal:
         self._last = next(reversed(steps), None)
         self._begun: set[str] = set()
         self._calls: dict[str, Future[object]] = {}
+        self._streams: set[str] = set()  # steps that outlive the call that began them
         self._lock = Lock()
         self._place = 0
         self._seen: dict[str, int] = {}  # how often each key, or what goes without one, was asked for
@@ -192,6 +194,36 @@ class RunJournal:
         finally:
             _inside.set(outside)
 
+    def begin(
+        self,
+        key: str | None,
+        *,
+        idempotent: bool = False,
+        verify: Verify | None = None,
+        kind: str = "stream",
+        name: str = "",
+        arguments: Mapping[str, object] | None = None,
+        on_record: Callable[[Step], object] | None = None,
+    ) -> OpenStep:
+        """Begin a step whose end is told later, as of a stream; the arguments and errors are those of
+        :meth:`step`.  *on_record* is told of a recorded failure, too, if that was paid for.
+        """
+        return opened(self, self._asked(key, kind, name, arguments), idempotent, verify, on_record)
+
+    async def abegin(
+        self,
+        key: str | None,
+        *,
+        idempotent: bool = False,
+        verify: Callable[[], Awaitable[bool | Happened | None]] | Verify | None = None,
+        kind: str = "stream",
+        name: str = "",
+        arguments: Mapping[str, object] | None = None,
+        on_record: Callable[[Step], object] | None = None,
+    ) -> OpenStep:
+        """:meth:`begin` with a *verify* that may be a coroutine function."""
+        return await aopened(self, self._asked(key, kind, name, arguments), idempotent, verify, on_record)
+
     # --- what both do --------------------------------------------------------------------------------------
 
     def _asked(self, key: str | None, kind: str, name: str, arguments: Mapping[str, object] | None) -> Step:
@@ -224,6 +256,8 @@ class RunJournal:
         """The call of another thread or task to wait for; None when this one is to do it."""
         if (self.run_id, asked.key) in _inside.get():
             raise JournalError(self.run_id, f"step {asked.key!r} is asked for inside itself")
+        if asked.key in self._streams:
+            raise JournalError(self.run_id, f"step {asked.key!r} is a stream that has not ended")
         with self._lock:
             call = self._calls.get(asked.key)
             if call is None:
@@ -326,7 +360,13 @@ class RunJournal:
             raise ResultNotStorableError(self.run_id, step.key, result, problem)
         self._arrived(step.key, result)
 
-    def _failed(self, step: Step, error: BaseException) -> None:
+    def _failed(
+        self,
+        step: Step,
+        error: BaseException,
+        usage: dict[str, object] | None = None,
+        cost_picodollars: str = "0",
+    ) -> None:
         """Put a failure on record; who was interrupted does not know how it ended."""
         if not isinstance(error, Exception):
             self._steps[step.key] = step._replace(state=IN_DOUBT)
@@ -338,8 +378,10 @@ class RunJournal:
             "message": error_text(error),
         }
         try:
+            now_s = self._journal.clock()
             self._write(
-                ended(step, self._journal.clock(), failure=failure), durable=self._journal.syncs_outcomes
+                ended(step, now_s, failure=failure, usage=usage, cost_picodollars=cost_picodollars),
+                durable=self._journal.syncs_outcomes,
             )
         except StoreError as trouble:
             self._steps[step.key] = step._replace(state=IN_DOUBT)

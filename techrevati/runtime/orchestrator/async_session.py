@@ -12,11 +12,11 @@ from techrevati.runtime.agent_lifecycle import AgentStatus
 from techrevati.runtime.deadlines import Timeout
 from techrevati.runtime.failures import classify
 from techrevati.runtime.orchestrator.errors import InputStateError, SessionEndedError
-from techrevati.runtime.orchestrator.journalled import SessionJournalled, TurnOnRecord
+from techrevati.runtime.orchestrator.journalled import TurnOnRecord
 from techrevati.runtime.orchestrator.parallel import checked, in_tasks
 from techrevati.runtime.orchestrator.phase import SessionPhase
+from techrevati.runtime.orchestrator.streams import AsyncStreams
 from techrevati.runtime.orchestrator.tools import SessionTools, checked_arguments
-from techrevati.runtime.orchestrator.turn_guards import SessionTurnGuards
 from techrevati.runtime.orchestrator.turns import TurnBounds, _usage_of, named
 from techrevati.runtime.retry_policy import aattempt_recovery
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 
-class AsyncOrchestrationSession(SessionJournalled, SessionTurnGuards, SessionTools, SessionPhase):
+class AsyncOrchestrationSession(AsyncStreams, SessionTools, SessionPhase):
     """One run of an agent, for ``async with``; see :class:`OrchestrationSession`.
 
     A cancelled task moves the worker to CANCELLED.
@@ -62,7 +62,10 @@ class AsyncOrchestrationSession(SessionJournalled, SessionTurnGuards, SessionToo
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._leave(error)
+        try:
+            await self._close_streams()
+        finally:
+            self._leave(error)
 
     @overload
     async def arun_turn(

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from techrevati.runtime.deadlines import Timeout
 from techrevati.runtime.failures import classify
-from techrevati.runtime.orchestrator.journalled import SessionJournalled, TurnOnRecord
+from techrevati.runtime.orchestrator.journalled import TurnOnRecord
 from techrevati.runtime.orchestrator.parallel import checked, in_threads
 from techrevati.runtime.orchestrator.phase import SessionPhase
+from techrevati.runtime.orchestrator.streams import SyncStreams
 from techrevati.runtime.orchestrator.tools import SessionTools, checked_arguments
-from techrevati.runtime.orchestrator.turn_guards import SessionTurnGuards
 from techrevati.runtime.orchestrator.turns import TurnBounds, _usage_of, named
 from techrevati.runtime.retry_policy import attempt_recovery
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 
-class OrchestrationSession(SessionJournalled, SessionTurnGuards, SessionTools, SessionPhase):
+class OrchestrationSession(SyncStreams, SessionTools, SessionPhase):
     """One run of an agent, for ``with``.
 
     Entering walks the worker to RUNNING.  Leaving cleanly completes it; an exception is classified, moves it

@@ -12,7 +12,9 @@ from techrevati.runtime.usage import UsageSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from concurrent.futures import Future
     from decimal import Decimal
+    from typing import Any
 
     from techrevati.runtime.ledger import SpendLedger
     from techrevati.runtime.orchestrator.configuration import Orchestrator
@@ -109,6 +111,28 @@ class TurnSpend:
                 return False
             return not (self._in_task and _is_cancellation(self._own))
 
+    # --- told by a stream, at its end ---
+
+    def end_stream(
+        self, usage: UsageSnapshot | None, error: BaseException | None, certainty: str
+    ) -> list[Future[Any]]:
+        """It used *usage*, or nobody knows and it ended with *error*; gives what is still being written.
+
+        It may end wherever it is collected, and so where no loop runs.
+        """
+        writing = []
+        for reservation in self._reservations:
+            if reservation.state != "open":
+                continue
+            if self._in_task and _in_loop():
+                future = reservation.end_soon(usage, error, certainty=certainty)
+                writing += [] if future is None else [future]
+            elif usage is None:
+                reservation.fail(error)
+            else:
+                reservation.settle(usage, certainty=certainty)
+        return writing
+
     # --- told late ---
 
     def late(self, usage: UsageSnapshot | None, error: BaseException | None) -> None:
@@ -129,6 +153,16 @@ def _is_cancellation(error: BaseException | None) -> bool:
     from asyncio import CancelledError
 
     return isinstance(error, CancelledError)
+
+
+def _in_loop() -> bool:
+    from asyncio import get_running_loop
+
+    try:
+        get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 class SessionSpending:

@@ -233,6 +233,19 @@ class Retry:
             raise TypeError(f"retry_result judges returned values, and a stream has none: {fn!r}")
         return decorated(self.call, self.acall, fn)
 
+    def with_attempts(self, max_attempts: int) -> Retry:
+        """A retry like this one, also in its budget and listeners, with another *max_attempts*.
+
+        Raises:
+            ValueError, TypeError: *max_attempts* is not an integer >= 1.
+        """
+        from copy import copy
+
+        made = copy(self)
+        made._rules = copy(self._rules)
+        made._rules.max_attempts = arguments.count("max_attempts", max_attempts, minimum=1)
+        return made
+
     def _accepts(self, result: object) -> bool:
         if self._retry_result is not None and asked("retry_result", self._retry_result, result):
             return False

@@ -59,9 +59,7 @@ class Patience:
                 return (due if due < self.deadline else self.deadline) - now
             if not self.armed:
                 return NEVER
-            self.armed = False
-            if self.since != NEVER:  # a wait that began meanwhile may have seen ``armed`` still on
-                self.armed = True
+            self.armed = False  # and look again: a wait that began meanwhile may have seen it still on
 
     def give_up(self, now: float) -> None:
         """The wait under way is too long."""

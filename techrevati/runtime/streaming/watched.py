@@ -107,9 +107,6 @@ class WatchedStream(Watched[T], Iterator[T]):
 
     def _over(self, error: BaseException) -> None:
         """The stream ended or raised *error*; raises what its consumer gets in place of that."""
-        if self.outcome is not None:
-            self._patience.since = NEVER
-            return
         ended = isinstance(error, StopIteration)
         if self._patience.fired is not None and isinstance(error, Exception):
             raise self._stalled() from (None if ended else error)
