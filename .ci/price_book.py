@@ -25,17 +25,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from techrevati.runtime.pricing.files import check, write_book  # noqa: E402
+from techrevati.runtime.pricing.files import check, number, write_book  # noqa: E402
 from techrevati.runtime.pricing.genai_prices_file import models_from as from_genai, names_in  # noqa: E402
 from techrevati.runtime.pricing.litellm_file import models_from as from_litellm  # noqa: E402
-from techrevati.runtime.pricing.names import families, shelves  # noqa: E402
+from techrevati.runtime.pricing.names import canonical_provider, families, shelves  # noqa: E402
 
 DATA = ROOT / "techrevati" / "runtime" / "data"
 DISAGREEMENTS = ROOT / "docs" / "price-disagreements.csv"
-# Mirrors of other hosts, and hosts whose LiteLLM rows are not priced by tokens of a language model.
-LEFT_OUT = re.compile(
-    r"huggingface_|fal_ai/|runwayml/|stability/|recraft/|black_forest_labs/|quicksilverpro/"
-)
+# Hosts whose LiteLLM rows are not priced by tokens of a language model.
+LEFT_OUT = re.compile(r"fal_ai/|runwayml/|stability/|recraft/|black_forest_labs/")
+FREE = re.compile("included in the subscription|free of charge", re.IGNORECASE)
 
 
 def plain(value: object) -> object:
@@ -57,8 +56,8 @@ def plain(value: object) -> object:
     return value
 
 
-def published() -> tuple[list[object], dict[str, dict]]:
-    """The providers of genai-prices, and LiteLLM's models as ``provider/name`` to their written form."""
+def published() -> tuple[list, dict[str, dict], dict[str, dict]]:
+    """The providers of genai-prices; LiteLLM's models as published, and as ``provider/name`` to our form."""
     from genai_prices.data import providers
 
     spec = find_spec("litellm")
@@ -66,7 +65,7 @@ def published() -> tuple[list[object], dict[str, dict]]:
     assert spec.origin is not None
     path = Path(spec.origin).parent / "model_prices_and_context_window_backup.json"
     content = json.loads(path.read_text(encoding="utf-8"), parse_float=str)
-    return providers, from_litellm(content)
+    return providers, content, from_litellm(content)
 
 
 class GenaiPrices:
@@ -100,7 +99,7 @@ class GenaiPrices:
 
 
 def main() -> None:
-    providers, litellm = published()
+    providers, raw, litellm = published()
     genai = GenaiPrices(providers)
     models = {name: dict(written) for name, written in genai.models.items()}
     rows: list[tuple[str, str, str, str, str]] = []
@@ -122,7 +121,8 @@ def main() -> None:
         if same or home == name or home not in genai.models:
             models[home] = merged
     models = {name: written for name, written in models.items() if not LEFT_OUT.match(name)}
-    weekend(models)
+    free_of_charge(models, providers, raw)
+    peaks_since(models)
     half_price_cache(models)
     day = datetime.datetime.now(datetime.UTC).date().isoformat()
     sources = f"genai-prices {version('genai-prices')}, litellm {version('litellm')}"
@@ -189,14 +189,37 @@ def half_price_cache(models: dict[str, dict]) -> None:
                 written["prices"] = [[{**prices, "cache_read": str(Decimal(str(given)) / 2)}]]
 
 
-def weekend(models: dict[str, dict]) -> None:
-    """DeepSeek's page: peak hours are on working days only, which genai-prices cannot express yet."""
+def free_of_charge(models: dict[str, dict], providers: list, raw: dict[str, dict]) -> None:
+    """What both sources list, neither prices, and the provider's page calls free: Copilot's included models,
+    Gemma on the Gemini API."""
+    by_id = {provider.id: provider for provider in providers}
+    for key, value in raw.items():
+        if number(value.get("input_cost_per_token")) or number(value.get("output_cost_per_token")):
+            continue
+        host = canonical_provider(str(value.get("litellm_provider")))
+        own = key.lower().partition("/")[2] if "/" in key else key.lower()
+        for shelf in shelves(host):
+            provider = by_id.get(shelf)
+            model = provider and provider.find_model(own)
+            free = model and FREE.search(model.price_comments or "")
+            if free and not isinstance(model.prices, list) and not plain(model.prices):
+                for name in {own, str(model.id).lower()}:
+                    models.setdefault(f"{host}/{name}", {"prices": [[{"input": 0, "output": 0}]]})
+
+
+def peaks_since(models: dict[str, dict]) -> None:
+    """DeepSeek's peak hours began on a date; genai-prices cannot say a date and an hour in one condition.
+
+    Its page has no peak on weekends, which genai-prices cannot say either: what it publishes, and what is
+    computed from it and here, is the peak price on every day, an upper bound on Saturdays and Sundays.
+    """
     for name, written in models.items():
         if not name.startswith("deepseek/"):
             continue
         for period in written["prices"]:
             if len(period) == 2 and "01:00-04:00" in period[1].get("hours", ()):
-                period[1].update({"days": [1, 2, 3, 4, 5], "from": "2026-08-17"})
+                period[1].pop("days", None)
+                period[1]["from"] = "2026-08-17"
 
 
 if __name__ == "__main__":

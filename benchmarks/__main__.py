@@ -22,8 +22,12 @@ NOUNS = (
     "failures",
     "usage",
     "pricing",
+    "budgets",
+    "ledger",
     "orchestrator",
     "pipeline",
+    "journal",
+    "streaming",
     "import",
     "chaos",
 )

@@ -95,11 +95,11 @@ def added(figures: list[Figure]) -> list[Figure]:
         Figure(
             figure.what.replace("over its parts", "added"),
             "ours",
-            seconds=figure.seconds - figure.floor_seconds,
+            seconds=figure.added,
             aim=Aim(ADDED_S, "s"),
         )
         for figure in figures
-        if "over its parts" in figure.what and figure.seconds is not None and figure.floor_seconds is not None
+        if "over its parts" in figure.what and figure.added is not None
     ]
 
 

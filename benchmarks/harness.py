@@ -90,6 +90,7 @@ class Figure:
         ratio: The median over the pairs; *low* and *high* are its quartiles.
         aim: What it should be, if there is an aim.
         note: What a reader must know before comparing.
+        added: Seconds more than the floor, the median over the pairs.
     """
 
     what: str
@@ -101,6 +102,7 @@ class Figure:
     high: float | None = None
     aim: Aim | None = None
     note: str = ""
+    added: float | None = None
 
     @property
     def met(self) -> bool | None:
@@ -225,7 +227,8 @@ class Pairs:
         """What the pairs say."""
         ratios = [ours / least for ours, least in zip(self.ours, self.floors, strict=True)]
         low, middle, high = quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
-        return Figure(what, name, median(self.ours), median(self.floors), middle, low, high, aim, note)
+        added = median(ours - least for ours, least in zip(self.ours, self.floors, strict=True))
+        return Figure(what, name, median(self.ours), median(self.floors), middle, low, high, aim, note, added)
 
 
 def compare(comparison: Comparison, effort: Effort) -> list[Figure]:

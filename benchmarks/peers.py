@@ -289,11 +289,14 @@ RETRIES = ("backoff", "stamina", "tenacity")
 
 PRICERS = ("genai-prices", "litellm", "tokencost")
 
+LIMITERS = ("runbound",)
+
 DISTRIBUTIONS = (
     *(peer.distribution for peer in BREAKERS),
     *(name for name, _ in LIFECYCLES),
     *RETRIES,
     *PRICERS,
+    *LIMITERS,
 )
 
 

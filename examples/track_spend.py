@@ -1,11 +1,14 @@
 """Track what a plain loop spends, with no session: reserve, call, settle.
 
 python examples/track_spend.py
+
+The limit is for one run; spend.db keeps what every run has spent, so a second run adds to the table.
 """
 
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 
 from techrevati.runtime import BudgetExceededError
 from techrevati.runtime.budgets import Budget
@@ -26,7 +29,10 @@ def ask(question: str) -> dict[str, object]:
 def main() -> None:
     """Ask until the budget refuses."""
     with SpendLedger("spend.db") as ledger:
-        budget = Budget("mornings", limit_usd=0.002, ledger=ledger)
+        run = f"mornings of {datetime.now(UTC).isoformat()}"
+        budget = Budget(
+            run, limit_usd=0.002, ledger=ledger
+        )  # per="day" would limit all runs of a day together
         for number in range(100):
             try:
                 with budget.reserve(

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 from collections import deque
 from enum import Enum
-from threading import Lock
 from time import time as now
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.clock import iso_utc
 from techrevati.runtime._core.errors import TechrevatiError
+from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime._core.log import announce, logger
 
 TYPE_CHECKING = False
@@ -193,7 +193,7 @@ class AgentWorker:
         self._legal = _LEGAL_MOVES[_IDLE]
         self._moves = 0
         self._history: deque[AgentWorkerEvent] = deque(maxlen=HISTORY_CAPACITY)
-        self._lock = Lock()
+        self._lock = fork_safe_lock()
         self._created = self._updated = now()
         self._on_terminal: Callable[[AgentWorker], None] | None = None
 
@@ -284,7 +284,7 @@ class AgentRegistry:
 
     def __init__(self, capacity: int = DEFAULT_REGISTRY_CAPACITY) -> None:
         self.capacity: int = arguments.count("capacity", capacity, minimum=1)
-        self._lock = Lock()
+        self._lock = fork_safe_lock()
         self._workers: dict[str, AgentWorker] = {}  # in order of creation
         self._terminal: dict[str, None] = {}  # in order of their end
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.deadline import shortened
 from techrevati.runtime._core.errors import TechrevatiError
+from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime._core.log import announce, logger
 from techrevati.runtime._core.scrub import error_text
 
@@ -217,7 +218,7 @@ class Bulkhead:
         arguments.function("clock", clock)
         self._on_refused = on_refused
         self._clock = clock
-        self._lock = allocate_lock()
+        self._lock = fork_safe_lock()
         self._admitted = self._refused = 0
         self._observe_only = observe_only
         self._enabled = True

@@ -10,13 +10,13 @@ Source: the generic cell rate algorithm (ITU-T I.371), which is a token bucket t
 from __future__ import annotations
 
 import time
-from _thread import allocate_lock
 from types import CoroutineType
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.deadline import remaining_s
 from techrevati.runtime._core.errors import TechrevatiError
+from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime._core.log import announce, logger
 from techrevati.runtime._core.scrub import error_text
 
@@ -234,7 +234,7 @@ class RateLimit:
         self._clock = clock
         self._sleep = sleep
         self._asleep = asleep
-        self._lock = allocate_lock()
+        self._lock = fork_safe_lock()
         self._paused_until_s = float("-inf")
         self._admitted = self._delayed = self._refused = 0
         self.observe_only: bool = observe_only
@@ -261,8 +261,9 @@ class RateLimit:
         if not self.enabled:
             return fn(*args, **kwargs)
         with self._reserved(seen, kwargs) as reservation:
-            if reservation.wait_seconds > 0:
+            while reservation.wait_seconds > 0:
                 self._sleep(reservation.wait_seconds)
+                reservation.waited()
             reservation.begin()
             result = fn(*args, **kwargs)
             if isinstance(result, CoroutineType):
@@ -285,8 +286,9 @@ class RateLimit:
         if not self.enabled:
             return await fn(*args, **kwargs)
         with self._reserved(seen, kwargs) as reservation:
-            if reservation.wait_seconds > 0:
+            while reservation.wait_seconds > 0:
                 await self._await_for(reservation.wait_seconds)
+                reservation.waited()
             reservation.begin()
             result = await fn(*args, **kwargs)
             reservation.returned(result)
@@ -306,7 +308,7 @@ class RateLimit:
         Raises:
             RateLimitExceededError: It would have to wait too long; nothing was taken.
         """
-        return Reservation(self, tokens, self._take(arguments.count("tokens", tokens)))
+        return Reservation(self, tokens, self._take(arguments.count("tokens", tokens))[0])
 
     def pause(self, seconds: float) -> None:
         """Let nobody begin for so many seconds from now, >= 0: the provider asked for it."""
@@ -339,7 +341,7 @@ class RateLimit:
 
     def _reserved(self, args: tuple[object, ...], kwargs: dict[str, object]) -> _Reserved:
         tokens = 0 if self._tokens is None else self._estimated(args, kwargs)
-        return _Reserved(self, tokens, self._take(tokens))
+        return _Reserved(self, tokens, *self._take(tokens))
 
     def _estimated(self, args: tuple[object, ...], kwargs: dict[str, object]) -> int:
         if not callable(self._estimate):
@@ -350,37 +352,45 @@ class RateLimit:
             logger("rate_limit").warning("estimate_tokens of %r failed: %s", self.name, error_text(trouble))
             return 0
 
-    def _take(self, tokens: int) -> float:
-        """Take one request and *tokens*; seconds to wait for them."""
+    def _take(self, tokens: int, *, again: bool = False) -> tuple[float, float]:
+        """Take one request and *tokens*; seconds to wait for them, and the end of the latest pause that this
+        minds.  *again*, the call was let through before, and a pause began while it waited."""
         if not self.enabled:
-            return 0.0
+            return 0.0, float("inf")
         left_s = remaining_s()
         now_s = self._clock()
         observing = self.observe_only
         with self._lock:
+            until_s = self._paused_until_s
+            # Who comes during a pause comes at its end: else all of them would begin at once then.
+            then_s = max(now_s, until_s)
             requests, bucket = self._requests, self._tokens
-            requests = requests and taken(requests, 1, now_s)
-            bucket = bucket and taken(bucket, tokens, now_s)
-            needed_s, limit = max(
-                (max(0.0, self._paused_until_s - now_s), "pause"),
-                (wait_s(requests, now_s) if requests else 0.0, REQUESTS),
-                (wait_s(bucket, now_s) if bucket else 0.0, TOKENS),
+            requests = requests and taken(requests, 1, then_s)
+            bucket = bucket and taken(bucket, tokens, then_s)
+            flow_s, limit = max(
+                (wait_s(requests, then_s) if requests else 0.0, REQUESTS),
+                (wait_s(bucket, then_s) if bucket else 0.0, TOKENS),
             )
+            if then_s - now_s > flow_s:
+                limit = "pause"
+            needed_s = then_s - now_s + flow_s
             allowed_s = self._max_wait_s if left_s is None else min(left_s, self._max_wait_s)
             refused = needed_s > allowed_s
             self._refused += refused
             if observing or not refused:
                 self._requests, self._tokens = requests, bucket
-                self._admitted += 1
-                self._delayed += needed_s > 0
+                self._admitted += not again
+                self._delayed += needed_s > 0 and not again
+            elif again:
+                self._admitted -= 1
         if needed_s > 0:
             self._tell(RateLimitedCall(limit, needed_s, refused, not observing))
         if observing:
-            return 0.0
+            return 0.0, float("inf")
         if refused:
             reason = "wait" if allowed_s >= self._max_wait_s else "deadline"
             raise RateLimitExceededError(self.name, limit, needed_s, reason)
-        return needed_s
+        return needed_s, until_s
 
     def _correct(self, requests: int, tokens: int) -> None:
         now_s = self._clock()
@@ -444,12 +454,19 @@ _LONGEST_PAUSE_S = 86_400.0
 class _Reserved(Reservation):
     """A reservation around one call: given back if nothing was sent, settled with what it used."""
 
-    __slots__ = ("_began", "_of")
+    __slots__ = ("_began", "_of", "_paused_until_s")
 
-    def __init__(self, limit: RateLimit, tokens: int, wait_seconds: float) -> None:
+    def __init__(self, limit: RateLimit, tokens: int, wait_seconds: float, paused_until_s: float) -> None:
         super().__init__(limit, tokens, wait_seconds)
         self._of = limit
+        self._paused_until_s = paused_until_s
         self._began = False
+
+    def waited(self) -> None:
+        """The wait is over; if the provider asked for a pause meanwhile, take a turn behind that."""
+        self.wait_seconds = 0.0
+        if self._of._paused_until_s > self._paused_until_s:
+            self.wait_seconds, self._paused_until_s = self._of._take(self.tokens, again=True)
 
     def begin(self) -> None:
         self._began = True
@@ -518,8 +535,9 @@ class _Entrance:
         if reserved is None:
             return
         try:
-            if reserved.wait_seconds > 0:
+            while reserved.wait_seconds > 0:
                 self._limit._sleep(reserved.wait_seconds)
+                reserved.waited()
         except BaseException:
             reserved.give_back()
             raise
@@ -530,8 +548,9 @@ class _Entrance:
         if reserved is None:
             return
         try:
-            if reserved.wait_seconds > 0:
+            while reserved.wait_seconds > 0:
                 await self._limit._await_for(reserved.wait_seconds)
+                reserved.waited()
         except BaseException:
             reserved.give_back()
             raise

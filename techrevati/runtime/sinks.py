@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import count
-from threading import Lock
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, runtime_checkable
 
 from techrevati.runtime._core import arguments
+from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime._core.log import announce, logger
 from techrevati.runtime._core.redactor import Redactor
 from techrevati.runtime._core.scrub import error_text
@@ -96,7 +96,7 @@ class _Ring(Generic[T]):
         self._seen = count()
         self._looks = 0  # numbers of the counter that readers took
         self._cleared = 0
-        self._lock = Lock()
+        self._lock = fork_safe_lock()
 
     def _items(self) -> list[T]:
         while True:
@@ -173,7 +173,7 @@ class _JsonlFile:
 
     def __init__(self, path: str | PathLike[str], *, redactor: Redactor | None = None) -> None:
         self._redactor = Redactor() if redactor is None else redactor
-        self._lock = Lock()
+        self._lock = fork_safe_lock()
         self._dropped = 0
         self._torn = False  # the last line in the file is incomplete
         # Opened here, so that a wrong path fails where it was written down.
@@ -273,7 +273,7 @@ class _FanOut(Generic[S]):
     def __init__(self, *sinks: S) -> None:
         self.sinks: tuple[S, ...] = sinks
         self._dropped = 0
-        self._lock = Lock()
+        self._lock = fork_safe_lock()
 
     def _failed(self, sink: S, error: Exception) -> None:
         with self._lock:

@@ -7,11 +7,11 @@ Money is exact inside (see ``pricing``) and becomes a float only in the methods 
 from __future__ import annotations
 
 from collections import deque
-from threading import Lock
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.errors import BudgetExceededError as BudgetExceededError
+from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime._core.log import announce, logger
 from techrevati.runtime.pricing import (
     PRICING_TABLE as PRICING_TABLE,
@@ -57,7 +57,7 @@ class UsageTracker:
     __slots__ = ("_cost", "_history", "_input", "_lock", "_output", "_per_model", "_turns")
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = fork_safe_lock()
         self._turns = 0
         self._input = 0
         self._output = 0
@@ -89,9 +89,11 @@ class UsageTracker:
             self._output += usage.output_tokens
             self._cost += cost
             per_model = self._per_model
-            full = len(per_model) >= MODEL_CAPACITY and model not in per_model
-            name = OTHER_MODELS if full else model
-            per_model[name] = per_model.get(name, 0) + cost
+            try:
+                per_model[model] += cost
+            except KeyError:
+                name = OTHER_MODELS if len(per_model) >= MODEL_CAPACITY else model
+                per_model[name] = per_model.get(name, 0) + cost
             self._history.append((model, usage))
         finally:
             self._lock.release()
@@ -163,17 +165,15 @@ class UsageTracker:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the cost of each model, and the sums."""
-        from html import escape
+        from techrevati.runtime._core.html_table import html_table
 
-        rows = "".join(
-            f"<tr><td>{escape(model) or '(not said)'}</td><td style='text-align:right'>${cost:,.6f}</td></tr>"
-            for model, cost in self.per_model_summary().items()
-        )
-        return (
-            "<table><caption>"
-            f"{self._turns:,} turns, {self._input:,} input and {self._output:,} output tokens</caption>"
-            f"<thead><tr><th>Model</th><th>Cost in USD</th></tr></thead><tbody>{rows}</tbody>"
-            f"<tfoot><tr><th>Total</th><th>${in_usd(self._cost):,.6f}</th></tr></tfoot></table>"
+        rows = [(model or "(not said)", f"${cost:,.6f}") for model, cost in self.per_model_summary().items()]
+        return html_table(
+            ("Model", "Cost in USD"),
+            rows,
+            texts=1,
+            caption=f"{self._turns:,} turns, {self._input:,} input and {self._output:,} output tokens",
+            foot=("Total", f"${in_usd(self._cost):,.6f}"),
         )
 
     def __repr__(self) -> str:

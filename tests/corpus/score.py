@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from techrevati.runtime.failures import KINDS, Failure, classify
 from tests.corpus.case import NOW, Case
 from tests.corpus.endpoint import Endpoint
+from tests.corpus.outside import clients
 from tests.corpus.sdks import BUILDERS
 
 
@@ -48,7 +49,7 @@ class Count:
 
 def provider_cases(endpoint: Endpoint) -> Iterator[Case]:
     """Cases of every SDK that is installed."""
-    for build in BUILDERS:
+    for build in (*BUILDERS, *clients.BUILDERS):
         try:
             yield from build(endpoint)
         except ImportError:
@@ -57,10 +58,12 @@ def provider_cases(endpoint: Endpoint) -> Iterator[Case]:
 
 def all_cases(endpoint: Endpoint) -> Iterator[Case]:
     from tests.corpus import local, texts
+    from tests.corpus.outside import programs
 
     yield from provider_cases(endpoint)
     yield from local.cases()
     yield from texts.cases()
+    yield from programs.cases()
 
 
 def counted(cases: Iterable[Case]) -> dict[str, Count]:

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import random
 import signal
+import threading
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -49,11 +50,11 @@ def work(path: str, durability: str, limit: Decimal, rounds: int, go: object, pi
     os._exit(0)
 
 
-@pytest.mark.parametrize("durability", ["full", "batched"])
-def test_eight_processes_and_sigkill(tmp_path: Path, durability: str) -> None:
+@pytest.mark.parametrize(("durability", "seed"), [("full", 5), ("batched", 5), ("batched", 6)])
+def test_eight_processes_and_sigkill(tmp_path: Path, durability: str, seed: int) -> None:
     """Never over the limit, no acknowledged record lost, none counted twice, every lease accounted for."""
     path = str(tmp_path / "spend.db")
-    rng = random.Random(5)
+    rng = random.Random(seed)
     limit = Decimal("0.004")  # 4,000 tokens: about 800 calls of those 1,600
     go = SPAWN.Event()
     workers = []
@@ -106,3 +107,38 @@ def test_eight_processes_and_sigkill(tmp_path: Path, durability: str) -> None:
     assert not budget.snapshot().reserved
     assert ledger.doubts() == []
     ledger.close()
+
+
+def test_eight_threads_on_one_file(tmp_path: Path) -> None:
+    """Each with a ledger of its own: never over the limit, every settlement on the books, nothing held."""
+    register_pricing(MODEL, ModelPricing(1, 1))
+    path, limit = tmp_path / "spend.db", Decimal("0.004")
+    start, used, errors = threading.Barrier(8), list[int](), list[BaseException]()
+
+    def work(number: int) -> None:
+        try:
+            with SpendLedger(path, durability="batched") as ledger:
+                budget = Budget("shared", limit, ledger=ledger)
+                start.wait()
+                for turn in range(ROUNDS):
+                    try:
+                        reservation = budget.reserve(model=MODEL, input_tokens=10, max_output_tokens=0)
+                    except BudgetExceededError:
+                        continue
+                    reservation.settle(UsageSnapshot((number + turn) % 11))
+                    used.append((number + turn) % 11)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    with SpendLedger(path) as ledger:
+        snapshot = Budget("shared", limit, ledger=ledger).snapshot()
+        assert Decimal(sum(used)) / 10**6 == snapshot.settled["usd"] == ledger.total() <= limit
+        assert ledger.leases() == []
+        assert sum(group.calls for group in ledger.by("model")) == len(used)
+        assert snapshot.remaining() < Decimal("0.0001")

@@ -9,6 +9,7 @@ import argparse
 import re
 import socket
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from techrevati.runtime import AgentEvent, AgentEventName as Name, AgentEventStatus as Status
 from techrevati.runtime.chaos import ChaosServer, Fault, FaultKind, Rule, Scenario
 from techrevati.runtime.cli import demo, demo_endpoint
+from techrevati.runtime.ledger import SpendLedger
 from techrevati.runtime.testing import FakeClock
 
 KEY = "sk-test-0123456789abcdef"
@@ -76,13 +78,21 @@ def test_the_sample_is_answered_and_everything_is_shown(
     assert "[incident-march-14.md]" in answer
     assert "new certificate" in " ".join(answer.split())
     failures = " ".join(run.details(Name.RECOVERY_ATTEMPTED))
-    for trouble in ("503", "429", "ConnectionReset", "context_length_exceeded", "CircuitOpenError"):
+    for trouble in ("503", "429", "Connection reset", "context_length_exceeded", "'demo-large' is open"):
         assert trouble in failures
+    assert "waits 1.5 s, as the endpoint asked" in failures
+    assert "context cut from about" in failures
+    switches = run.details(Name.RECOVERY_PROVIDER_SWITCHED)
+    assert set(switches) == {"asks demo-small instead of demo-large"}
+    assert run.details(Name.DEADLINE_STARTED)[0].startswith("30 s for the whole run")
+    assert len(run.details(Name.DEADLINE_SHORTENED)) == 4  # one for each role
+    (left,) = run.details(Name.DEADLINE_ENDED)
+    assert left == "28.4 s of 30 s are left"  # two waits: a short one and the one that was asked for
     assert len(run.details(Name.CIRCUIT_OPENED)) == 1
     assert len(run.details(Name.CIRCUIT_HALF_OPENED)) == 1
     assert len(run.details(Name.CIRCUIT_CLOSED)) == 1
     assert len(run.details(Name.RECOVERY_SUCCEEDED)) == 5
-    assert not run.details(Name.RECOVERY_ESCALATED)
+    assert not run.details(Name.RECOVERY_ESCALATED) + run.details(Name.RECOVERY_FAILED)
     assert "FULL_ACCESS" in run.details(Name.AGENT_BLOCKED)[0]
     red = [one for one in run.events if one.event is Name.HOOK_POST_TOOL and one.status is Status.RED]
     assert "API key" in (red[0].detail or "")
@@ -131,6 +141,62 @@ def test_the_table_adds_up(capsys: pytest.CaptureFixture[str], events: Path) -> 
     turns, calls, retries = map(int, total[:3])
     assert calls == turns + retries
     assert f"own bill: {calls} requests" in run.out
+
+
+def test_the_books_agree_with_the_endpoints_bill(capsys: pytest.CaptureFixture[str], events: Path) -> None:
+    """Every request is there; what is measured and what was lost add up to the bill, to the last digit;
+    of the lost answer we know what was sent."""
+    run = Run(capsys, events, [])
+    said = " ".join(run.out.split())
+    bill = re.search(r"own bill: (\d+) requests, (\S+) tokens in, (\S+) out, \$([\d.]+)\. ", said)
+    ours = re.search(r"On our books: (\d+) requests\. (\d+) are measured: (\S+) tokens in, (\S+) out", said)
+    lost = re.search(r"at most (\S+) tokens in, \S+ for what the endpoint bills (\S+) in and (\S+) out", said)
+    assert bill
+    assert ours
+    assert lost
+    requests, read, written = (number(text) for text in bill.groups()[:3])
+    assert (number(ours[1]), number(ours[2])) == (requests, requests - 1)
+    assert (number(ours[3]) + number(lost[2]), number(ours[4]) + number(lost[3])) == (read, written)
+    assert number(lost[1]) >= number(lost[2]) > 0
+    with SpendLedger(events.with_name("spend.db")) as ledger:
+        records = list(ledger.records())
+    assert len(records) == requests
+    (estimate,) = (one for one in records if one.certainty == "estimated")
+    assert (estimate.user, estimate.usage.input_tokens) == ("writer", number(lost[1]))
+    table = run.out.partition("Spend per project")[2]
+    total = re.search(r"^total +(\d+) +(\d+) +([\d.]+)$", table, re.MULTILINE)
+    assert total
+    assert number(total[1]) == requests
+    assert Decimal(total[3]) == sum(one.cost or 0 for one in records)
+    measured = sum((one.cost or Decimal(0)) for one in records if one.certainty == "measured")
+    lost_usd = Decimal(number(lost[2])) * Decimal("0.4e-6") + Decimal(number(lost[3])) * Decimal("1.6e-6")
+    assert measured + lost_usd == Decimal(bill[4])
+
+
+def number(text: str) -> int:
+    return int(text.replace(",", ""))
+
+
+def test_a_run_that_has_no_time_left_ends(
+    capsys: pytest.CaptureFixture[str], events: Path, harbour: Path
+) -> None:
+    """A wait that would outlast the deadline is not begun; one line says so, and the table is still shown."""
+    with ChaosServer([None, Fault(FaultKind.RATE_LIMIT, retry_after_s=20.0)]) as server:
+        asked = ["--base-url", server.base_url, "--model", "any", "--deadline", "15"]
+        run = Run(capsys, events, [harbour, *asked])
+    assert run.status == 1
+    assert "the wait would outlast the deadline" in run.out
+    assert "429" in run.error
+    assert run.error.count("\n") == 1
+    assert "What it took" in run.out
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf"])
+def test_a_deadline_that_is_none_is_2(capsys: pytest.CaptureFixture[str], events: Path, seconds: str) -> None:
+    """One line that names the argument and what is allowed."""
+    run = Run(capsys, events, ["--deadline", seconds])
+    assert run.status == 2
+    assert "--deadline must be a number > 0" in run.error
 
 
 def test_two_runs_say_the_same(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

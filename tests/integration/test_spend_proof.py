@@ -10,6 +10,7 @@ import asyncio
 import json
 import multiprocessing
 import os
+import random
 import signal
 import threading
 import time
@@ -17,6 +18,9 @@ import urllib.error
 import urllib.request
 from decimal import Decimal
 from pathlib import Path
+
+import httpx
+import pytest
 
 from techrevati.runtime.budgets import Budget, BudgetExceededError, estimate_input_tokens
 from techrevati.runtime.chaos import ChaosServer, Fault, FaultKind, Rule, Scenario
@@ -95,22 +99,82 @@ def test_threads(tmp_path: Path) -> None:
         assert_books_agree(server, ledger, budget)
 
 
-def test_tasks(tmp_path: Path) -> None:
-    """24 tasks, each with its calls in a worker thread of the loop."""
+async def acall(
+    client: httpx.AsyncClient, budget: Budget, base_url: str, number: int, cut: dict[str, Decimal]
+) -> None:
+    """:func:`call` in a task; a cancelled one leaves its key, and the most it may cost, in *cut*."""
+    request = {
+        "model": MODEL,
+        "max_tokens": 64,
+        "messages": [{"role": "user", "content": f"Question {number}: what does the lamp cost?"}],
+    }
+    async with await budget.areserve(
+        model=MODEL, input_tokens=estimate_input_tokens(request), max_output_tokens=64, project="proof"
+    ) as reservation:
+        most = reservation.cost_usd
+        assert most is not None
+        try:
+            response = await client.post(f"{base_url}/chat/completions", json=request)
+            response.raise_for_status()
+        except asyncio.CancelledError:
+            cut[reservation.key] = most
+            raise
+        await reservation.asettle(UsageSnapshot.from_response(response.json()))
+
+
+async def atask(
+    client: httpx.AsyncClient, budget: Budget, base_url: str, first: int, cut: dict[str, Decimal]
+) -> None:
+    for number in range(first, first + MAX_CALLS):
+        try:
+            await acall(client, budget, base_url, number, cut)
+        except BudgetExceededError:
+            return
+        except httpx.HTTPStatusError:
+            continue
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_tasks_and_cancellation(tmp_path: Path, seed: int) -> None:
+    """24 tasks, a third of them cancelled at any moment: waiting for the books, for the answer, or settling.
+
+    What was not cut is on the books to the last digit.  What was cut on its way is estimated and listed, and
+    the bill is within what was reserved for it.
+    """
     register_pricing(MODEL, PRICES)
+    rng = random.Random(seed)
+    cut: dict[str, Decimal] = {}
+    cancelled: list[bool] = []  # whether the task was still there
     with endpoint() as server, SpendLedger(tmp_path / "spend.db", durability="batched") as ledger:
         budget = Budget("proof", LIMIT, ledger=ledger)
 
-        async def everybody() -> None:
-            jobs = (
-                asyncio.to_thread(work, budget, server.base_url, number * MAX_CALLS)
-                for number in range(WORKERS)
-            )
-            await asyncio.gather(*jobs)
+        async def everybody() -> list[object]:
+            async with httpx.AsyncClient(timeout=30) as client:
+                tasks = [
+                    asyncio.create_task(atask(client, budget, server.base_url, number * MAX_CALLS, cut))
+                    for number in range(WORKERS)
+                ]
+                for task in rng.sample(tasks, WORKERS // 3):
+                    for _ in range(rng.randrange(1, 150)):
+                        await asyncio.sleep(0)
+                    cancelled.append(task.cancel())
+                return await asyncio.gather(*tasks, return_exceptions=True)
 
-        asyncio.run(everybody())
+        outcomes = asyncio.run(everybody())
+        assert sum(isinstance(one, asyncio.CancelledError) for one in outcomes) == sum(cancelled) > 1
+        assert all(one is None or isinstance(one, asyncio.CancelledError) for one in outcomes)
+        server.wait_idle()
         ledger.flush()
-        assert_books_agree(server, ledger, budget)
+        bill = server.bill.cost_usd
+        assert bill is not None
+        measured = ledger.total(certainty="measured")
+        estimated = {record.key for record in ledger.records(certainty="estimated")}
+        assert estimated == cut.keys()
+        assert measured <= bill <= measured + sum(cut.values())
+        assert ledger.total() == budget.snapshot().settled["usd"] <= LIMIT
+        assert ledger.total() > LIMIT / 4
+        assert ledger.leases() == []
+        assert not any(budget.snapshot().reserved.values())
 
 
 def process(path: str, base_url: str, first: int, ready: object) -> None:

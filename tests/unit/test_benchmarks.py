@@ -13,12 +13,16 @@ from benchmarks import (
     __main__ as command,
     bench_agent_events,
     bench_agent_lifecycle,
+    bench_budgets,
     bench_circuit_breaker,
     bench_failures,
     bench_import,
+    bench_journal,
+    bench_ledger,
     bench_orchestrator,
     bench_pipeline,
     bench_pricing,
+    bench_streaming,
     bench_usage,
     environment,
     peers,
@@ -144,14 +148,18 @@ def test_own_code_answers_rightly() -> None:
             *bench_failures.comparisons(),
             *bench_pricing.comparisons(),
             *bench_usage.comparisons(),
+            *bench_budgets.comparisons(),
+            *bench_ledger.comparisons(stack),
             *bench_pipeline.comparisons(),
+            *bench_journal.comparisons(stack),
+            *bench_streaming.comparisons(),
             *bench_orchestrator.comparisons(stack),
             bench_orchestrator.async_comparison(),
         ]
         for comparison in everything:
             for subject in (comparison.floor, *comparison.subjects):
                 Timed(subject).checked()
-    assert len(everything) == 32
+    assert len(everything) == 42
 
 
 def test_flatness_counts_every_turn() -> None:
@@ -159,6 +167,19 @@ def test_flatness_counts_every_turn() -> None:
     figure = bench_orchestrator.flatness(TINY, young=2, old=50, block=5)
     assert figure.ratio is not None
     assert figure.ratio > 0
+
+
+def test_processes_on_one_file_are_timed() -> None:
+    """Every call of every process is on the books, and the slowest percent is told."""
+    figure = bench_budgets.fairness(processes=2, calls=3)
+    assert figure.seconds is not None
+    assert figure.seconds > 0
+
+
+def test_reports_are_timed_over_all_records() -> None:
+    """A report that lost a record is an error, not a figure."""
+    figures = bench_ledger.reports(TINY, 1_500)
+    assert [figure.what.partition(" ")[0] for figure in figures] == ["by(project,", "by(day)", "by(session)"]
 
 
 def test_import_is_timed_in_a_fresh_interpreter() -> None:

@@ -401,6 +401,31 @@ def test_a_disk_that_fails_keeps_the_settlement(tmp_path: Path) -> None:
     ledger.close()
 
 
+def test_a_settlement_that_had_to_wait_tells_everything(tmp_path: Path) -> None:
+    """Thresholds and overruns are told when it is written at last, once; the next reservation writes it."""
+    told: list[BudgetThreshold] = []
+    sink = RingBufferEventSink()
+    ledger = SpendLedger(tmp_path / "s.db", timeout_s=0.02)
+    budget = Budget("acme", 0.0001, ledger=ledger, on_threshold=told.append, event_sink=sink)
+    first, second = reserve(budget, 40), reserve(budget, 20)
+    other = sqlite3.connect(tmp_path / "s.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    first.settle(UsageSnapshot(60))  # type: ignore[attr-defined]
+    second.settle(UsageSnapshot(20))  # type: ignore[attr-defined]
+    assert (ledger.pending, told, list(sink.events)) == (2, [], [])
+    other.execute("ROLLBACK")
+    other.close()
+    reserve(budget, 10).release()  # type: ignore[attr-defined]
+    assert ledger.pending == 0
+    assert [(one.percent, one.used) for one in told] == [(50, Decimal("0.00006")), (80, Decimal("0.00008"))]
+    assert [event.event for event in sink.events] == [
+        AgentEventName.BUDGET_THRESHOLD,
+        AgentEventName.BUDGET_OVERRUN,
+        AgentEventName.BUDGET_THRESHOLD,
+    ]
+    ledger.close()
+
+
 # --- at once ---
 
 

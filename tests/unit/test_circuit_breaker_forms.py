@@ -8,6 +8,7 @@ import copy
 import functools
 import gc
 import inspect
+import logging
 import pickle
 import threading
 import types
@@ -586,6 +587,29 @@ def test_a_full_registry_forgets_closed_breakers_first() -> None:
     registry.get("c").record_failure()
     registry.get("d")
     assert [key[0] for key in registry.all()] == ["c", "d"]
+
+
+def test_a_registry_forgets_nothing_silently_but_what_is_closed(caplog: pytest.LogCaptureFixture) -> None:
+    """With nothing merely closed to forget, one that was switched off goes first, then open ones,
+    and one forced open last; each is named in a warning and counted."""
+    registry = BreakerRegistry(lambda key: CircuitBreaker(key, 1), capacity=3)
+    registry.get("forced").force_open()
+    registry.get("open").record_failure()
+    registry.get("off").disable()
+    with caplog.at_level(logging.WARNING, "techrevati.runtime.circuit_breaker"):
+        registry.get("closed")
+        assert [key[0] for key in registry.all()] == ["forced", "open", "closed"]
+        registry.get("another")
+        assert [key[0] for key in registry.all()] == ["forced", "open", "another"]
+        assert registry.forgotten == 1
+        registry.get("another").record_failure()
+        registry.get("last")
+    assert [key[0] for key in registry.all()] == ["forced", "another", "last"]
+    assert registry.forgotten == 2
+    assert [record.getMessage() for record in caplog.records] == [
+        "a registry of 3 forgot circuit 'off', which is switched off; its key begins again with a new one",
+        "a registry of 3 forgot circuit 'open', which is open; its key begins again with a new one",
+    ]
 
 
 def test_credentials_are_named_not_given() -> None:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
-import sys
 import threading
-import types
-from collections.abc import Callable, Iterator
 from email.utils import formatdate
-from itertools import combinations
 from typing import Any
 
 import pytest
@@ -492,6 +489,43 @@ def test_a_thundering_herd_meets_ten_open_doors(rated: bool) -> None:
     assert run(main()) == (10, 190, HALF_OPEN, CLOSED)
 
 
+@pytest.mark.parametrize("rated", [True, False])
+def test_a_thundering_herd_of_threads_meets_ten_open_doors(clock: FakeClock, rated: bool) -> None:
+    """Two hundred threads at the moment of half-open: ten get in and stay until all others were refused."""
+    window: dict[str, Any] = {"window_calls": 10} if rated else {}
+    breaker = CircuitBreaker("api", 10, 30.0, 10, clock, **window)
+    for _ in range(10):
+        breaker.record_failure()
+    clock.advance(30)
+    start, refusals, leave = threading.Barrier(201), threading.Semaphore(0), threading.Event()
+    inside = itertools.count()
+
+    def probe() -> None:
+        next(inside)
+        assert leave.wait(30)
+
+    def caller() -> None:
+        start.wait(30)
+        try:
+            breaker.call(probe)
+        except CircuitOpenError:
+            refusals.release()
+
+    threads = [threading.Thread(target=caller, daemon=True) for _ in range(200)]
+    for thread in threads:
+        thread.start()
+    start.wait(30)
+    for _ in range(190):
+        assert refusals.acquire(timeout=30)
+    assert breaker.state() is HALF_OPEN
+    leave.set()
+    for thread in threads:
+        thread.join(30)
+    assert next(inside) == 10
+    assert not refusals.acquire(blocking=False)
+    assert breaker.state() is CLOSED
+
+
 def test_a_herd_that_fails_costs_ten_requests_a_round() -> None:
     """Two hundred callers that ask every second through five failed rounds: ten requests each, fifty in
     all."""
@@ -721,176 +755,6 @@ def test_wrong_arguments_are_named(kind: type, arguments: dict[str, object], nam
 
 
 # --- threads through the lock-free path ---------------------------------------------------------------------
-
-
-class Turns:
-    """Runs threads one at a time and changes over where it is told to: every interleaving can be made.
-
-    A thread offers its turn before each opcode of the code under test.  The turn passes on at the steps
-    listed in *switches*, and when its thread ends or waits for the lock.
-    """
-
-    def __init__(self, works: list[Callable[[], object]], switches: tuple[int, ...]) -> None:
-        self.switches = set(switches)
-        self.step = 0
-        self.turn = 0
-        self.running = list(range(len(works)))
-        self.blocked: set[int] = set()
-        self.errors: list[BaseException] = []
-        self._semaphores = [threading.Semaphore(0) for _ in works]
-        self._threads = [
-            threading.Thread(target=self._work, args=(number, work), daemon=True)
-            for number, work in enumerate(works)
-        ]
-
-    def run(self) -> None:
-        for thread in self._threads:
-            thread.start()
-        self._semaphores[0].release()
-        for thread in self._threads:
-            thread.join(10)
-            assert not thread.is_alive()
-        assert not self.errors
-
-    def _work(self, number: int, work: Callable[[], object]) -> None:
-        assert self._semaphores[number].acquire(timeout=10)
-        sys.settrace(self._trace)
-        try:
-            work()
-        except FailedError:
-            pass
-        except BaseException as error:
-            self.errors.append(error)
-        finally:
-            sys.settrace(None)
-            at = self.running.index(number)
-            self.running.remove(number)
-            if self.running:
-                self._hand_to(self.running[at % len(self.running)])
-
-    def _trace(self, frame: types.FrameType, event: str, arg: object) -> Any:
-        if "/circuit_breaker/" not in frame.f_code.co_filename:
-            return None
-        frame.f_trace_opcodes = True
-        frame.f_trace_lines = False
-        if event == "opcode":
-            self.step += 1
-            if self.step in self.switches:
-                self.pass_on()
-        return self._trace
-
-    def pass_on(self) -> None:
-        """Let the next thread run; come back when the turn does."""
-        here = self.turn
-        at = self.running.index(here)
-        following = self.running[(at + 1) % len(self.running)]
-        if following != here:
-            self._hand_to(following)
-            assert self._semaphores[here].acquire(timeout=10)
-
-    def _hand_to(self, number: int) -> None:
-        self.turn = number
-        self._semaphores[number].release()
-
-
-class TurnLock:
-    """A lock that passes the turn on instead of waiting for real."""
-
-    def __init__(self, turns: list[Turns]) -> None:
-        self._turns = turns
-        self._held = False
-
-    def __enter__(self) -> None:
-        while self._held:
-            self._turns[0].pass_on()
-        self._held = True
-
-    def __exit__(self, *_: object) -> None:
-        self._held = False
-
-
-def interleaved(
-    make: Callable[[], tuple[CircuitBreaker, list[Callable[[], object]]]], switches: tuple[int, ...]
-) -> tuple[CircuitBreaker, int]:
-    breaker, works = make()
-    box: list[Turns] = []
-    breaker._lock = TurnLock(box)  # type: ignore[assignment]
-    box.append(Turns(works, switches))
-    box[0].run()
-    return breaker, box[0].step
-
-
-def interleavings(
-    make: Callable[[], tuple[CircuitBreaker, list[Callable[[], object]]]], changes: int, stride: int
-) -> Iterator[CircuitBreaker]:
-    _, steps = interleaved(make, ())
-    for switches in combinations(range(1, steps + 1, stride), changes):
-        breaker, _ = interleaved(make, switches)
-        yield breaker
-
-
-@pytest.mark.parametrize(("threads", "changes", "stride"), [(2, 1, 1), (2, 2, 9), (3, 2, 13)])
-@pytest.mark.parametrize("window", [{"window_calls": 8}, {"window_seconds": 60, "minimum_calls": 4}])
-def test_no_call_is_lost_whatever_the_interleaving(
-    threads: int, changes: int, stride: int, window: dict[str, Any]
-) -> None:
-    """A good call without the lock, a failing one and one that looks: changed over at any opcode, every call
-    is counted once."""
-
-    def make() -> tuple[CircuitBreaker, list[Callable[[], object]]]:
-        breaker = CircuitBreaker("api", clock=FakeClock(1_000.0), failure_rate=0.9, **window)
-        feed(breaker, "gggg")
-
-        def failing() -> None:
-            raise FailedError
-
-        works: list[Callable[[], object]] = [
-            lambda: breaker.call(good),
-            lambda: breaker.call(failing),
-            lambda: breaker.call(good) and breaker.snapshot(),
-        ]
-        return breaker, works[:threads]
-
-    seen = 0
-    for breaker in interleavings(make, changes, stride):
-        assert held(breaker) == (4 + threads, 1, 0)
-        assert breaker.state() is CLOSED
-        seen += 1
-    assert seen > 100
-
-
-@pytest.mark.parametrize(("changes", "stride"), [(1, 1), (2, 11)])
-@pytest.mark.parametrize("kind", [{}, {"window_calls": 1}])
-def test_a_call_and_a_reset_never_mix_epochs(changes: int, stride: int, kind: dict[str, Any]) -> None:
-    """A failure that trips it, a reset, and a good call in any interleaving: whatever came first, the breaker
-    ends open or empty, and one good probe leads out."""
-
-    def make() -> tuple[CircuitBreaker, list[Callable[[], object]]]:
-        clock = FakeClock(1_000.0)
-        breaker = CircuitBreaker("api", 1, 10.0, clock=clock, **kind)
-        feed(breaker, "g")
-
-        def failing() -> None:
-            raise FailedError
-
-        def refusable() -> None:
-            try:
-                breaker.call(good)
-            except CircuitOpenError:
-                pass
-
-        return breaker, [lambda: breaker.call(failing), refusable, breaker.reset]
-
-    states: set[CircuitState] = set()
-    for breaker in interleavings(make, changes, stride):
-        state = breaker.state()
-        states.add(state)
-        calls, failed, _ = held(breaker)
-        assert failed == 0
-        assert calls <= 2
-        assert breaker.snapshot().failures == 0
-    assert states <= {OPEN, CLOSED}
-    assert CLOSED in states
 
 
 @pytest.mark.parametrize("window", [CountWindow(5), TimeWindow(10.0)])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,7 +35,9 @@ def test_every_price_of_a_model_is_shown(capsys: pytest.CaptureFixture[str]) -> 
     ):
         assert text in shown.replace("  ", " ")
     assert main(["prices", "show", "deepseek-v4-pro"]) == 0
-    assert "01:00-04:00, 06:00-10:00 UTC Mon, Tue, Wed, Thu, Fri" in capsys.readouterr().out
+    assert "standard from 2026-08-17 01:00-04:00, 06:00-10:00 UTC" in capsys.readouterr().out
+    assert main(["prices", "show", "deepseek-flash-latest", "--provider", "deepseek"]) == 0
+    assert "UTC Mon, Tue, Wed, Thu, Fri" in capsys.readouterr().out
     assert main(["prices", "show", "gpt-5.5", "--provider", "azure_openai"]) == 0
     assert "above 272,000 input" in capsys.readouterr().out
 
@@ -60,6 +64,29 @@ def test_a_file_of_others_is_compared(capsys: pytest.CaptureFixture[str], tmp_pa
     assert "input 2.5 -> 7" in changed
     assert "output 10 -> 8" in changed
     assert "1 changed, 1 new, 0 the same" in shown
+
+
+def test_what_a_file_leaves_out_is_no_difference(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """LiteLLM's and genai-prices' files know fewer tiers and parts; only a price of theirs can differ."""
+    row = {"litellm_provider": "openai", "input_cost_per_token": 2.5e-06, "output_cost_per_token": 1e-05}
+    assert main(["prices", "diff", written(tmp_path, {"gpt-4o": row})]) == 0
+    assert capsys.readouterr().out.startswith("0 changed, 0 new, 0 the same, 1 the same in what they price")
+
+
+def test_the_example_runs_twice_in_one_folder(tmp_path: Path) -> None:
+    """Its limit is for a run, its ledger for all of them."""
+    script = Path(__file__).parents[2] / "examples" / "track_spend.py"
+    for calls in (9, 18):
+        run = subprocess.run(
+            [sys.executable, str(script)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert f"{calls} calls" in run.stdout
+        assert "refused before it was sent" in run.stdout
 
 
 def test_the_same_prices_are_no_difference(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -113,7 +140,7 @@ def test_a_notebook_shows_the_tracker() -> None:
     tracker.record_turn("gpt-4o-mini", UsageSnapshot(1_000_000, 1_000))
     tracker.record_turn("<script>", UsageSnapshot(5, 5))
     shown = tracker._repr_html_()
-    assert "<td>gpt-4o-mini</td>" in shown
+    assert ">gpt-4o-mini</td>" in shown
     assert "$0.150600" in shown
     assert "<script>" not in shown
     assert "2 turns, 1,000,005 input and 1,005 output tokens" in shown

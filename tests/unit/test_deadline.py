@@ -63,6 +63,59 @@ def test_an_inner_deadline_can_only_end_sooner(clock: FakeClock) -> None:
         assert remaining_s() == 10
 
 
+def test_what_it_shortens_is_told_by_the_deadline_that_ends_first(clock: FakeClock) -> None:
+    """Only real cuts are told, once, however often it is entered; a listener that raises changes nothing."""
+    told: list[tuple[str, float, float]] = []
+
+    def outer_tells(seconds: float, left_s: float) -> None:
+        told.append(("outer", seconds, left_s))
+        raise RuntimeError("a listener's bug")
+
+    outer = Deadline(20, clock=clock, on_shortened=outer_tells)
+    inner = Deadline(30, clock=clock, on_shortened=lambda *cut: told.append(("inner", *cut)))
+    clock.advance(5)
+    with outer, inner, outer:
+        assert shortened(15) == 15
+        assert told == []
+        assert shortened(60) == 15
+    with outer, inner:
+        assert shortened(50) == 15
+    with inner, outer:
+        assert shortened(40) == 15
+    with inner:
+        assert shortened(60) == 25
+    assert told == [("outer", 60, 15), ("outer", 50, 15), ("outer", 40, 15), ("inner", 60, 25)]
+    with pytest.raises(TypeError, match="on_shortened"):
+        Deadline(1, on_shortened="tell")  # type: ignore[arg-type]  # pyright: ignore
+
+
+def test_only_observing_it_shortens_and_ends_nothing(clock: FakeClock) -> None:
+    """It measures and tells what it would have cut; deadlines around it stay in force; it can be put in force
+    again, and switched off, while it runs."""
+    told: list[tuple[float, float]] = []
+    watching = Deadline(10, clock=clock, on_shortened=lambda *cut: told.append(cut), observe_only=True)
+    with Deadline(50, clock=clock), watching:
+        assert remaining_s() == 50
+        assert shortened(20) == 20
+        assert shortened(60) == 50
+        assert told == [(20, 10), (60, 10)]
+        clock.advance(10)
+        watching.check()
+        assert watching.expired()
+        assert remaining_s() == 40
+        watching.observe_only = False
+        assert remaining_s() == 0
+        with pytest.raises(DeadlineExceededError):
+            watching.check()
+        watching.enabled = False
+        watching.check()
+        assert shortened(60) == 40
+    assert told == [(20, 10), (60, 10)]
+    with watching:
+        assert remaining_s() == float("inf")
+        assert shortened(60) == 60
+
+
 def test_infinity_is_no_end(clock: FakeClock) -> None:
     """An endless deadline shortens nothing."""
     with Deadline(float("inf"), clock=clock) as endless:

@@ -567,3 +567,27 @@ def test_the_error_is_ours_and_a_timeout() -> None:
         assert twin.timeout_seconds == 2.5
         assert str(twin) == str(error)
     assert "2.5" in str(error)
+
+
+def test_a_timed_call_that_is_closed_ends_at_once() -> None:
+    """Closing the coroutine, as a loop does that is torn down, cancels the call and awaits nothing."""
+
+    async def main() -> list[str]:
+        ended: list[str] = []
+
+        async def call() -> None:
+            try:
+                await asyncio.sleep(100)
+            except asyncio.CancelledError:
+                ended.append("cancelled")
+                raise
+
+        waiting = Timeout(5).acall(call)
+        waiting.send(None)
+        await asyncio.sleep(1)
+        waiting.close()
+        assert ended == []
+        await asyncio.sleep(0)
+        return ended
+
+    assert run(main()) == ["cancelled"]

@@ -28,6 +28,7 @@ from techrevati.runtime import (
     PermissionDeniedError,
     PermissionOutcome,
     SessionEndedError,
+    StreamStalledError,
     TechrevatiError,
     TurnTimeoutError,
     UnknownWorkerError,
@@ -47,6 +48,8 @@ from techrevati.runtime.approvals import (
 from techrevati.runtime.budgets import ReservationSettledError
 from techrevati.runtime.bulkhead import BulkheadFullError
 from techrevati.runtime.guardrails.walking import UnreadableValueError
+from techrevati.runtime.integrations import CallCoverage, UnguardedCallsError
+from techrevati.runtime.integrations.answer_tap import StreamError
 from techrevati.runtime.journal import (
     InDoubtError,
     JournalError,
@@ -153,6 +156,12 @@ EXAMPLES: list[tuple[TechrevatiError, type[BaseException], dict[str, Any], tuple
     (UsageNotFoundError("dict with a, b"), ValueError, {"seen": "dict with a, b"}, ("dict with a, b",)),
     (EverythingWaitsError(), RuntimeError, {}, ("waits",)),
     (DeadlineExceededError(2.5), TimeoutError, {"seconds": 2.5}, ("2.5 s",)),
+    (
+        StreamStalledError("idle", 2.5, 7),
+        TimeoutError,
+        {"phase": "idle", "seconds": 2.5, "chunks": 7},
+        ("7 chunks", "2.5 s"),
+    ),
     (NoTargetError((), 2.0), RuntimeError, {"skipped": (), "retry_after": 2.0}, ("2 s",)),
     (ScriptExhaustedError(3), AssertionError, {"entries": 3}, ("3 entries",)),
 ]
@@ -261,6 +270,20 @@ EXAMPLES += [
         JournalError,
         {"key": "pay", "failure": {"type": "BankError", "message": "shut"}},
         ("pay", "BankError", "shut"),
+    ),
+]
+EXAMPLES += [
+    (
+        UnguardedCallsError((CallCoverage("openai", "POST /images/generations", "passed through", 2),)),
+        AssertionError,
+        {"rows": (CallCoverage("openai", "POST /images/generations", "passed through", 2),)},
+        ("openai", "POST /images/generations", "passed through"),
+    ),
+    (
+        StreamError({"error": {"type": "overloaded_error", "message": "Busy"}}),
+        TechrevatiError,
+        {"type": "overloaded_error", "body": {"error": {"type": "overloaded_error", "message": "Busy"}}},
+        ("Busy",),
     ),
 ]
 IDS = [type(example[0]).__name__ for example in EXAMPLES]

@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import copy
 import errno
+import json
 import pickle
 import socket
 import sqlite3
@@ -13,6 +14,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import urllib.error
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -29,13 +31,14 @@ from techrevati.runtime.failures import (
     FailureOrigin,
     FailureScenario,
     Rule,
+    classification,
     classify,
     classify_exception,
     provider_failures,
     register_rule,
 )
 from techrevati.runtime.failures.index import TABLE
-from techrevati.runtime.failures.words import Text, has_phrase
+from techrevati.runtime.failures.words import COMPLAINS, SAYS, TEXT, Text, has_phrase
 
 K, Origin, S = FailureKind, FailureOrigin, FailureScenario
 
@@ -170,6 +173,7 @@ def test_messages_are_bounded() -> None:
 @pytest.mark.parametrize("column", ["says", "complains", "text"])
 def test_every_phrase_is_found_by_its_row_or_an_earlier_one(column: str) -> None:
     """The word that a phrase is looked up by never hides it."""
+    number_of_column = {"says": SAYS, "complains": COMPLAINS, "text": TEXT}[column]
     phrases = [(phrase, rule) for rule in RULES for phrase in getattr(rule, column)]
     for number, (phrase, rule) in enumerate(phrases):
         bare = phrase.strip("*")
@@ -177,7 +181,7 @@ def test_every_phrase_is_found_by_its_row_or_an_earlier_one(column: str) -> None
         texts += [f"{bare}xyz"] if phrase.endswith("*") else []
         texts += [f"xyz{bare}"] if phrase.startswith("*") else []
         for text in texts:
-            found = getattr(TABLE, column).first(Text(text))
+            found = TABLE.phrases.first(Text(text), (number_of_column,))
             assert found is not None, text
             assert found in [earlier for _, earlier in phrases[: number + 1]] or found is rule
         if not phrase.endswith("*"):
@@ -366,6 +370,13 @@ def own(name: str, *bases: type, **facts: object) -> Any:
         (own("PermissionDeniedError", PermissionError), K.PERMISSION, Origin.RUNTIME, False),
         (own("GuardrailViolatedError"), K.CONTENT_POLICY, Origin.RUNTIME, False),
         (own("InvalidTransitionError", ValueError), K.INVALID_REQUEST, Origin.CALLER, False),
+        (own("ApprovalPendingError"), K.PERMISSION, Origin.RUNTIME, False),
+        (own("UnknownApprovalError", KeyError), K.PERMISSION, Origin.RUNTIME, False),
+        (own("RunBusyError", retry_after=2.5), K.OVERLOADED, Origin.RUNTIME, False),
+        (own("InDoubtError"), K.INVALID_REQUEST, Origin.RUNTIME, False),
+        (own("ReplayMismatchError", ValueError), K.INVALID_REQUEST, Origin.RUNTIME, False),
+        (own("ResultNotStorableError", TypeError), K.OUTPUT_VALIDATION, Origin.RUNTIME, False),
+        (own("StoreUnavailableError", OSError), K.RESOURCE_EXHAUSTED, Origin.STORAGE, False),
         (own("SomethingNewError", ValueError), K.INVALID_REQUEST, Origin.RUNTIME, False),
         (own("SomethingNewError", RuntimeError, status_code=503), K.OVERLOADED, Origin.PROVIDER, True),
     ],
@@ -406,6 +417,7 @@ def test_a_denied_tool_is_a_tool_error_in_events() -> None:
         ({"status_code": 429, "body": {"message": "too many tokens in the last window"}}, K.RATE_LIMIT),
         ({"status_code": 400, "body": {"message": "too many tokens in the prompt"}}, K.CONTEXT_OVERFLOW),
         ({"status_code": 500, "body": {"message": "our content filter crashed"}}, K.SERVER_ERROR),
+        ({"http_status": 401}, K.AUTH),
         ({"status_code": True}, K.UNKNOWN),
         ({"status_code": 4290}, K.UNKNOWN),
         ({"status_code": "no"}, K.UNKNOWN),
@@ -458,6 +470,12 @@ def test_a_wrapper_is_what_caused_it() -> None:
         RuntimeError("a"), chained(RuntimeError("b"), chained(Exception("c"), StatusError(**LIMITED)))
     )
     assert classify(deep).kind is K.RATE_LIMIT
+
+
+def test_a_reason_that_is_an_exception_is_a_cause() -> None:
+    assert classify(urllib.error.URLError(TimeoutError("timed out"))).kind is K.TIMEOUT
+    assert classify(urllib.error.URLError("timed out while it resolved")).kind is K.NETWORK
+    assert classify(UnicodeDecodeError("utf-8", b"x", 0, 1, "timeout")).kind is K.INVALID_REQUEST
 
 
 def test_a_suppressed_context_is_not_followed() -> None:
@@ -816,6 +834,47 @@ def test_a_broken_attribute_does_not_hide_the_others() -> None:
         headers = BrokenDict()
 
     assert classify(Half("x")).kind is K.RATE_LIMIT
+
+
+def unreadable_args(self: BaseException) -> object:
+    raise RuntimeError("args")
+
+
+def test_the_short_way_and_the_long_one_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class that decides alone is answered at once, but only when nothing else could have a say."""
+    words = ("", "no", "try again in 3 seconds", "certificate verify failed", "tokens per day")
+    kinds = [TimeoutError, KeyError, ConnectionResetError, MemoryError, asyncio.CancelledError, OSError]
+    kinds += [json.JSONDecodeError, RecursionError, FileNotFoundError, PermissionError, ValueError, TypeError]
+    kinds += [type("ToolError", (Exception,), {}), type("NetworkError", (Exception,), {})]
+    kinds.append(type("UsageLimitExceeded", (Exception,), {}))
+    errors: list[BaseException] = []
+    for kind in kinds:
+        for text in words:
+            made = kind(text, "", 0) if kind is json.JSONDecodeError else kind(*([text] if text else []))
+            errors += [
+                made,
+                chained(RuntimeError("x"), made),
+                chained(made, StatusError(retry_after=2, **LIMITED)),
+            ]
+    errors += [
+        TimeoutError({"error": {"code": "insufficient_quota"}}),
+        OSError(28, "full"),
+        TimeoutError(110, "t"),
+    ]
+    held = TimeoutError("t")
+    held.__dict__.update(status_code=504, headers={"x-should-retry": "false"})
+    errors.append(held)
+    short = [classify(error, now=0) for error in errors]
+    monkeypatch.setattr(classification, "_bare", lambda error: None)
+    for error, failure in zip(errors, short, strict=True):
+        assert failure == classify(error, now=0), repr(error)
+    assert short[-1].retryable is False
+
+
+@pytest.mark.parametrize("args", [7, True, {"a": 1}, "text", [], property(unreadable_args)], ids=str)
+def test_args_of_another_shape_do_not_hide_what_the_text_says(args: object) -> None:
+    kind = type("Foreign", (Exception,), {"args": args, "__str__": lambda self: "rate limit reached"})
+    assert classify(kind()).kind is K.RATE_LIMIT
 
 
 def test_headers_without_end_are_read_for_a_while() -> None:

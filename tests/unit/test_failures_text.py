@@ -55,6 +55,9 @@ def test_the_outcomes_of_0_1(text: str, scenario: FailureScenario) -> None:
     ("text", "status", "kind"),
     [
         ("429", 429, K.RATE_LIMIT),
+        ("expected 503 rows, got 500", None, K.UNKNOWN),
+        ("expected 200 but got 503", 503, K.OVERLOADED),
+        ("no handler for RateLimitError registered", None, K.UNKNOWN),
         ("HTTP/1.1 429 Too Many Requests", 429, K.RATE_LIMIT),
         ("Error code: 429 - {'error': {'code': 'insufficient_quota'}}", 429, K.QUOTA_EXHAUSTED),
         ("429 Client Error: Too Many Requests for url: http://h/", 429, K.RATE_LIMIT),

@@ -155,3 +155,44 @@ def test_closing_early_closes_the_async_winner() -> None:
         assert closed == [1]
 
     run(main())
+
+
+def test_an_async_stream_that_loses_by_a_hair_is_closed() -> None:
+    """Two first items in the same step of the loop: one stream is read to its end, and the other one is
+    closed."""
+    closed: list[int] = []
+
+    class Stream:
+        def __init__(self, number: int) -> None:
+            self.number, self.left = number, 2
+
+        def __aiter__(self) -> AsyncIterator[int]:
+            return self
+
+        async def __anext__(self) -> int:
+            if not self.left:
+                raise StopAsyncIteration
+            await asyncio.sleep(0.0 if self.left < 2 else 5.0 - 2.0 * (self.number - 1))
+            self.left -= 1
+            return self.number
+
+        async def aclose(self) -> None:
+            closed.append(self.number)
+
+    made: list[Stream] = []
+
+    def begin() -> Stream:
+        made.append(Stream(len(made) + 1))
+        return made[-1]
+
+    async def main() -> list[int]:
+        losers: list[Loser] = []
+        hedge = Hedge(idempotent=True, delay_seconds=2.0, on_loser=losers.append)
+        items = [item async for item in hedge.astream(begin)]
+        await asyncio.sleep(10)
+        assert len(losers) == 1
+        return items
+
+    items = run(main())
+    assert items in ([1, 1], [2, 2])
+    assert closed == [3 - items[0]]

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from techrevati.runtime.approvals import ApprovalPendingError, Approvals
+from techrevati.runtime.budgets import Budget, BudgetExceededError
+from techrevati.runtime.failures import classify
 from techrevati.runtime.journal import (
     Happened,
     InDoubtError,
     Journal,
+    JournalError,
     RecordedFailureError,
     ReplayMismatchError,
     ResultNotStorableError,
     RunBusyError,
 )
 from techrevati.runtime.orchestrator import Orchestrator, ToolCall
-from techrevati.runtime.stores import MemoryStore, SqliteStore
+from techrevati.runtime.stores import MemoryStore, SqliteStore, StoreUnavailableError
 from techrevati.runtime.testing import FakeClock
 from techrevati.runtime.usage import UsageSnapshot
 
@@ -109,6 +114,19 @@ def test_doubt_may_be_repeated_where_that_is_said() -> None:
         assert journal.run("r").in_doubt == ()
 
 
+def test_a_second_attempt_is_not_taken_for_the_first() -> None:
+    """What was said of one attempt says nothing about the next, which may be in doubt again."""
+    journal = Journal(MemoryStore())
+    for attempt in (1, 2, 3):
+        in_doubt(journal)
+        assert journal.run("r").in_doubt == ("pay",)
+        assert journal.steps("r")[0].attempt == attempt
+        with journal.open("r") as run, pytest.raises(InDoubtError):
+            run.step("pay", never)
+        journal.resolve("r", "pay", happened=False)
+        assert journal.steps("r") == ()
+
+
 def test_one_owner_at_a_time() -> None:
     """A second opener is refused until the lease ends; then the first one can write no more."""
     clock = FakeClock(1000.0)
@@ -177,6 +195,29 @@ def test_a_failure_is_raised_again_as_what_it_was() -> None:
         run.step("a", never)
 
 
+class ProviderError(Exception):
+    """What an SDK raises."""
+
+    status_code, code, headers = 429, "rate_limit_exceeded", {"retry-after": "7"}
+
+
+def test_a_recorded_failure_is_judged_as_it_was() -> None:
+    """What decides by ``classify`` decides the same in every life, also where the type is not known."""
+    journal, error = Journal(MemoryStore()), ProviderError("slow down")
+    with journal.open("r") as run:
+        with pytest.raises(ProviderError):
+            run.step("a", Counted(error))
+        run.step("b", Counted())
+    first = classify(error)
+    with journal.open("r") as run, pytest.raises(RecordedFailureError) as caught:
+        run.step("a", never)
+    again = classify(caught.value)
+    names = ("kind", "retryable", "retry_after", "origin", "status_code", "code", "scenario", "failure_class")
+    assert [getattr(again, name) for name in names] == [getattr(first, name) for name in names]
+    assert classify(pickle.loads(pickle.dumps(caught.value))) == again  # noqa: S301
+    assert classify(RecordedFailureError("r", "a", {"type": "x"})).kind.value == "unknown"
+
+
 def program(session: object, tool: Counted, model: Counted) -> list[object]:
     """A small agent."""
     found: list[object] = []
@@ -234,3 +275,143 @@ def test_an_approval_parks_the_run(tmp_path: Path) -> None:
     assert tool.calls == 1
     assert approvals.get(caught.value.id).state == "consumed"
     store.close()
+
+
+def test_parallel_tools_have_their_own_keys_and_approvals() -> None:
+    """What waits for a human is that call's own result; once granted, each act happens once."""
+    store = MemoryStore()
+    approvals, acts = Approvals(store), Counted("done")
+    agent = Orchestrator("role", "phase", journal=Journal(store), run_id="r")
+
+    def calls() -> list[ToolCall[object]]:
+        pays = [ToolCall("pay", acts, {"usd": n}, key=f"pay-{n}", approval=approvals) for n in range(2)]
+        return [*pays, ToolCall("look", acts, key="look")]
+
+    with pytest.raises(ApprovalPendingError), agent.session() as session:
+        results = session.run_tools(calls())
+        assert [result.ok for result in results] == [False, False, True]
+        _ = results[0].value
+    assert acts.calls == 1
+    assert Journal(store).run("r").state == "waiting"
+    for one in approvals.list():
+        approvals.grant(one.id, "Bea")
+
+    async def again() -> None:
+        for _ in range(2):
+            async with agent.asession() as session:
+                assert [result.value for result in await session.arun_tools(calls())] == ["done"] * 3
+
+    asyncio.run(again())
+    assert acts.calls == 3
+    assert {step.key for step in Journal(store).steps("r")} == {"pay-0", "pay-1", "look"}
+
+
+def test_a_tool_on_record_is_not_counted_again() -> None:
+    """The budget of tool calls is what happened, however often the run is resumed."""
+    budget = Budget("tools", limits={"tool_calls": 2})
+    agent = Orchestrator("role", "phase", journal=Journal(MemoryStore()), run_id="r", budget=budget)
+    for _ in range(3):
+        with agent.session() as session:
+            session.run_tool("a", Counted())
+    assert budget.snapshot().settled["tool_calls"] == 1
+    with agent.session() as session:
+        session.run_tool("a", never)
+        session.run_tool("b", Counted())
+        with pytest.raises(BudgetExceededError):
+            session.run_tool("c", never)
+    assert len(Journal(agent.journal.store).steps("r")) == 2  # type: ignore[union-attr]
+
+
+def test_a_question_survives_a_restart() -> None:
+    """The run waits, nobody is in doubt; the answer is given in between, or to the next life; asked once."""
+    journal = Journal(MemoryStore())
+    agent = Orchestrator("role", "phase", journal=journal, run_id="r")
+
+    async def life(answer: str | None) -> str:
+        async with agent.asession() as session:
+            asked = asyncio.ensure_future(session.pause_for_input("Send it?"))
+            await asyncio.sleep(0)
+            if answer is None and not asked.done():
+                await asyncio.sleep(0)
+            if not asked.done() and session.worker.status.value == "waiting_for_input":
+                if answer is None:
+                    asked.cancel()
+                    raise DeadError
+                session.provide_input(answer)
+            return await asked
+
+    with pytest.raises(DeadError):
+        asyncio.run(life(None))
+    assert journal.run("r")[1:] == ("waiting", 1, 0, ())
+    with pytest.raises(JournalError, match="1 answers"):
+        journal.answer("r", "yes", key="other")
+    journal.answer("r", "yes")
+    assert asyncio.run(life("no")) == "yes"
+    with pytest.raises(JournalError, match="no answers"):
+        journal.answer("r", "again")
+
+
+def test_an_open_run_is_bounded() -> None:
+    """One step more than allowed is refused before it begins, also after a resume; known ones answer."""
+    journal = Journal(MemoryStore(), max_steps=3)
+    for _ in range(2):
+        with journal.open("r") as run:
+            for n in range(3):
+                assert run.step(f"k{n}" if n else None, lambda n=n: n) == n
+            assert run._calls == {}
+            for key in ("k3", None):
+                with pytest.raises(JournalError, match="max_steps=3"):
+                    run.step(key, never)
+            assert run.step("k1", never) == 1
+    with pytest.raises(ValueError, match="max_steps"):
+        Journal(MemoryStore(), max_steps=0)
+
+
+class FullStore(MemoryStore):
+    """Refuses its n-th write of steps, as a full disk does."""
+
+    left = 0
+
+    def update(self, keys: Any, decide: Any, *, durable: bool = True) -> Any:
+        """One write."""
+        self.left -= 1
+        if self.left == 0:
+            raise StoreUnavailableError("disk", "full", "full")
+        return super().update(keys, decide, durable=durable)
+
+
+def test_a_result_that_meets_a_full_disk_reaches_the_caller() -> None:
+    """It was paid for; the step stays in doubt, now and in later lives, and is not done again."""
+    store = FullStore()
+    journal, call = Journal(store), Counted("paid")
+    with journal.open("r") as run:
+        store.left = 2
+        with pytest.raises(ResultNotStorableError, match="stays in doubt") as caught:
+            run.step("a", call)
+        assert (caught.value.result, caught.value.in_doubt) == ("paid", True)
+        assert isinstance(caught.value.__cause__, StoreUnavailableError)
+        with pytest.raises(InDoubtError):
+            run.step("a", never)
+    with journal.open("r") as run, pytest.raises(InDoubtError):
+        run.step("a", never)
+    assert call.calls == 1
+
+
+@pytest.mark.parametrize(
+    ("durability", "idempotent"), [("intents", False), ("intents", True), ("full", True)]
+)
+def test_what_waits_for_the_disk(durability: str, idempotent: bool) -> None:
+    """Intents of what must not be repeated, and the end of the run; with "full" everything."""
+    waited: list[bool] = []
+
+    class Watched(MemoryStore):
+        def update(self, keys: Any, decide: Any, *, durable: bool = True) -> Any:
+            waited.append(durable)
+            return super().update(keys, decide, durable=durable)
+
+    with Journal(Watched(), durability=durability).open("r") as run:
+        run.step("a", Counted(), idempotent=idempotent)
+    full = durability == "full"
+    assert waited == [True, full or not idempotent, full, True]
+    with pytest.raises(ValueError, match="durability"):
+        Journal(MemoryStore(), durability="none")

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from techrevati.runtime.ledger import IdempotencyConflictError, SpendLedger
-from techrevati.runtime.ledger.ledger import PENDING_CAPACITY
+from techrevati.runtime.ledger.waiting import PENDING_CAPACITY, Waiting
 from techrevati.runtime.pricing import ModelPricing, cost_usd, register_pricing
 from techrevati.runtime.stores import NewerSchemaError, StoreCorruptError, StoreUnavailableError
 from techrevati.runtime.testing import FakeClock
@@ -332,3 +332,23 @@ def test_a_fork_does_not_write_twice(tmp_path: Path) -> None:
     assert os.waitpid(pid, 0)[1] == 0
     assert [tuple(group)[:2] for group in ledger.by("project")] == [("child", 1), ("parent", 1)]
     ledger.close()
+
+
+def test_what_waits_is_written_once_by_whoever_comes_first() -> None:
+    """A second writer that comes in the middle neither repeats a settlement nor drops the one behind it."""
+    waiting, written = Waiting(), list[str]()
+
+    def first() -> None:
+        assert len(waiting) == 2
+        assert waiting.retry(lambda drafts: None) is False
+        if not written:
+            written.append("refused")
+            raise StoreUnavailableError("s.db", "locked", "locked")
+        written.append("first")
+
+    waiting.keep_settlement(first)
+    waiting.keep_settlement(lambda: written.append("second"))
+    assert waiting.retry(lambda drafts: None) is False
+    assert (len(waiting), written) == (2, ["refused"])
+    assert waiting.retry(lambda drafts: None) is True
+    assert (len(waiting), written) == (0, ["refused", "first", "second"])

@@ -15,7 +15,7 @@ from techrevati.runtime.journal import Journal
 from techrevati.runtime.ledger import SpendLedger
 from techrevati.runtime.orchestrator import Orchestrator
 from techrevati.runtime.pricing import ModelPricing, register_pricing
-from techrevati.runtime.retry_policy import Recovery
+from techrevati.runtime.retry_policy import Recovery, RecoveryStep
 from techrevati.runtime.stores import SqliteStore
 from techrevati.runtime.usage import UsageSnapshot
 
@@ -164,6 +164,144 @@ def test_async_turns_and_cancellation() -> None:
     assert not snapshot.reserved
 
 
+class Stubborn:
+    """A call that swallows its cancellation and goes on until told, then ends in one of four ways."""
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+        self.go = asyncio.Event()
+
+    async def __call__(self) -> object:
+        if self.how == "cancelled at once":
+            await self.go.wait()
+        while not self.go.is_set():
+            try:
+                await self.go.wait()
+            except asyncio.CancelledError:
+                continue
+        if self.how == "answers":
+            return {"usage": {"prompt_tokens": 80, "completion_tokens": 40}}
+        if self.how == "says nothing":
+            return "x"
+        if self.how == "is refused":
+            raise RefusedError("503")
+        raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize(
+    ("how", "cost", "certainty"),
+    [
+        ("answers", "0.00016", "measured"),
+        ("says nothing", "0.0001", "estimated"),
+        ("is refused", "0", "measured"),
+        ("is cancelled", "0.0001", "estimated"),
+        ("cancelled at once", "0.0001", "estimated"),
+    ],
+)
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_a_late_async_turn_is_on_the_books(
+    how: str, cost: str, certainty: str, on_disk: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reserved while the abandoned call runs; then what it really cost, once, and in the tracker, too."""
+    monkeypatch.setattr("techrevati.runtime.deadlines.timeout.CANCELLATION_GRACE_SECONDS", 0.01)
+    ledger = SpendLedger(tmp_path / "s.db" if on_disk else ":memory:")
+    budget = Budget("acme", 1, ledger=ledger)
+
+    async def main() -> None:
+        async with Orchestrator("r", "p", budget=budget).asession() as session:
+            call = Stubborn(how)
+            with pytest.raises(TurnTimeoutError):
+                await session.arun_turn(call, MODEL, timeout=0.01, input_tokens=100, max_output_tokens=100)
+            late = how != "cancelled at once"
+            assert budget.snapshot().reserved.get("usd", 0) == (Decimal("0.0003") if late else 0)
+            call.go.set()
+            for _ in range(3):
+                await asyncio.sleep(0)
+            if how == "answers":
+                assert session.tracker.total_cost() == pytest.approx(0.00016)
+
+    asyncio.run(main())
+    if ledger.worker is not None:
+        ledger.worker.close()
+    (record,) = ledger.records()
+    assert (record.cost, record.certainty) == (Decimal(cost), certainty)
+    assert budget.snapshot().settled.get("usd", 0) == Decimal(cost)
+    assert not budget.snapshot().reserved
+    ledger.close()
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("timed", [None, 30.0])
+def test_a_timeout_of_the_call_itself_is_no_late_turn(timed: float | None, asynchronous: bool) -> None:
+    """A call that raised a timeout of its own has ended: nothing more will come, nothing stays held."""
+    budget = Budget("acme", 1)
+
+    def inner() -> None:
+        raise TurnTimeoutError(1)
+
+    async def ainner() -> None:
+        raise TurnTimeoutError(1)
+
+    async def main() -> None:
+        async with Orchestrator("r", "p", budget=budget).asession() as session:
+            await session.arun_turn(ainner, MODEL, timeout=timed, input_tokens=100, max_output_tokens=10)
+
+    with pytest.raises(TurnTimeoutError):
+        if asynchronous:
+            asyncio.run(main())
+        else:
+            with Orchestrator("r", "p", budget=budget).session() as session:
+                session.run_turn(inner, MODEL, timeout=timed, input_tokens=100, max_output_tokens=10)
+    assert not budget.snapshot().reserved
+    assert budget.snapshot().settled["usd"] == Decimal("0.0001")
+
+
+def test_a_turn_of_which_nothing_is_known_says_so() -> None:
+    """No usage, and nobody said how much was sent: unknown, not an estimate of zero."""
+    ledger = SpendLedger(":memory:")
+    with Orchestrator("r", "p", ledger=ledger).session() as session:
+        session.run_turn(lambda: "x", model=MODEL)
+        session.run_turn(lambda: "x", model=MODEL, input_tokens=100)
+        with pytest.raises(ConnectionResetError):
+            session.run_turn(_reset, model=MODEL)
+    assert [record.certainty for record in ledger.records()] == ["unknown", "estimated", "unknown"]
+    assert [group.group for group in ledger.by("certainty")] == ["estimated", "unknown"]
+
+
+def _reset() -> None:
+    raise ConnectionResetError
+
+
+def test_a_session_on_disk_does_not_block_its_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turns and counted tools of async sessions write from another thread."""
+    ledger = SpendLedger(tmp_path / "s.db")
+    budget = Budget("acme", 1, limits={"tool_calls": 5}, ledger=ledger)
+    threads: list[int] = []
+    transact = ledger.transact
+
+    def noted(*args: object) -> object:
+        threads.append(threading.get_ident())
+        return transact(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ledger, "transact", noted)
+
+    async def main() -> None:
+        async with Orchestrator("r", "p", budget=budget).asession() as session:
+            await session.arun_turn(lambda: "x", MODEL, usage=USAGE)
+            await session.arun_tool("t", lambda: 1)
+            with pytest.raises(RefusedError):
+                await session.arun_turn(_refused, MODEL, input_tokens=5, max_output_tokens=5)
+
+    asyncio.run(main())
+    assert len(threads) == 6
+    assert threading.get_ident() not in threads
+    ledger.close()
+
+
+def _refused() -> None:
+    raise RefusedError("503")
+
+
 def test_tool_calls_are_counted() -> None:
     """The one past the limit does not run."""
     ran = []
@@ -211,6 +349,49 @@ def test_every_attempt_of_a_recovered_turn_is_on_the_books(timed: float | None, 
 
 async def _no_time(seconds: float) -> None:
     """Does not wait."""
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_the_model_may_change_between_attempts_and_within_one(asynchronous: bool) -> None:
+    """A turn is reserved as the model that is asked then and booked as the one that answered."""
+    register_pricing("other", ModelPricing(100, 100))
+    asked = [MODEL]
+    ledger = SpendLedger(":memory:")
+
+    def switch(failure: object) -> None:
+        asked.append("other")
+
+    recovery = Recovery({RecoveryStep.SWITCH_PROVIDER: switch}, sleep=lambda s: None, asleep=_no_sleep)
+    desk = Orchestrator("r", "p", ledger=ledger, recovery=recovery)
+
+    def ask() -> str:
+        if len(asked) == 1:
+            raise ConnectionResetError("lost")
+        return "answer"
+
+    async def aask() -> str:
+        return ask()
+
+    if asynchronous:
+
+        async def turn() -> dict[str, float]:
+            async with desk.asession() as session:
+                await session.arun_turn(aask, lambda: asked[-1], usage=USAGE)
+                return session.tracker.per_model_summary()
+
+        costs = asyncio.run(turn())
+    else:
+        with desk.session() as session:
+            session.run_turn(ask, lambda: asked[-1], usage=USAGE)
+            costs = session.tracker.per_model_summary()
+    assert costs == {"other": pytest.approx(150 * 100 / 1e6)}
+    assert [(one.model, one.certainty) for one in ledger.records()] == [
+        (MODEL, "estimated"),
+        ("other", "measured"),
+    ]
+
+
+async def _no_sleep(seconds: float) -> None: ...
 
 
 def test_a_turn_on_record_is_not_spent_again(tmp_path: Path) -> None:

@@ -466,13 +466,12 @@ def test_a_streams_bug_proves_nothing_about_the_provider() -> None:
 
 
 def test_what_cannot_guard_a_stream_says_so() -> None:
-    """A failover in a pipeline, and a judge of results."""
+    """A judge of results has none to judge."""
 
     def stream() -> Generator[int, None, None]:
         yield 1
 
     for part in (
-        Failover([Target("t", max)]),
         Retry(retry_result=bool),
         CircuitBreaker("b", result_is_failure=bool),
     ):
@@ -581,10 +580,14 @@ def test_switched_off_it_is_not_there(clock: FakeClock) -> None:
 
 
 def test_observing_changes_nothing_and_is_undone(clock: FakeClock) -> None:
-    """With every part observing, a call is made once whatever they know; then each is as it was."""
+    """With every part observing, a call is made once whatever they know; then each is as it was.  A deadline
+    that has passed ends nothing either."""
     observing = Bulkhead(1, observe_only=True)
     guard = CircuitBreaker("b", 1, 1000, clock=clock)
+    deadline = Deadline(200, clock=clock)
+    clock.advance(200)
     pipeline = Pipeline(
+        deadline,
         Timeout(99, clock=clock),
         RetryBudget(),
         retry_on(clock),
@@ -602,7 +605,10 @@ def test_observing_changes_nothing_and_is_undone(clock: FakeClock) -> None:
     assert pipeline.observe_only
     assert "[observes only]" in pipeline.explain()
     pipeline.observe_only = False
-    assert [getattr(part, "observe_only", None) for part in pipeline.parts] == [False] * 5 + [True]
+    assert [getattr(part, "observe_only", None) for part in pipeline.parts] == [False] * 6 + [True]
+    with pytest.raises(DeadlineExceededError):
+        pipeline.call(endpoint.ask)
+    deadline.enabled = False
     with pytest.raises(CircuitOpenError):
         pipeline.call(endpoint.ask)
     assert endpoint.requests == 5
@@ -709,7 +715,7 @@ def test_a_timeout_around_a_stream_shortens_the_waits_inside(colour: str) -> Non
         yield 1
         look()
         with pytest.raises(ConnectionError):
-            Retry(2, base_delay_seconds=1e6, jitter="none").call(down().ask)
+            Retry(2, base_delay_seconds=1e6, max_delay_seconds=1e6, jitter="none").call(down().ask)
         yield 2
 
     if colour == "generator":

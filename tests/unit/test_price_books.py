@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import pickle
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -374,18 +376,26 @@ def test_each_part_alone_is_priced(part: str, counts: dict[str, int]) -> None:
 
 
 def test_ten_million_additions_do_not_drift() -> None:
-    """Ten million costs, in one sum and in the tracker's, are the product, to the pico-dollar."""
-    usage = UsageSnapshot(input_tokens=1, output_tokens=1)
-    once = cost_picodollars_or_none("gpt-4o-mini", usage)
-    assert once == 750_000  # 0.15 and 0.60 US dollars per million
-    total = 0
-    for _ in range(10_000_000):
-        total += once
-    assert total == once * 10_000_000 == Fraction("7.5") * PICODOLLARS_PER_USD
-    tracker = UsageTracker()
-    for _ in range(20_000):
-        tracker.record_turn("gpt-4o-mini", usage)
-    assert tracker.total_picodollars == once * 20_000
+    """Ten million costs of a hundred kinds of calls come to what the decimal fractions say; floats do not."""
+    rng = random.Random(12)
+    names = ("gpt-4o-mini", "claude-opus-4-8", "gemini-2.5-flash", "deepseek/deepseek-chat", "gpt-5.6-luna")
+    calls = [
+        (rng.choice(names), UsageSnapshot(*(rng.randrange(1, 30_000) for _ in range(4)))) for _ in range(100)
+    ]
+    each = 100_000
+    total, floats, tracker = 0, 0.0, UsageTracker()
+    for model, usage in calls:
+        cost = tracker.add(model, usage)
+        assert isinstance(cost, int)
+        total = sum(repeat(cost, each), total)
+        floats = sum(repeat(float(cost) / PICODOLLARS_PER_USD, each), floats)
+    exact = sum(Fraction(str(cost_usd(model, usage))) * each for model, usage in calls)
+    assert Fraction(total, PICODOLLARS_PER_USD) == exact
+    assert Fraction(floats) != exact
+    for _ in range(99):
+        for model, usage in calls:
+            tracker.record_turn(model, usage)
+    assert tracker.total_picodollars * (each // 100) == total
 
 
 # --- bounds ------------------------------------------------------------------------------------------------
@@ -463,6 +473,68 @@ def test_the_worst_case_is_no_worse_than_it_must_be() -> None:
         worst_case_picodollars("no-such-model", input_tokens=1, max_output_tokens=1)
     with pytest.raises(ValueError, match="max_output_tokens"):
         worst_case_picodollars("plain", input_tokens=1, max_output_tokens=-1)
+
+
+def test_names_like_an_unknown_one_are_searched_for_when_somebody_reads_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A program that catches the error does not pay for the search; an error that travels takes it along."""
+    searched: list[str] = []
+    search = PriceBook.near
+
+    def near(book: PriceBook, model: str, limit: int = 3) -> tuple[str, ...]:
+        searched.append(model)
+        return search(book, model, limit)
+
+    monkeypatch.setattr(PriceBook, "near", near)
+    with pytest.raises(UnknownModelError) as refused:
+        cost_usd("claude-opus-4-9", MILLION)
+    assert not searched
+    assert "anthropic/claude-opus-4-8" in str(refused.value)
+    assert searched == ["claude-opus-4-9"]
+    with pytest.raises(UnknownModelError) as refused:
+        cost_usd("claude-opus-4-9", MILLION)
+    assert pickle.loads(pickle.dumps(refused.value)).near == refused.value.near  # noqa: S301
+    assert searched == ["claude-opus-4-9"] * 2
+
+
+@pytest.mark.parametrize(
+    ("model", "provider"),
+    [
+        ("openai/gpt-4o-mini-made-up:free", "openrouter"),  # a word that is neither a date nor a revision
+        ("gpt-4.1-mini-preview", "github-copilot"),
+    ],
+)
+def test_free_is_said_by_a_source_and_never_assumed(model: str, provider: str) -> None:
+    """A name that looks like a free one is unknown."""
+    with pytest.raises(UnknownModelError):
+        cost_usd(model, MILLION, provider=provider)
+
+
+def test_models_that_are_free_cost_nothing() -> None:
+    """OpenRouter's ``:free`` models, and what a page calls free of charge."""
+    assert cost_usd("qwen/qwq-32b:free", MILLION, provider="openrouter") == 0
+    assert cost_usd("gpt-4.1", MILLION, provider="github-copilot") == 0
+    assert cost_usd("gemini/gemma-4-31b-it", MILLION) == 0
+
+
+def test_a_tier_that_names_only_the_output_means_reasoning_and_speech_too(tmp_path: Path) -> None:
+    """LiteLLM repeats the output's price for them; its batch price is for the output alone."""
+    row = {
+        "litellm_provider": "gemini",
+        "input_cost_per_token": 3e-07,
+        "output_cost_per_token": 2.5e-06,
+        "output_cost_per_reasoning_token": 2.5e-06,
+        "input_cost_per_token_batches": 1.5e-07,
+        "output_cost_per_token_batches": 1.25e-06,
+    }
+    path = tmp_path / "litellm.json"
+    path.write_text(json.dumps({"gemini/thinker": row}), encoding="utf-8")
+    use_price_book(PriceBook.load(path))
+    thought = UsageSnapshot(output_tokens=1_000_000, reasoning_tokens=400_000)
+    assert cost_usd("gemini/thinker", thought) == Decimal("2.5")
+    assert cost_usd("gemini/thinker", thought, tier="batch") == Decimal("1.25")
+    assert cost_usd("gemini-2.5-flash", thought, tier="batch") == Decimal("1.25")
 
 
 def test_output_limits_are_those_published() -> None:

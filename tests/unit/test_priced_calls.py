@@ -16,10 +16,6 @@ from techrevati.runtime.usage import UsageSnapshot
 FILE = Path(__file__).parents[1] / "data" / "priced-calls.jsonl"
 CALLS = [json.loads(line) for line in FILE.read_text(encoding="utf-8").splitlines()]
 
-# DeepSeek's page says that peak prices hold on working days only; the cost given there is the peak price on a
-# Saturday, which its own source calls an upper bound because it cannot express days of the week.
-DECIDED = {"p0716": Decimal("0.00495"), "p0717": Decimal("0.00495")}
-
 
 def usage_of(call: dict[str, Any]) -> UsageSnapshot:
     parts = call["usage"]
@@ -55,12 +51,6 @@ def nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_priced_call_costs_what_is_published(call: dict[str, Any]) -> None:
     """With the provider beside the model, and with the provider in the model's name."""
     published = None if call["cost_usd"] is None else Decimal(call["cost_usd"])
-    wanted = DECIDED.get(call["id"], published)
-    assert priced(call, call["model"], call["provider"]) == wanted
+    assert priced(call, call["model"], call["provider"]) == published
     if call["model_qualified"] is not None:
-        assert priced(call, call["model_qualified"], None) == wanted
-
-
-def test_what_was_decided_otherwise_is_in_dispute() -> None:
-    """No cost that two sources agree on is overruled."""
-    assert all(call["agree"] is False for call in CALLS if call["id"] in DECIDED)
+        assert priced(call, call["model_qualified"], None) == published

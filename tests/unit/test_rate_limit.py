@@ -314,3 +314,87 @@ def test_wrong_arguments_are_named(arguments: dict[str, Any], named: str) -> Non
     """Each by its name."""
     with pytest.raises((ValueError, TypeError), match=named):
         RateLimit(**arguments)
+
+
+@pytest.mark.parametrize("colour", ["sync", "async", "stream"])
+def test_a_pause_holds_for_those_who_wait_already(colour: str) -> None:
+    """Three callers of one a second; while two of them wait, the provider asks the first for ten seconds: the
+    two begin after that, a second apart, and are counted once."""
+    began: list[float] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        limit = RateLimit(60, burst_requests=1, clock=loop.time)
+
+        async def ask() -> None:
+            began.append(loop.time())
+            if len(began) == 1:
+                await asyncio.sleep(0.5)
+                limit.pause(10)
+
+        @limit
+        async def items() -> AsyncGenerator[int, None]:
+            await ask()
+            yield 1
+
+        async def read() -> None:
+            async for _ in items():
+                pass
+
+        await asyncio.gather(*(limit.acall(ask) if colour == "async" else read() for _ in range(3)))
+        seen = limit.snapshot()
+        assert (seen.admitted, seen.delayed, seen.refused) == (3, 2, 0)
+
+    if colour == "sync":
+        clock = FakeClock()
+        limit: RateLimit
+
+        def sleep(seconds: float) -> None:
+            if clock.now == 0.5:
+                clock.advance(0.25)
+                limit.pause(10 - 0.25)  # another thread was told so
+                clock.advance(seconds - 0.25)
+            else:
+                clock.advance(seconds)
+
+        limit = RateLimit(60, burst_requests=1, clock=clock, sleep=sleep)
+        limit.call(lambda: began.append(clock.now))
+        clock.advance(0.5)
+        limit.call(lambda: began.append(clock.now))
+        limit.call(lambda: began.append(clock.now))
+    else:
+        run(main())
+    assert began == [0.0, 10.5, 11.5]
+
+
+def test_a_pause_that_is_too_long_refuses_who_waits_already() -> None:
+    """Who would have to wait longer than it may is refused after all, and gives back what it took."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        limit = RateLimit(60, burst_requests=1, max_wait_seconds=5, clock=loop.time)
+
+        async def ask() -> None:
+            await asyncio.sleep(0.5)
+            limit.pause(10)
+
+        ends = await asyncio.gather(limit.acall(ask), limit.acall(ask), return_exceptions=True)
+        assert isinstance(ends[1], RateLimitExceededError)
+        assert (ends[1].limit, ends[1].retry_after) == ("pause", pytest.approx(9.5))
+        seen = limit.snapshot()
+        assert (seen.admitted, seen.refused) == (1, 1)
+
+    run(main())
+
+
+def test_who_comes_during_a_pause_begins_apart() -> None:
+    """Ten calls that come during a pause do not all begin at its end: what had flowed in until then is
+    there, the others come at the rate."""
+    clock = FakeClock()
+    limit = RateLimit(60, burst_requests=2, clock=clock)
+    limit.pause(30)
+    waits = []
+    for _ in range(5):
+        clock.advance(1)
+        waits.append(clock.now + limit.reserve().wait_seconds)
+    assert waits == [30, 30, 31, 32, 33]

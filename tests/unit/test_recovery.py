@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from techrevati.runtime.circuit_breaker import CircuitBreaker
+from techrevati.runtime.circuit_breaker import CircuitBreaker, CircuitOpenError
 from techrevati.runtime.deadlines import Deadline
 from techrevati.runtime.failures import Failure, FailureKind, FailureScenario
 from techrevati.runtime.guardrails import GuardrailViolatedError, SizeGuardrail
@@ -482,6 +482,32 @@ def test_what_failed_attempts_used_is_booked(colour: str) -> None:
     assert session.tracker.total_input_tokens == 110
 
 
+@pytest.mark.parametrize(
+    ("error", "unknown"),
+    [
+        (TimeoutError("timed out"), True),
+        (ConnectionResetError("reset by peer"), True),
+        (HttpError(500), False),  # turned away by the provider
+        (ConnectionRefusedError("refused"), False),  # nothing was sent
+        (CircuitOpenError("api", 0.0), False),
+    ],
+)
+def test_what_a_failed_attempt_used_may_be_unknown(colour: str, error: Exception, unknown: bool) -> None:
+    """An attempt that was sent and whose exception says nothing is told and counted as unknown, not as
+    nothing; one that was not carried out is neither."""
+    recipes = [
+        RecoveryRecipe(scenario, [Step.RETRY_WITH_BACKOFF], 2, EscalationPolicy.ALERT_HUMAN)
+        for scenario in FailureScenario
+    ]
+    desk = Desk(colour, Recovery(recipes=recipes, base_delay_seconds=0))
+    result, session = desk.turn(Script(error, error, "answer"))
+    assert result == "answer"
+    told = [event.data.get("usage") for event in desk.events.events if event.data and "steps" in event.data]
+    assert told.count("unknown") == 2 * unknown
+    assert session.summary().get("unknown_attempts") == (2 if unknown else None)
+    assert session.tracker.turns == 1
+
+
 def test_no_attempt_is_made_on_a_budget_that_is_used_up(colour: str) -> None:
     """The failed attempt cost all there was: the next is refused before it is made."""
     from techrevati.runtime.pricing import PRICING_TABLE, ModelPricing
@@ -538,3 +564,19 @@ def test_the_kinds_used_here() -> None:
 
     assert classify(OVERFLOW).kind is FailureKind.CONTEXT_OVERFLOW
     assert classify(HttpError(500)).kind is FailureKind.SERVER_ERROR
+
+
+def test_a_refusal_at_the_end_keeps_what_the_provider_said() -> None:
+    """A breaker that opened under the call refuses the second attempt: what is raised is caused by the
+    provider's failure."""
+    error, refusal = HttpError(503), CircuitOpenError("api", 1e6)
+    script: list[Exception] = [error, refusal]
+
+    def ask() -> None:
+        raise script.pop(0)
+
+    with pytest.raises(CircuitOpenError) as caught:
+        Recovery(base_delay_seconds=0).call(ask)
+    assert caught.value is refusal
+    assert refusal.__cause__ is error
+    assert refusal.__traceback__ is not None

@@ -607,11 +607,76 @@ def test_cancellation_at_every_await() -> None:
         assert run(main(moment)) == expected
 
 
+@pytest.mark.parametrize("refused_at", [1, 2, 3])
+def test_a_refusal_at_the_end_keeps_what_the_provider_said(
+    clock: FakeClock, ask: Ask, refused_at: int
+) -> None:
+    """When a breaker refuses an attempt after others failed, its refusal is raised, caused by the last of
+    those; a refusal from the start has no cause, and a cause that it has stays."""
+    errors = [HttpError() for _ in range(refused_at - 1)]
+    refusal = CircuitOpenError("api", 1e6)
+    with pytest.raises(CircuitOpenError) as caught:
+        ask(retry_on(clock), Endpoint(*errors, refusal))
+    assert caught.value is refusal
+    assert refusal.__cause__ is (errors[-1] if errors else None)
+    other = CircuitOpenError("api", 1e6)
+    other.__cause__ = named = ValueError("named")
+    with pytest.raises(CircuitOpenError):
+        ask(retry_on(clock), Endpoint(HttpError(), other))
+    assert other.__cause__ is named
+
+
+def test_several_refusals_keep_what_the_provider_said(clock: FakeClock, ask: Ask) -> None:
+    """A breaker that refuses twice, with a short wait: the failure before both is the cause, and never a
+    ring."""
+    error, last = HttpError(), CircuitOpenError("api", 0.5)
+    with pytest.raises(CircuitOpenError):
+        ask(retry_on(clock), Endpoint(error, CircuitOpenError("api", 0.5), last))
+    assert last.__cause__ is error
+    error.__context__ = ring = CircuitOpenError("api", 1e6)
+    with pytest.raises(CircuitOpenError):
+        ask(retry_on(clock), Endpoint(error, ring))
+    assert ring.__cause__ is None
+
+
+def test_observing_tells_why_nothing_would_be_tried_again(clock: FakeClock, ask: Ask) -> None:
+    """Only observing, a failure that would not be tried again has its own reason and no wait."""
+    told: list[RetryAttempt] = []
+    for attempts_, error in ((1, HttpError()), (3, ValueError("mine")), (3, HttpError())):
+        with pytest.raises(type(error)):
+            ask(retry_on(clock, attempts_, observe_only=True, on_attempt=told.append), Endpoint(error))
+    assert [(each.reason, each.wait_seconds) for each in told] == [
+        ("attempts", None),
+        ("not retryable", None),
+        ("observed only", 1.0),
+    ]
+
+
+def test_what_is_raised_from_none_says_nothing_of_an_inner_layer(clock: FakeClock) -> None:
+    """Who raises another error ``from None`` after an inner layer gave up speaks of something else, which is
+    tried again; without that it is not."""
+    endpoint = Endpoint(HttpError)
+
+    def asking(hidden: bool) -> None:
+        try:
+            retry_on(clock, 2)(lambda: endpoint())()
+        except HttpError:
+            if hidden:
+                raise HttpError from None
+            raise HttpError  # noqa: B904
+
+    for hidden, requests in ((True, 6), (False, 2)):
+        endpoint.requests = 0
+        with pytest.raises(HttpError):
+            retry_on(clock, 3).call(asking, hidden)
+        assert endpoint.requests == requests
+
+
 class Held:
     """Something heavy that a frame holds."""
 
 
-@pytest.mark.parametrize("end", ["raised", "interrupted", "succeeded"])
+@pytest.mark.parametrize("end", ["raised", "interrupted", "succeeded", "refused"])
 @pytest.mark.parametrize("colour", ["sync", "async"])
 def test_no_reference_cycle_is_left(end: str, colour: str) -> None:
     """What the attempts held is freed as soon as the call is over, without the collector."""
@@ -624,6 +689,8 @@ def test_no_reference_cycle_is_left(end: str, colour: str) -> None:
         requests += 1
         if end == "succeeded" and requests == 2:
             return "answer"
+        if end == "refused" and requests == 2:
+            raise CircuitOpenError("api", 1e6)
         raise HttpError
 
     async def afn(fn: Callable[[], str] = fn) -> str:
@@ -645,7 +712,7 @@ def test_no_reference_cycle_is_left(end: str, colour: str) -> None:
                 retry.call(fn)
             else:
                 retry.acall(afn).send(None)
-        except (HttpError, KeyboardInterrupt, StopIteration):
+        except (HttpError, KeyboardInterrupt, StopIteration, CircuitOpenError):
             pass
         del fn, afn, held
         assert known() is None

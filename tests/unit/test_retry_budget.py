@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import pytest
 
 from techrevati.runtime.retry_policy import Retry, RetryBudget
+from techrevati.runtime.testing import run
 
 
 def test_it_gives_what_it_has() -> None:
@@ -157,3 +159,50 @@ def test_what_was_taken_uncounted_brings_nothing_back() -> None:
     before = budget.left
     budget.give_back()
     assert (budget.left, budget.taken) == (before, 0)
+
+
+def test_a_claim_gives_back_what_it_took() -> None:
+    """While observing, one retry with the last token and two without: whoever gives back first, only the one
+    that took the token brings one back, and only once."""
+    for first in range(3):
+        budget = RetryBudget(1, refill_per_success=0, observe_only=True)
+        claims = [budget.claim() for _ in range(3)]
+        claim = claims[first]
+        assert claim is not None
+        claim.give_back()
+        claim.give_back()
+        assert (budget.left, budget.taken, budget.denied) == (int(first == 0), 2, 2)
+
+
+def test_a_claim_is_refused_like_a_take() -> None:
+    """Without a token there is no claim; switched off there always is one, and it counts nothing."""
+    budget = RetryBudget(0)
+    assert budget.claim() is None
+    budget.enabled = False
+    claim = budget.claim()
+    assert claim is not None
+    budget.enabled = True
+    claim.give_back()
+    assert (budget.left, budget.taken, budget.denied) == (0, 0, 1)
+
+
+@pytest.mark.parametrize("early", [0, 1])
+def test_a_retry_interrupted_while_observing_gives_back_its_own(early: int) -> None:
+    """Two retries wait, one with the token and one without; the one that is cancelled gives back what it
+    took, whichever came last."""
+
+    async def main() -> int:
+        budget = RetryBudget(1, refill_per_success=0, observe_only=True)
+        retry = Retry(2, base_delay_seconds=10, jitter="none", budget=budget)
+
+        async def down() -> None:
+            raise ConnectionError("down")
+
+        calls = [asyncio.create_task(retry.acall(down)) for _ in range(2)]
+        await asyncio.sleep(1)
+        assert (budget.left, budget.taken) == (0, 2)
+        calls[early].cancel()
+        await asyncio.wait(calls)
+        return budget.left
+
+    assert run(main()) == (early == 0)

@@ -399,3 +399,23 @@ def test_arguments_are_checked(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="'fast'"):
         SqliteStore(tmp_path / "s.db", durability="fast")
     assert issubclass(StoreUnavailableError, StoreError)
+
+
+def test_only_durable_writes_wait_for_the_disk(tmp_path: Path) -> None:
+    """SQLite syncs the log at a durable commit (2, FULL) and not at another one (1, NORMAL)."""
+    with SqliteStore(tmp_path / "full.db") as store:
+        levels = []
+        for durable in (True, False, False, True):
+            store.update(["k"], lambda _: Change(None, {"k": b"v"}), durable=durable)
+            connection = store._file._connection
+            assert connection is not None
+            levels += connection.execute("PRAGMA synchronous").fetchone()
+        assert levels == [2, 1, 1, 2]
+        store.flush()
+        store.append_once("log", "key", b"")
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    with SqliteStore(tmp_path / "batched.db", durability="batched") as store:
+        store.update(["k"], lambda _: Change(None, {"k": b"v"}))
+        connection = store._file._connection
+        assert connection is not None
+        assert connection.execute("PRAGMA synchronous").fetchone() == (1,)

@@ -6,18 +6,29 @@ type and fields, never by an address.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 _MAX_DEPTH = 64
+_AS_THEY_ARE = frozenset((str, int, float, bool, type(None)))
 
 
 def argument_hash(value: object) -> str:
     """A SHA-256 of what *value* says, as 64 hexadecimal digits."""
-    import hashlib
-    import json
+    sha256, encode = _tools()
+    return sha256(encode(_plain(value, _MAX_DEPTH)).encode()).hexdigest()
 
-    text = json.dumps(_plain(value, _MAX_DEPTH), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+
+@lru_cache(1)
+def _tools() -> tuple[Callable[[bytes], _Hash], Callable[[object], str]]:
+    from hashlib import sha256
+    from json import JSONEncoder
+
+    return sha256, JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
 
 
 def _plain(value: object, depth: int) -> object:
@@ -25,10 +36,12 @@ def _plain(value: object, depth: int) -> object:
         return value
     if depth <= 0:
         raise ValueError(f"arguments must be nested at most {_MAX_DEPTH} levels")
-    if isinstance(value, Mapping):
+    if type(value) is dict or isinstance(value, Mapping):
         # Keys of other types than str must not fall together with their texts.
         return {
-            key if isinstance(key, str) else f"\0{type(key).__name__}:{key!r}": _plain(item, depth - 1)
+            key if isinstance(key, str) else f"\0{type(key).__name__}:{key!r}": (
+                item if type(item) in _AS_THEY_ARE else _plain(item, depth - 1)
+            )
             for key, item in value.items()
         }
     if isinstance(value, (list, tuple)):

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
             """Seconds left, >= 0."""
             ...
 
+        def shortened(self, seconds: float) -> float:
+            """*seconds*, or what is left if that is less."""
+            ...
+
 
 current: ContextVar[Remaining | None] = ContextVar("techrevati_deadline", default=None)
 
@@ -31,5 +35,5 @@ def remaining_s() -> float | None:
 
 def shortened(seconds: float) -> float:
     """*seconds*, or what is left of the running deadline if that is less."""
-    left_s = remaining_s()
-    return seconds if left_s is None or left_s > seconds else left_s
+    deadline = current.get()
+    return seconds if deadline is None else deadline.shortened(seconds)

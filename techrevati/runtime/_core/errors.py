@@ -1,4 +1,4 @@
-"""One root for every error of ours, and the one error that several modules raise.
+"""One root for every error of ours, and the errors that several modules raise.
 
 An error is its facts: attributes for code, ``str`` for people.  The root rebuilds an error from its
 attributes without calling ``__init__``, so every subclass pickles and copies, whatever its constructor
@@ -129,3 +129,19 @@ class BudgetExceededError(TechrevatiError):
         copied = rebuilt(type(self), self.args, self.__dict__)
         assert isinstance(copied, type(self))
         return copied
+
+
+class DeadlineExceededError(TechrevatiError, TimeoutError):
+    """The time for a whole piece of work is over.
+
+    Attributes:
+        seconds: How long it had.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        seconds = getattr(self, "seconds", None)  # unset in a subclass with a constructor of its own
+        return "the deadline has passed" if seconds is None else f"the deadline of {seconds:g} s has passed"

@@ -34,8 +34,9 @@ _NAMES = {
     "handoffs": "Handoff",
     "hedging": "Hedge HedgeSnapshot HedgedRequest Loser",
     "journal": (
-        "Happened InDoubtError Journal JournalError RecordedFailureError ReplayMismatchError "
-        "ResultNotStorableError RunBusyError RunJournal RunSummary Step"
+        "Happened InDoubtError Journal JournalError OpenStep RecordedFailureError Recorder "
+        "ReplayMismatchError Replayer ResultNotStorableError RunBusyError RunJournal RunReplay RunSummary "
+        "Step"
     ),
     "loop_detection": "LoopDetectedError LoopDetection LoopFinding LoopState",
     "ledger": (
@@ -43,9 +44,9 @@ _NAMES = {
         "UnknownReservationError"
     ),
     "orchestrator": (
-        "AgentSession AsyncOrchestrationSession InputStateError MaxIterationsExceededError "
-        "OrchestrationSession Orchestrator PermissionDeniedError SessionEndedError ToolCall "
-        "ToolResult current_session"
+        "AgentSession AsyncOrchestrationSession AsyncSessionStream InputStateError "
+        "MaxIterationsExceededError OrchestrationSession Orchestrator PermissionDeniedError "
+        "SessionEndedError SessionStream ToolCall ToolResult current_session"
     ),
     "permissions": (
         "PermissionEnforcer PermissionMode PermissionOutcome PermissionPolicy RolePermissionConfig"
@@ -72,6 +73,9 @@ _NAMES = {
     "stores": (
         "MemoryStore NewerSchemaError SqliteStore Store StoreCorruptError StoreError StoreUnavailableError"
     ),
+    "streaming": (
+        "AsyncWatchedStream StreamOutcome StreamStalledError StreamUsage UsageReader WatchedStream watch"
+    ),
     "usage": "UsageAccumulator UsageNotFoundError UsageSnapshot",
     "usage_tracking": "BudgetExceededError UsageTracker _warned_unpriced_models",
 }
@@ -93,6 +97,7 @@ MODULES = (
     "guardrails",
     "handoffs",
     "hedging",
+    "integrations",
     "journal",
     "loop_detection",
     "ledger",
@@ -108,6 +113,7 @@ MODULES = (
     "retry_policy",
     "sinks",
     "stores",
+    "streaming",
     "testing",
     "usage",
     "usage_tracking",

@@ -1,4 +1,4 @@
-"""What has been spent and what is reserved: the decisions of every budget, pure.
+"""What has been spent and what is reserved: the decisions of every budget, without I/O, clock or lock.
 
 A ``Tally`` holds, for one budget in one window, what was settled and what is reserved, by unit.  Amounts are
 exact: whole numbers, or fractions for prices with more digits than a pico-dollar has.  A ``Lease`` is one
@@ -6,6 +6,9 @@ reservation: which tallies it was charged to, how much, and until when its holde
 
 The invariant: ``settled + reserved <= limit`` for every limited unit, as long as nobody settles more than was
 reserved.  Whoever does is recorded in full, and the tally then refuses everything.
+
+A tally is changed in place: a budget of this process changes the one it has, behind its lock; a budget in a
+store changes one that it read, and writes it back if nobody else did.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import TypeAlias
 
     Amount: TypeAlias = int | Fraction
@@ -55,15 +58,27 @@ class Refusal(NamedTuple):
     reason: str
 
 
-class Tally(NamedTuple):
-    """Sums of one budget in one window; ``told`` is the highest threshold told, by unit."""
+class Tally:
+    """Sums of one budget in one window; ``told`` is the highest threshold told, by unit.  Not thread-safe.
 
-    settled: Mapping[str, Amount] = {}
-    reserved: Mapping[str, Amount] = {}
-    told: Mapping[str, int] = {}
+    An amount of 0 is not kept.
+    """
 
+    __slots__ = ("reserved", "settled", "told")
 
-EMPTY = Tally()
+    def __init__(
+        self,
+        settled: Mapping[str, Amount] | None = None,
+        reserved: Mapping[str, Amount] | None = None,
+        told: Mapping[str, int] | None = None,
+    ) -> None:
+        self.settled: dict[str, Amount] = dict(settled or ())
+        self.reserved: dict[str, Amount] = dict(reserved or ())
+        self.told: dict[str, int] = dict(told or ())
+
+    def copy(self) -> Tally:
+        """One that does not change with this one."""
+        return Tally(self.settled, self.reserved, self.told)
 
 
 def refusal(tally: Tally, limits: Amounts, asked: Amounts) -> Refusal | None:
@@ -72,48 +87,55 @@ def refusal(tally: Tally, limits: Amounts, asked: Amounts) -> Refusal | None:
         more = asked.get(unit, 0)
         settled = tally.settled.get(unit, 0)
         reserved = tally.reserved.get(unit, 0)
+        if settled + reserved + more <= limit:
+            continue
         if settled > limit or (more and settled + more > limit):
             return Refusal(unit, limit, settled, reserved, more, "spent")
-        if more and settled + reserved + more > limit:
+        if more:
             return Refusal(unit, limit, settled, reserved, more, "busy")
     return None
 
 
-def reserved(tally: Tally, asked: Amounts) -> Tally:
-    """The tally with *asked* reserved."""
-    return tally._replace(reserved=_plus(tally.reserved, asked))
+def reserve(tally: Tally, asked: Amounts) -> None:
+    """Reserve *asked*, which fits."""
+    reserved = tally.reserved
+    for unit, amount in asked.items():
+        if amount:
+            reserved[unit] = reserved.get(unit, 0) + amount
 
 
-def settled(tally: Tally, asked: Amounts, actual: Amounts) -> Tally:
-    """The tally after a reservation of *asked* turned out to be *actual*."""
-    return tally._replace(
-        settled=_plus(tally.settled, actual),
-        reserved=_plus(tally.reserved, {u: -a for u, a in asked.items()}),
-    )
+def settle(tally: Tally, asked: Amounts, actual: Amounts, limits: Amounts) -> Sequence[tuple[str, int]]:
+    """A reservation of *asked* turned out to be *actual*; the thresholds (unit, percent) that this reached
+    and nobody was told of."""
+    reserved, settled = tally.reserved, tally.settled
+    for unit, amount in asked.items():
+        if amount:
+            left = reserved.get(unit, 0) - amount
+            if left:
+                reserved[unit] = left
+            else:
+                reserved.pop(unit, None)
+    crossed: Sequence[tuple[str, int]] = ()
+    for unit, amount in actual.items():
+        if amount:
+            total = settled[unit] = settled.get(unit, 0) + amount
+            if unit in limits:
+                due = _NEXT[tally.told.get(unit, 0)]
+                if due and total * 100 >= limits[unit] * due:
+                    crossed = [*crossed, *_told(tally, unit, total, limits[unit])]
+    return crossed
 
 
-def crossed(tally: Tally, limits: Amounts) -> tuple[Tally, tuple[tuple[str, int], ...]]:
-    """The thresholds (unit, percent) that what was settled has reached and nobody was told of."""
-    new: list[tuple[str, int]] = []
-    told = dict(tally.told)
-    for unit, limit in limits.items():
-        spent = tally.settled.get(unit, 0) * 100
-        for percent in THRESHOLDS:
-            if told.get(unit, 0) < percent and spent and spent >= limit * percent:
-                new.append((unit, percent))
-                told[unit] = percent
-    return (tally._replace(told=told), tuple(new)) if new else (tally, ())
+_NEXT: dict[int, int] = dict(
+    zip((0, *THRESHOLDS), (*THRESHOLDS, 0), strict=True)
+)  # told -> due; 0: all were told
 
 
-def _plus(a: Amounts, b: Amounts) -> Amounts:
-    total = dict(a)
-    for unit, amount in b.items():
-        value = total.get(unit, 0) + amount
-        if value:
-            total[unit] = value
-        else:
-            total.pop(unit, None)
-    return total
+def _told(tally: Tally, unit: str, total: Amount, limit: Amount) -> list[tuple[str, int]]:
+    before = tally.told.get(unit, 0)
+    new = [percent for percent in THRESHOLDS if percent > before and total * 100 >= limit * percent]
+    tally.told[unit] = max(new, default=before)
+    return [(unit, percent) for percent in new]
 
 
 # --- leases ------------------------------------------------------------------------------------------------
@@ -172,7 +194,7 @@ def tally_bytes(tally: Tally) -> bytes:
 def tally_from(value: bytes | None) -> Tally:
     """What :func:`tally_bytes` wrote; an empty tally for None."""
     if value is None:
-        return EMPTY
+        return Tally()
     import json
 
     written = json.loads(value)

@@ -9,9 +9,10 @@ shells: budgets of one process, and budgets in a ledger's or a store's records.
 from __future__ import annotations
 
 from techrevati.runtime._core.errors import BudgetExceededError as BudgetExceededError
-from techrevati.runtime.budgets.budget import Budget, BudgetSnapshot, BudgetThreshold
+from techrevati.runtime.budgets.budget import Budget
 from techrevati.runtime.budgets.estimate import estimate_input_tokens
 from techrevati.runtime.budgets.reservation import Reservation, ReservationSettledError
+from techrevati.runtime.budgets.vocabulary import BudgetSnapshot, BudgetThreshold
 
 __all__ = [
     "Budget",

@@ -10,17 +10,15 @@ from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from techrevati.runtime._core.tally import (
-    EMPTY,
     LEASE_PREFIX,
     Lease,
     Refusal,
     Tally,
-    crossed,
     lease_bytes,
     lease_from,
     refusal,
-    reserved,
-    settled,
+    reserve,
+    settle,
     tally_bytes,
     tally_from,
 )
@@ -30,20 +28,31 @@ from techrevati.runtime.stores.protocol import Change
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from techrevati.runtime._core.tally import Amounts
+    from techrevati.runtime._core.tally import Amount, Amounts
 
-    Crossings = tuple[tuple[int, str, int], ...]  # which charge, unit, percent
+    Crossings = tuple["Crossing", ...]
 
 _KEPT_AFTER_WINDOW_S = 90 * 86_400.0
 _KEPT_ACCOUNTS = 10_000
 
 
 class Charge(NamedTuple):
-    """One budget's share in a reservation: its tally, its limits, and when its window ends."""
+    """One budget's share in a reservation: its tally, its limits, when its window ends, and both names."""
 
     tally: str
     limits: Amounts
     end_s: float
+    budget: str = ""
+    window: str = ""
+
+
+class Crossing(NamedTuple):
+    """A threshold that a settlement reached: of which charge and unit, and what is used now."""
+
+    charge: int
+    unit: str
+    percent: int
+    used: Amount
 
 
 class Refused(NamedTuple):
@@ -53,11 +62,16 @@ class Refused(NamedTuple):
     why: Refusal
 
 
+def crossings(charge: int, crossed: Sequence[tuple[str, int]], tally: Tally) -> Crossings:
+    """The thresholds that one charge's tally has reached."""
+    return tuple([Crossing(charge, unit, percent, tally.settled[unit]) for unit, percent in crossed])
+
+
 class Book(Protocol):
     """Keeps tallies and leases."""
 
-    def reserve(self, charges: Sequence[Charge], lease: Lease) -> Refused | None:
-        """Reserve in every charge, or in none and say why."""
+    def reserve(self, charges: Sequence[Charge], lease: Lease, made_up: bool) -> Refused | None:
+        """Reserve in every charge, or in none and say why; a key that was *made_up* here is new."""
         ...
 
     def settle(
@@ -90,43 +104,53 @@ class MemoryBook:
         self.fork_rank: int = 1
         watch(self)
 
-    def reserve(self, charges: Sequence[Charge], lease: Lease) -> Refused | None:
-        """Reserve in every charge, or in none and say why."""
-        tallies, asked = self._tallies, lease.asked
+    def reserve(self, charges: Sequence[Charge], lease: Lease, made_up: bool) -> Refused | None:
+        """Reserve in every charge, or in none and say why; a key that was *made_up* here is new."""
+        tallies, leases, asked = self._tallies, self._leases, lease.asked
+        name = (lease.tallies[0], lease.key)
         with self._lock:
-            for number, charge in enumerate(charges):
-                why = refusal(tallies.get(charge.tally, EMPTY), charge.limits, asked)
-                if why is not None:
-                    return Refused(number, why)
-            while self._gone:
-                self._forget_budget_locked(self._gone.popleft())
-            name = (lease.tallies[0], lease.key)
-            if name in self._leases:
+            if self._gone:
+                self._forget_gone_locked()
+            if name in leases:
                 raise ValueError(f"key must be new, got {lease.key!r}, which has an open reservation")
-            for charge in charges:
-                key = charge.tally
-                if key not in tallies and len(tallies) >= _KEPT_ACCOUNTS:
-                    self._forget_locked()
-                tallies[key] = reserved(tallies.get(key, EMPTY), asked)
-            self._leases[name] = lease
+            if len(charges) == 1:  # most have no parent
+                (charge,) = charges
+                tally = tallies.get(charge.tally) or self._opened_locked(charge.tally)
+                why = refusal(tally, charge.limits, asked)
+                if why is not None:
+                    return Refused(0, why)
+                reserve(tally, asked)
+            else:
+                found = [tallies.get(one.tally) or self._opened_locked(one.tally) for one in charges]
+                for number, charge in enumerate(charges):
+                    why = refusal(found[number], charge.limits, asked)
+                    if why is not None:
+                        return Refused(number, why)
+                for tally in found:
+                    reserve(tally, asked)
+            leases[name] = lease
         return None
+
+    def _opened_locked(self, key: str) -> Tally:
+        if len(self._tallies) >= _KEPT_ACCOUNTS:
+            self._forget_locked()
+        made = self._tallies[key] = Tally()
+        return made
 
     def settle(
         self, charges: Sequence[Charge], lease: Lease, actual: Amounts, booking: Mapping[str, object] | None
     ) -> Crossings:
         """End a lease with what it really used."""
-        found: list[tuple[int, str, int]] = []
-        tallies = self._tallies
+        found: Crossings = ()
         with self._lock:
             if self._leases.pop((lease.tallies[0], lease.key), None) is None:
                 return ()
             for number, charge in enumerate(charges):
-                tally = settled(tallies.get(charge.tally, EMPTY), lease.asked, actual)
-                if actual:
-                    tally, new = crossed(tally, charge.limits)
-                    found += [(number, unit, percent) for unit, percent in new]
-                tallies[charge.tally] = tally
-        return tuple(found)
+                tally = self._tallies.get(charge.tally) or self._opened_locked(charge.tally)
+                crossed = settle(tally, lease.asked, actual, charge.limits)
+                if crossed:
+                    found += crossings(number, crossed, tally)
+        return found
 
     def renew(self, lease: Lease, expires_at: float) -> None:
         """Let a lease live longer."""
@@ -138,7 +162,9 @@ class MemoryBook:
 
     def tally(self, key: str) -> Tally:
         """The sums of one tally."""
-        return self._tallies.get(key, EMPTY)
+        with self._lock:
+            there = self._tallies.get(key)
+            return Tally() if there is None else there.copy()
 
     def leases(self) -> list[Lease]:
         """Every lease that was not ended."""
@@ -152,11 +178,13 @@ class MemoryBook:
         """
         self._gone.append(prefix)
 
-    def _forget_budget_locked(self, prefix: str) -> None:
-        for key in [key for key in self._tallies if key.startswith(prefix)]:
-            del self._tallies[key]
-        for name in [name for name in self._leases if name[0].startswith(prefix)]:
-            del self._leases[name]
+    def _forget_gone_locked(self) -> None:
+        while self._gone:
+            prefix = self._gone.popleft()
+            for key in [key for key in self._tallies if key.startswith(prefix)]:
+                del self._tallies[key]
+            for name in [name for name in self._leases if name[0].startswith(prefix)]:
+                del self._leases[name]
 
     def _forget_locked(self) -> None:
         """Make room: the oldest tallies of windows that have a name, and nothing reserved."""
@@ -207,8 +235,8 @@ class RecordBook:
     def __init__(self, records: Records) -> None:
         self._records = records
 
-    def reserve(self, charges: Sequence[Charge], lease: Lease) -> Refused | None:
-        """Reserve in every charge, or in none and say why."""
+    def reserve(self, charges: Sequence[Charge], lease: Lease, made_up: bool) -> Refused | None:
+        """Reserve in every charge, or in none and say why; a key that was *made_up* here is new."""
         name = LEASE_PREFIX + lease.key
 
         def decide(records: Mapping[str, bytes | None]) -> Change[object]:
@@ -222,12 +250,13 @@ class RecordBook:
             values: dict[str, bytes | None] = {name: lease_bytes(lease)}
             expires = {}
             for charge, tally in zip(charges, tallies, strict=True):
-                values[charge.tally] = tally_bytes(reserved(tally, lease.asked))
+                reserve(tally, lease.asked)
+                values[charge.tally] = tally_bytes(tally)
                 if charge.end_s != float("inf"):
                     expires[charge.tally] = charge.end_s + _KEPT_AFTER_WINDOW_S
             return Change(None, values, expires=expires)
 
-        if self._has(lease.key):
+        if not made_up and self._has(lease.key):
             raise ValueError(f"key must be new, got {lease.key!r}, which the ledger has a record of")
         refused = self._records.transact([name, *(charge.tally for charge in charges)], decide)
         assert refused is None or isinstance(refused, Refused)
@@ -245,14 +274,12 @@ class RecordBook:
                 raise _AlreadyResolvedError
             asked = lease.asked if open_lease else {}
             values: dict[str, bytes | None] = {name: None}
-            found: list[tuple[int, str, int]] = []
+            found: Crossings = ()
             for number, charge in enumerate(charges):
-                tally = settled(tally_from(records[charge.tally]), asked, actual)
-                if actual:
-                    tally, new = crossed(tally, charge.limits)
-                    found += [(number, unit, percent) for unit, percent in new]
+                tally = tally_from(records[charge.tally])
+                found += crossings(number, settle(tally, asked, actual, charge.limits), tally)
                 values[charge.tally] = tally_bytes(tally)
-            return Change(tuple(found), values)
+            return Change(found, values)
 
         keys = [name, *(charge.tally for charge in charges)]
         bookings = () if booking is None else (booking,)

@@ -7,21 +7,22 @@ from typing import TYPE_CHECKING
 from techrevati.runtime._core.errors import TechrevatiError
 from techrevati.runtime._core.log import logger
 from techrevati.runtime._core.tally import USD
+from techrevati.runtime.budgets.worst_case import COUNTED
 from techrevati.runtime.pricing import UnknownModelError, UnknownPriceError, picodollars, quote
 from techrevati.runtime.pricing.quotes import cost_picodollars_or_none
 from techrevati.runtime.usage import UsageSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from concurrent.futures import Future
     from decimal import Decimal
     from types import TracebackType
-    from typing import Self
+    from typing import Any, Self
 
     from techrevati.runtime._core.tally import Amount, Lease
     from techrevati.runtime.budgets.book import Charge
     from techrevati.runtime.budgets.budget import Budget
 
-_COUNTED = ("model_calls", "attempts", "tool_calls", "delegated_tasks", "turns")
 NOTHING = UsageSnapshot()
 
 
@@ -53,7 +54,6 @@ class Reservation:
         "__weakref__",
         "_budget",
         "_charges",
-        "_input_tokens",
         "_lease",
         "_started_s",
         "key",
@@ -65,13 +65,11 @@ class Reservation:
         budget: Budget,
         charges: Sequence[Charge],
         lease: Lease,
-        input_tokens: int,
         started_s: float,
     ) -> None:
         self._budget = budget
         self._charges = charges
         self._lease = lease
-        self._input_tokens = input_tokens
         self._started_s = started_s
         self.key: str = lease.key
         self.state: str = "open"
@@ -106,19 +104,43 @@ class Reservation:
             ReservationSettledError: It was settled or released before.
             TypeError, ValueError: An argument is out of range; the reservation stays open.
         """
+        actual = self._settling(usage, cost)
+        self._budget._ends.now(self._charges, self._lease, actual, usage, cost, certainty)
+
+    async def asettle(
+        self,
+        usage: UsageSnapshot,
+        *,
+        cost: float | Decimal | None = None,
+        certainty: str = "measured",
+    ) -> None:
+        """:meth:`settle` for tasks: while a ledger's file is written, the event loop goes on.
+
+        A cancelled wait still settles, and ends when that is done; cancelled twice, it ends at once.
+        """
+        actual = self._settling(usage, cost)
+        await self._budget._ends.awaited(self._charges, self._lease, actual, usage, cost, certainty)
+
+    def _settling(self, usage: UsageSnapshot, cost: float | Decimal | None) -> dict[str, Amount]:
         if not isinstance(usage, UsageSnapshot):
             raise TypeError(f"usage must be a UsageSnapshot, got {usage!r}")
         if self.state != "open":
             raise ReservationSettledError(self.key, self.state)
         actual = self._actual(usage, cost)
         self.state = "settled"
-        self._budget._end(self._charges, self._lease, actual, usage, cost, certainty)
+        return actual
 
     def release(self) -> None:
         """Give everything back: nothing was sent.  After a settlement it does nothing."""
         if self.state == "open":
             self.state = "released"
-            self._budget._end(self._charges, self._lease, {}, None, None, "measured")
+            self._budget._ends.now(self._charges, self._lease, {}, None, None, "measured")
+
+    async def arelease(self) -> None:
+        """:meth:`release` for tasks; see :meth:`asettle`."""
+        if self.state == "open":
+            self.state = "released"
+            await self._budget._ends.awaited(self._charges, self._lease, {}, None, None, "measured")
 
     def renew(self, seconds: float | None = None) -> None:
         """Say that the call still runs: the lease ends *seconds* from now (its own length when None).
@@ -135,13 +157,13 @@ class Reservation:
         for unit in asked:
             if unit == USD:
                 actual[USD] = self._cost(usage, cost)
-            elif unit in _COUNTED:
+            elif unit in COUNTED:
                 actual[unit] = asked.get(unit, 0)
             elif unit == "wall_seconds":
                 actual[unit] = round((self._budget._monotonic() - self._started_s) * 1000)
             else:
                 if output < 0:
-                    output = usage.output_tokens + usage.output_audio_tokens + usage.output_image_tokens
+                    output = output_of(usage)
                 if unit == "output_tokens":
                     actual[unit] = output
                 elif unit == "reasoning_tokens":
@@ -196,27 +218,67 @@ class Reservation:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.__exit__(kind, error, traceback)
+        await self.afail(error)
 
     def fail(self, error: BaseException | None = None) -> None:
         """End it without a usage: what *error* does not prove unsent or unbilled is counted as sent.
 
         A request that the provider refused counts as a call and an attempt and costs nothing; one that was
-        never sent is given back; of anything else the input is counted, as estimated.
+        never sent is given back; of anything else the input is counted, as estimated, or as unknown if
+        nobody said how much that is.
+        """
+        known = self._known_of(error)
+        if known is not None:
+            usage, certainty = known
+            self.release() if usage is None else self.settle(usage, certainty=certainty)
+
+    async def afail(self, error: BaseException | None = None) -> None:
+        """:meth:`fail` for tasks; see :meth:`asettle`."""
+        known = self._known_of(error)
+        if known is not None:
+            usage, certainty = known
+            await (self.arelease() if usage is None else self.asettle(usage, certainty=certainty))
+
+    def end_soon(
+        self,
+        usage: UsageSnapshot | None,
+        error: BaseException | None = None,
+        *,
+        certainty: str = "measured",
+    ) -> Future[Any] | None:
+        """Settle it, or :meth:`fail` with *error*, from the thread of an event loop without waiting.
+
+        An end that cannot be written yet is written later; see :meth:`settle`.  Gives what is still being
+        written.
+        """
+        known = self._known_of(error) if usage is None else (usage, certainty)
+        if known is None or self.state != "open":
+            return None
+        used, certainty = known
+        actual: dict[str, Amount] = {}
+        if used is None:
+            self.state = "released"
+        else:
+            actual = self._settling(used, None)
+        return self._budget._ends.soon(self._charges, self._lease, actual, used, None, certainty)
+
+    def _known_of(self, error: BaseException | None) -> tuple[UsageSnapshot | None, str] | None:
+        """The usage of a call that ended with *error*, and how it is known; no usage: it was never sent.
+
+        None when the reservation has ended.
         """
         if self.state != "open":
-            return
+            return None
         if error is not None:
             from techrevati.runtime.budgets.evidence import Proof, proof
 
             found = proof(error)
             if found is Proof.UNSENT:
-                self.release()
-                return
+                return None, ""
             if found is Proof.UNBILLED:
-                self.settle(NOTHING, certainty="measured")
-                return
-        self.settle(UsageSnapshot(self._input_tokens), certainty="estimated")
+                return NOTHING, "measured"
+        sent = self._lease.about.get("input_tokens")
+        return (UsageSnapshot(sent), "estimated") if sent and isinstance(sent, int) else (NOTHING, "unknown")
 
     def __repr__(self) -> str:
         return f"Reservation({self.key!r}, {self.state})"
@@ -233,6 +295,11 @@ def input_of(usage: UsageSnapshot) -> int:
         + usage.input_image_tokens
         + usage.cache_read_audio_tokens
     )
+
+
+def output_of(usage: UsageSnapshot) -> int:
+    """Every token that the model made; reasoning is among them."""
+    return usage.output_tokens + usage.output_audio_tokens + usage.output_image_tokens
 
 
 def _tier(tier: object) -> object:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from _thread import allocate_lock
 from types import CoroutineType
 
 from techrevati.runtime._core import arguments
+from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime.circuit_breaker.books import BreakerBooks, refusal
 from techrevati.runtime.circuit_breaker.core import (
     DISABLED,
@@ -169,7 +169,7 @@ class CircuitBreaker(BreakerBooks):
         self._respect_retry_after = respect_retry_after
         self._observe_only = observe_only
         self._rng = rng
-        self._lock = allocate_lock()
+        self._lock = fork_safe_lock()
         self._gate = Gate()
         # The gate again while a success would change nothing: closed, no failure on record, nothing counted.
         # A call then needs neither the lock nor the clock.

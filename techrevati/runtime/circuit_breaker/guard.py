@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from _thread import allocate_lock
+from techrevati.runtime._core.locks import fork_safe_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,4 +59,4 @@ def circuits_entered() -> ContextVar[tuple[tuple[CircuitBreaker, Ticket], ...]]:
     return _inside
 
 
-_inside_lock = allocate_lock()
+_inside_lock = fork_safe_lock()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from _thread import allocate_lock
-
 from techrevati.runtime._core import arguments
+from techrevati.runtime._core.locks import fork_safe_lock
+from techrevati.runtime._core.log import logger
 from techrevati.runtime.circuit_breaker.breaker import CircuitBreaker
-from techrevati.runtime.circuit_breaker.vocabulary import CircuitState
+from techrevati.runtime.circuit_breaker.core import DISABLED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,8 +18,11 @@ DEFAULT_CAPACITY = 1_000
 class BreakerRegistry:
     """Breakers by key, made when first asked for.  Thread-safe and bounded.
 
-    A full registry forgets the breaker that was asked for longest ago among those that are closed; only when
-    none is closed, the one asked for longest ago.
+    A full registry forgets a breaker that is closed, the one asked for longest ago; only when none is, one
+    that was switched off by :meth:`CircuitBreaker.disable`, then one that is half-open or open, and last one
+    forced open by hand.  Those are not forgotten silently: a warning names the breaker, and ``forgotten``
+    counts it, since the next call of that key starts with a new, closed one.  Whoever still holds a breaker
+    that was forgotten goes on using it.
 
     Args:
         make: Makes the breaker of a key, a name like ``"provider/model/credential-id"``; one that counts
@@ -28,7 +31,7 @@ class BreakerRegistry:
         capacity: Breakers kept, >= 1.
     """
 
-    __slots__ = ("_breakers", "_lock", "_make", "capacity")
+    __slots__ = ("_breakers", "_lock", "_make", "capacity", "forgotten")
 
     def __init__(
         self, make: Callable[[str], CircuitBreaker] | None = None, *, capacity: int = DEFAULT_CAPACITY
@@ -39,7 +42,9 @@ class BreakerRegistry:
         self._make = make or _provider_breaker
         # By its parts: models have slashes in their names.  Asked for longest ago comes first.
         self._breakers: dict[tuple[str, str, str], CircuitBreaker] = {}
-        self._lock = allocate_lock()
+        self._lock = fork_safe_lock()
+        self.forgotten: int = 0
+        """Breakers that were not closed, and forgotten to make room."""
 
     def get(self, provider: str, model: str = "", credential_id: str = "") -> CircuitBreaker:
         """The breaker of one provider, model and credential.
@@ -73,20 +78,44 @@ class BreakerRegistry:
 
     def _kept(self, key: tuple[str, str, str], made: CircuitBreaker | None = None) -> CircuitBreaker | None:
         """The breaker of *key*, now asked for last; *made* is kept when there is none."""
+        gone: CircuitBreaker | None = None
         with self._lock:
             breaker = self._breakers.pop(key, None)
             if breaker is None and made is not None:
-                self._make_room_locked()
+                gone = self._make_room_locked()
                 breaker = made
             if breaker is not None:
                 self._breakers[key] = breaker
-            return breaker
+        if gone is not None:
+            logger("circuit_breaker").warning(
+                "a registry of %d forgot circuit %r, which is %s; its key begins again with a new one",
+                self.capacity,
+                gone.name,
+                _WORDS[_worth(gone)],
+            )
+        return breaker
 
-    def _make_room_locked(self) -> None:
+    def _make_room_locked(self) -> CircuitBreaker | None:
+        """Forget one if it is full; that one, unless it was merely closed."""
         if len(self._breakers) < self.capacity:
-            return
-        closed = (key for key, kept in self._breakers.items() if kept.state() is CircuitState.CLOSED)
-        self._breakers.pop(next(closed, next(iter(self._breakers))))
+            return None
+        key = next((key for key, kept in self._breakers.items() if not _worth(kept)), None)
+        if key is not None:
+            del self._breakers[key]
+            return None
+        self.forgotten += 1
+        return self._breakers.pop(min(self._breakers, key=lambda key: _worth(self._breakers[key])))
+
+
+_WORDS = ("closed", "switched off", "open", "forced open")
+
+
+def _worth(breaker: CircuitBreaker) -> int:
+    """How much it knows, as a place in ``_WORDS``; the least is forgotten first."""
+    gate = breaker._gate
+    if gate.manual is not None:
+        return 1 if gate.manual is DISABLED else 3
+    return 0 if gate.probe_at_s is None else 2
 
 
 def _provider_breaker(key: str) -> CircuitBreaker:

@@ -31,7 +31,18 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     from techrevati import runtime
-    from techrevati.runtime.cli import approvals, chaos, demo, doubts, prices, report, runs, spend
+    from techrevati.runtime.cli import (
+        approvals,
+        chaos,
+        demo,
+        doubts,
+        events,
+        prices,
+        replay,
+        report,
+        runs,
+        spend,
+    )
 
     parser = _Parser(prog="techrevati", description="A reliability toolkit for LLM agent loops.")
     parser.add_argument("--version", action="version", version=f"techrevati-runtime {runtime.__version__}")
@@ -40,6 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     chaos.add_to(commands)
     prices.add_to(commands)
     runs.add_to(commands)
+    replay.add_to(commands)
+    events.add_to(commands)
     approvals.add_to(commands)
     spend.add_to(commands)
     report.add_to(commands)

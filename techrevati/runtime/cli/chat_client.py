@@ -16,6 +16,7 @@ from textwrap import shorten
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from techrevati.runtime._core.deadline import shortened
 from techrevati.runtime._core.errors import TechrevatiError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 MAX_REPLY_BYTES = 10_000_000
 SHORTEST_SECRET = 8  # shorter keys are dummies such as "none", and are only redacted as whole words
+SHORTEST_SILENCE_S = 0.001  # sockets take 0 for "do not wait at all"
 MAX_SHOWN = 90  # characters of an endpoint's words in one line
 REDACTED = "[redacted]"
 
@@ -96,7 +98,7 @@ class ChatClient:
     Args:
         base_url: What OpenAI clients call ``base_url``; usually ends in ``/v1``.
         api_key: Sent as a bearer token; None sends none.
-        timeout_seconds: How long the endpoint may be silent.
+        timeout_seconds: How long the endpoint may be silent; never longer than the running deadline.
 
     Raises:
         UnusableEndpointError: The URL is no plain http(s) URL, or the key cannot be part of a header.
@@ -177,7 +179,8 @@ class ChatClient:
 
     def _connection(self) -> HTTPConnection:
         kind = HTTPSConnection if self._secure else HTTPConnection
-        return kind(self._host, self._port, timeout=self._timeout_s)
+        silent_s = max(SHORTEST_SILENCE_S, shortened(self._timeout_s))
+        return kind(self._host, self._port, timeout=silent_s)
 
     def _posted(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
         headers = {"content-type": "application/json", "accept": "application/json"}

@@ -10,19 +10,22 @@ import os
 import random
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from techrevati.runtime._core.errors import TechrevatiError
 from techrevati.runtime.cli.announcements import Announcer
 from techrevati.runtime.cli.chat_client import ChatClient, UnusableEndpointError
-from techrevati.runtime.cli.demo_spend import show_spend, spend_files
+from techrevati.runtime.cli.circuits import Patience
+from techrevati.runtime.cli.demo_spend import Books, spend_files
 from techrevati.runtime.cli.folder import Folder, FolderError
 from techrevati.runtime.cli.grounding import grounding
 from techrevati.runtime.cli.live_lines import LiveLines
-from techrevati.runtime.cli.model_route import ModelRoute, Patience
-from techrevati.runtime.cli.recovering_call import ModelCaller
+from techrevati.runtime.cli.model_calls import ModelCaller
+from techrevati.runtime.cli.run_deadline import RunDeadline
 from techrevati.runtime.cli.secrets_guardrail import SecretsGuardrail
 from techrevati.runtime.cli.stop_reason import stop_reason
 from techrevati.runtime.cli.summary import show_circuits, show_table
@@ -77,6 +80,9 @@ def add_to(commands: argparse._SubParsersAction[P]) -> None:
     parser.add_argument(
         "--events", metavar="FILE", default="events.jsonl", help="where events are added (%(default)s)"
     )
+    parser.add_argument(
+        "--deadline", metavar="SECONDS", type=float, help="for the whole run (600; 30 without --base-url)"
+    )
     parser.set_defaults(run=run)
 
 
@@ -88,7 +94,7 @@ def run(
 ) -> int:
     """Run the demo; returns the exit status.
 
-    *sleep* and *clock* are for waits between attempts and for circuits.
+    *sleep* and *clock* are for waits between attempts, for circuits and for the deadline.
     """
     try:
         return _Demo(options, sleep, clock).run()
@@ -109,6 +115,8 @@ class _Demo:
             )
         if options.question is not None and not options.question.strip():
             raise _CannotBeginError("--question is empty")
+        if options.deadline is not None and not 0 < options.deadline < inf:
+            raise _CannotBeginError(f"--deadline must be a number > 0, got {options.deadline!r}")
         self._options = options
         self._sleep = sleep
         self._clock = clock
@@ -142,6 +150,8 @@ class _Demo:
                     raise _CannotBeginError(str(error)) from None
                 client = ChatClient(server.base_url)
                 models, patience = (demo_endpoint.PREFERRED, demo_endpoint.SPARE), demo_endpoint.PATIENCE
+            if self._options.deadline is not None:
+                patience = replace(patience, deadline_s=self._options.deadline)
             jsonl = stack.enter_context(self._events_file())
             return self._answered(client, models, patience, jsonl, key, server)
 
@@ -160,10 +170,23 @@ class _Demo:
         )
         events = FanOutEventSink(jsonl, lines)  # what is shown is on record
         announcer = Announcer(events)
-        route = ModelRoute(models, patience, self._clock, announcer)
+        end = RunDeadline(patience.deadline_s, self._clock, announcer)
         # The embedded endpoint fails on a script, so the waits are drawn the same way each time, too.
         draw = random.Random(1).random if server else None
-        caller = ModelCaller(client, route, patience, announcer, self._tally, sleep=self._sleep, draw=draw)
+        project = "sample" if self._options.folder is None else self._folder.path.name or "folder"
+        books = Books(self._events_path, project)
+        caller = ModelCaller(
+            client,
+            models,
+            patience,
+            end.deadline,
+            announcer,
+            self._tally,
+            books,
+            clock=self._clock,
+            sleep=self._sleep,
+            draw=draw,
+        )
         team = Team(
             self._question,
             self._toolbox,
@@ -174,24 +197,28 @@ class _Demo:
             usage_sink=lines,
             tell_step=self._terminal.title,
         )
-        try:
-            answer = team.answer()
-        except OutputClosedError:
-            raise
-        except Exception as error:
-            reason = stop_reason(
-                error, client, KEY_VARIABLES[-1], answered_before=self._tally.total().turns > 0
-            )
-            if not reason.begun:
-                raise _CannotBeginError(reason.line) from None
-            self._conclude(route, jsonl, lines.count, server)
-            sys.stderr.write(f"techrevati demo: {_visible(reason.line)}\n")
-            return NOT_ANSWERED
-        if server is not None:
-            self._second_edition(team, answer)
-        status = self._judge(answer)
-        self._conclude(route, jsonl, lines.count, server)
-        return status
+        with closing(books), end.deadline:
+            end.begin()
+            try:
+                answer = team.answer()
+            except OutputClosedError:
+                raise
+            except Exception as error:
+                reason = stop_reason(
+                    error, client, KEY_VARIABLES[-1], answered_before=self._tally.total().turns > 0
+                )
+                if not reason.begun:
+                    raise _CannotBeginError(reason.line) from None
+                end.end()
+                self._conclude(caller, books, jsonl, lines, server)
+                sys.stderr.write(f"techrevati demo: {_visible(reason.line)}\n")
+                return NOT_ANSWERED
+            if server is not None:
+                self._second_edition(team, answer)
+            end.end()
+            status = self._judge(answer)
+            self._conclude(caller, books, jsonl, lines, server)
+            return status
 
     # --- before --------------------------------------------------------------------------------------------
 
@@ -274,19 +301,22 @@ class _Demo:
         return ANSWERED if found.answered else NOT_ANSWERED
 
     def _conclude(
-        self, route: ModelRoute, jsonl: JsonlEventSink, events: int, server: ChaosServer | None
+        self,
+        caller: ModelCaller,
+        books: Books,
+        jsonl: JsonlEventSink,
+        lines: LiveLines,
+        server: ChaosServer | None,
     ) -> None:
         self._terminal.title("What it took")
         show_table(self._terminal, self._tally)
         if server is not None:
             from techrevati.runtime.cli.demo_endpoint import compared
 
-            self._terminal.paragraph(compared(server, self._tally.total()))
+            self._terminal.paragraph(compared(server, books))
         self._terminal.title("Circuit breakers")
-        show_circuits(self._terminal, route.circuits.values())
+        show_circuits(self._terminal, caller.circuits.values())
         self._terminal.line()
         lost = f"; {jsonl.dropped} could not be written" if jsonl.dropped else ""
-        self._terminal.line(f"{events - jsonl.dropped} events were added to {self._events_path}{lost}.")
-        if self._tally.answers:
-            project = "sample" if self._options.folder is None else self._folder.path.name or "folder"
-            show_spend(self._terminal, self._tally, self._events_path, project)
+        self._terminal.line(f"{lines.count - jsonl.dropped} events were added to {self._events_path}{lost}.")
+        books.show(self._terminal)

@@ -10,16 +10,23 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from techrevati.runtime.chaos import ChaosServer, Fault, FaultKind, Rule, Scenario
-from techrevati.runtime.cli.model_route import Patience
+from techrevati.runtime.cli.circuits import Patience
 from techrevati.runtime.pricing import ModelPricing, register_pricing
 
 if TYPE_CHECKING:
-    from techrevati.runtime.cli.tally import Row
+    from techrevati.runtime.cli.demo_spend import Books
 
 PREFERRED, SPARE = "demo-large", "demo-small"
 PRICES = {PREFERRED: ModelPricing(2.0, 8.0), SPARE: ModelPricing(0.4, 1.6)}
+ASKED_WAIT_S = 1.5  # when it is over, the circuit lets a call try
 PATIENCE = Patience(
-    first_wait_s=0.1, longest_backoff_s=0.2, longest_wait_s=5.0, failure_threshold=2, open_s=1.0
+    first_wait_s=0.1,
+    longest_backoff_s=0.2,
+    longest_wait_s=5.0,
+    failure_threshold=2,
+    open_s=ASKED_WAIT_S,
+    attempts=4,
+    deadline_s=30.0,
 )
 SMALLEST_OVERFLOW = 300  # tokens; nobody would believe that less is too much, and it could not shrink
 SECOND_EDITION_USD = 0.0001  # less than one request to the preferred model costs
@@ -37,21 +44,32 @@ def demo_endpoint(victim: str) -> ChaosServer:
         at(PREFERRED, 3, 4, Fault(FaultKind.UNAVAILABLE)),
         replace(at(SPARE, 3, 3, Fault(FaultKind.CONTEXT_OVERFLOW)), input_tokens_over=SMALLEST_OVERFLOW),
         at(SPARE, 5, 5, Fault(FaultKind.RESET)),
-        at(PREFERRED, 6, 6, Fault(FaultKind.RATE_LIMIT, retry_after_s=0.3)),
+        at(SPARE, 7, 7, Fault(FaultKind.RATE_LIMIT, retry_after_s=ASKED_WAIT_S)),
+        at(PREFERRED, 6, 6, Fault(FaultKind.RATE_LIMIT, retry_after_s=5.0)),
     )
     for model, pricing in PRICES.items():
         register_pricing(model, pricing)
     return ChaosServer(Scenario("demo", script), seed=1, models=(PREFERRED, SPARE))
 
 
-def compared(server: ChaosServer, ours: Row) -> str:
-    """What the endpoint's own bill says, beside our books."""
+def compared(server: ChaosServer, books: Books) -> str:
+    """What the endpoint's own bill says, beside our books, and where they differ."""
     server.wait_idle()
-    usage = server.bill.usage
-    read = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
-    lost = read - ours.input_tokens + usage.output_tokens - ours.output_tokens
-    told = f"The endpoint's own bill: {server.bill.requests} requests, {read:,} tokens in, "
-    told += f"{usage.output_tokens:,} out."
-    if lost:
-        told += f" {lost:,} of these tokens are of an answer that a reset connection lost on its way to us."
-    return told
+    bill = server.bill
+    read, written = bill.usage.prompt_tokens, bill.usage.output_tokens
+    told = f"The endpoint's own bill: {bill.requests} requests, {read:,} tokens in, {written:,} out, "
+    told += f"${bill.cost_usd or 0:f}."
+    sums = books.sums()
+    if sums is None:
+        return told
+    ours, guessed = sums
+    told += f" On our books: {ours.calls + guessed.calls} requests. {ours.calls} are measured: "
+    told += f"{ours.input_tokens:,} tokens in, {ours.output_tokens:,} out, ${ours.cost_usd:f}"
+    lost_in, lost_out = read - ours.input_tokens, written - ours.output_tokens
+    if not guessed.calls:
+        return f"{told}; " + ("the same." if not (lost_in or lost_out) else "that is not the same!")
+    one = guessed.calls == 1
+    told += f". {guessed.calls} {'is an estimate' if one else 'are estimates'}, as "
+    told += "its answer was" if one else "their answers were"
+    told += f" lost on the way: at most {guessed.input_tokens:,} tokens in, ${guessed.cost_usd:f}, for what "
+    return told + f"the endpoint bills {lost_in:,} in and {lost_out:,} out."

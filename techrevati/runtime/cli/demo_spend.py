@@ -1,20 +1,30 @@
-"""The demo's answers on the books of a ledger, and the page about it."""
+"""The demo's requests on the books of a ledger, each from before it is sent, and the page about them.
+
+Every physical request is a reservation of its own, made before it is sent and settled by its answer.  So a
+request whose answer was lost on its way is on the books too: as an estimate, by what was sent.
+"""
 
 from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from techrevati.runtime.budgets import Budget, Reservation, estimate_input_tokens
+from techrevati.runtime.budgets.reservation import input_of
 from techrevati.runtime.cli.report_page import page, transitions
 from techrevati.runtime.cli.spend import show
 from techrevati.runtime.ledger import SpendLedger
 from techrevati.runtime.stores import StoreError
+from techrevati.runtime.usage import UsageNotFoundError, UsageSnapshot
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import TracebackType
+    from typing import Self
 
-    from techrevati.runtime.cli.tally import Tally
+    from techrevati.runtime.cli.conversation import Conversation
     from techrevati.runtime.cli.terminal import Terminal
 
 
@@ -23,20 +33,129 @@ def spend_files(events: Path) -> tuple[Path, Path]:
     return events.with_name("spend.db"), events.with_name("report.html")
 
 
-def show_spend(terminal: Terminal, tally: Tally, events: Path, project: str) -> None:
-    """Record every answer, print the sums of this ledger and write the page; trouble is one line."""
-    book, report = spend_files(events)
-    run = os.urandom(4).hex()
-    terminal.title("Spend per project")
-    try:
-        with SpendLedger(book) as ledger:
-            for role, model, usage in tally.answers:
-                ledger.record(project=project, model=model, usage=usage, user=role, run=run)
-            show(terminal, ledger.by("project", "model"))
-            told = transitions(str(events)) if events.is_file() else None
-            text = page(ledger, told, {}, datetime.now(UTC))
-        report.write_text(text, encoding="utf-8")
-    except (OSError, StoreError) as error:
-        terminal.line(f"The spend is not on the books: {error}")
-        return
-    terminal.line(f"Every answer is on the books in {book}; {report} shows them.")
+class Sums:
+    """What records add up to.
+
+    Attributes:
+        calls, input_tokens, output_tokens: As counts; cached input included.
+        cost_usd: Exactly.
+    """
+
+    def __init__(self) -> None:
+        self.calls: int = 0
+        self.input_tokens: int = 0
+        self.output_tokens: int = 0
+        self.cost_usd: Decimal = Decimal(0)
+
+    def add(self, usage: UsageSnapshot, cost_usd: Decimal) -> None:
+        """Count one record."""
+        self.calls += 1
+        self.input_tokens += input_of(usage)
+        self.output_tokens += usage.output_tokens
+        self.cost_usd += cost_usd
+
+
+class Books:
+    """The ledger of a run, open from its beginning to its end.
+
+    A ledger that cannot be written is one line at the end; the run goes on without it.
+
+    Args:
+        events: Where the events are; the ledger lies beside them.
+        project: What the run is about.
+    """
+
+    def __init__(self, events: Path, project: str) -> None:
+        self._events = events
+        self._book, self._report = spend_files(events)
+        self._project = project
+        self._trouble: str = ""
+        self._ledger: SpendLedger | None = None
+        self._budget: Budget | None = None
+        self.run: str = os.urandom(4).hex()
+        try:
+            self._ledger = SpendLedger(self._book)
+            self._budget = Budget("demo", ledger=self._ledger)
+        except (OSError, StoreError) as error:
+            self._trouble = str(error)
+
+    def attempt(self, model: str, role: str, session: str, talk: Conversation) -> BookedAttempt:
+        """One physical request, for ``with``; reserved before it is sent."""
+        if self._budget is None or self._trouble:
+            return BookedAttempt(None)
+        try:
+            made = self._budget.reserve(
+                model=model,
+                input_tokens=estimate_input_tokens({"messages": talk.messages, "tools": talk.tools}),
+                project=self._project,
+                user=role,
+                session=session,
+                run=self.run,
+            )
+        except StoreError as error:
+            self._trouble = str(error)
+            return BookedAttempt(None)
+        return BookedAttempt(made)
+
+    def sums(self) -> tuple[Sums, Sums] | None:
+        """What is measured of this run and what is estimated; None without a ledger."""
+        if self._ledger is None or self._trouble:
+            return None
+        measured, estimated = Sums(), Sums()
+        for record in self._ledger.records(run=self.run):
+            (measured if record.certainty == "measured" else estimated).add(
+                record.usage, record.cost or Decimal(0)
+            )
+        return measured, estimated
+
+    def show(self, terminal: Terminal) -> None:
+        """Print the sums of this ledger and write the page; trouble is one line."""
+        terminal.title("Spend per project")
+        try:
+            if self._ledger is None or self._trouble:
+                terminal.line(f"The spend is not on the books: {self._trouble}")
+                return
+            self._ledger.flush()
+            show(terminal, self._ledger.by("project", "model"))
+            told = transitions(str(self._events)) if self._events.is_file() else None
+            text = page(self._ledger, told, {}, datetime.now(UTC))
+            self._report.write_text(text, encoding="utf-8")
+        except (OSError, StoreError) as error:
+            terminal.line(f"The spend is not on the books: {error}")
+            return
+        terminal.line(f"Every request is on the books in {self._book}; {self._report} shows them.")
+
+    def close(self) -> None:
+        """Close the ledger."""
+        if self._ledger is not None:
+            self._ledger.close()
+
+
+class BookedAttempt:
+    """One request on the books: from the worst case to what is known of it."""
+
+    def __init__(self, reservation: Reservation | None) -> None:
+        self._reservation = reservation
+
+    def __enter__(self) -> Self:
+        return self
+
+    def answered(self, reply: object) -> None:
+        """It came back; a reply that does not say what it used is counted by what was sent."""
+        if self._reservation is None:
+            return
+        try:
+            usage = UsageSnapshot.from_response(reply)
+        except UsageNotFoundError:
+            self._reservation.fail()
+        else:
+            self._reservation.settle(usage)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._reservation is not None:
+            self._reservation.__exit__(kind, error, traceback)

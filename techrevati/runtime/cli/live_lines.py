@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from techrevati.runtime.agent_events import AgentEventName as Name, AgentEventStatus as Status
-from techrevati.runtime.cli.recovering_call import NotRecoverableError
 from techrevati.runtime.orchestrator import current_session
 from techrevati.runtime.pricing import has_pricing
 
@@ -32,10 +31,14 @@ _WORDS: dict[Name, tuple[str, str]] = {
     Name.RECOVERY_ATTEMPTED: ("failure", "yellow"),
     Name.RECOVERY_SUCCEEDED: ("recovered", "green"),
     Name.RECOVERY_ESCALATED: ("gave up", "red"),
+    Name.RECOVERY_FAILED: ("gave up", "red"),
     Name.RECOVERY_PROVIDER_SWITCHED: ("switched", "yellow"),
     Name.CIRCUIT_OPENED: ("circuit", "red"),
     Name.CIRCUIT_HALF_OPENED: ("circuit", "yellow"),
     Name.CIRCUIT_CLOSED: ("circuit", "green"),
+    Name.DEADLINE_STARTED: ("deadline", "bold"),
+    Name.DEADLINE_SHORTENED: ("deadline", "yellow"),
+    Name.DEADLINE_ENDED: ("deadline", "bold"),
     Name.HOOK_PRE_TOOL: ("guardrails", "dim"),
     Name.HOOK_POST_TOOL: ("guardrails", "dim"),
 }
@@ -66,11 +69,12 @@ class LiveLines:
         word, style = _WORDS.get(event.event, (event.event.value, ""))
         if style == "dim" and event.status in _TROUBLE:
             style = "red"
-        if (event.detail or "").startswith("CircuitOpenError"):
-            word = "refused"
-        if "budget_usd" in (event.data or {}):
+        data = event.data or {}
+        if event.event is Name.RECOVERY_ATTEMPTED:
+            word = _recovery_word(data)
+        if "budget_usd" in data:
             word = "budget"
-        self._show(event.role or "", word, self._told(event), style)
+        self._show(event.role or "run", word, self._told(event), style)
 
     def record(self, model: str, usage: UsageSnapshot, cost_usd: float) -> None:
         """Show what one answer used."""
@@ -106,16 +110,25 @@ class LiveLines:
                 return f"{self._tool_under_way()}: {verb}, {detail.partition(': ')[2]}"
             case Name.AGENT_BLOCKED if data.get("tool"):
                 return f"{self._tool_under_way()}: {detail}; nothing was done"
-            case Name.RECOVERY_ATTEMPTED | Name.RECOVERY_ESCALATED:
-                return f"{detail.rstrip('.')}; {_recovery(data)}"
+            case Name.RECOVERY_ATTEMPTED | Name.RECOVERY_ESCALATED | Name.RECOVERY_FAILED if (
+                "scenario" in data
+            ):
+                return f"{detail.rstrip('.')}; {_recipe(data)}"
             case _:
                 return detail
 
 
-def _recovery(data: dict[str, object]) -> str:
-    if data.get("outcome") != "recovered":
-        reason = str(data.get("reason")).replace(f"{NotRecoverableError.__name__}: ", "")
-        return f"recipe {data.get('scenario')}: {reason}"
-    steps = data.get("recovered_steps")
+def _recovery_word(data: dict[str, object]) -> str:
+    if "wait_seconds" in data:
+        return "retry"
+    if data.get("step"):
+        return "smaller"
+    return "refused" if data.get("reason") in ("refused", "resting") else "failure"
+
+
+def _recipe(data: dict[str, object]) -> str:
+    if data.get("reason") is not None:
+        return f"recipe {data.get('scenario')}: {data.get('reason')}"
+    steps = data.get("steps")
     named = ", ".join(str(step).replace("_", " ") for step in steps) if isinstance(steps, list) else ""
     return f"recipe {data.get('scenario')}: {named}"

@@ -86,15 +86,17 @@ def run_diff(options: argparse.Namespace) -> int:
         return _refused("diff", error)
     terminal = Terminal(sys.stdout)
     ours = PriceBook.bundled()
-    new = changed = same = 0
+    new = changed = same = less = 0
     for mark, name, text in _differences(ours, theirs, time.time()):
         new += mark == "+"
         changed += mark == "~"
         same += mark == "="
-        if mark != "=":
+        less += mark == "-"
+        if mark in "+~":
             terminal.line(text, head=f"{mark} ", word=name, word_width=len(name))
     terminal.line(
-        f"{changed:,} changed, {new:,} new, {same:,} the same; {theirs.version} against {ours.version}"
+        f"{changed:,} changed, {new:,} new, {same:,} the same, {less:,} the same in what they price; "
+        f"{theirs.version} against {ours.version}"
     )
     return 1 if new or changed else 0
 
@@ -150,12 +152,16 @@ def _differences(ours: PriceBook, theirs: PriceBook, now_s: float) -> Iterator[t
             yield "+", name, _listed(said)
             continue
         before = _in_force(known, now_s)
+        # What a file leaves out it does not say otherwise: most files know fewer parts and tiers than we do.
         changes = [
-            f"{part} {before.get(part, '-')} -> {said.get(part, '-')}"
-            for part in {**before, **said}
-            if before.get(part) != said.get(part)
+            f"{part} {before.get(part, '-')} -> {price}"
+            for part, price in said.items()
+            if before.get(part) != price
         ]
-        yield ("~", name, ", ".join(changes)) if changes else ("=", name, "")
+        if changes:
+            yield "~", name, ", ".join(changes)
+        else:
+            yield ("=" if len(said) == len(before) else "-"), name, ""
 
 
 def _in_force(entry: Entry, now_s: float) -> dict[str, str]:

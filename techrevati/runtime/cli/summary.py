@@ -9,7 +9,7 @@ from techrevati.runtime.pricing import has_pricing
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from techrevati.runtime.cli.model_route import Circuit
+    from techrevati.runtime.cli.circuits import Circuit
     from techrevati.runtime.cli.tally import Row, Tally
     from techrevati.runtime.cli.terminal import Terminal
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from techrevati.runtime.usage import UsageSnapshot
     from techrevati.runtime.usage_tracking import UsageTracker
 
 
@@ -48,7 +47,6 @@ class Tally:
 
     def __init__(self) -> None:
         self.rows: dict[tuple[str, str], Row] = {}
-        self.answers: list[tuple[str, str, UsageSnapshot]] = []
 
     def sent(self, role: str, model: str, *, again: bool) -> None:
         """Count one HTTP request."""
@@ -61,7 +59,6 @@ class Tally:
         for model, usage in tracker.history:
             row = self._row(role, model)
             row.turns += 1
-            self.answers.append((role, model, usage))
             row.input_tokens += usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
             row.output_tokens += usage.output_tokens
         for model, cost_usd in tracker.per_model_summary().items():

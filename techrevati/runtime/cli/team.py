@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from techrevati.runtime.cli.chat_client import ToolCall
-    from techrevati.runtime.cli.recovering_call import ModelCaller
+    from techrevati.runtime.cli.model_calls import ModelCaller
     from techrevati.runtime.cli.tally import Tally
     from techrevati.runtime.cli.toolbox import Toolbox
     from techrevati.runtime.guardrails import Guardrail
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 PHASE = "answer"
 MAX_ROUNDS = 10  # of tool calls; then the researcher has to say what it found
-MAX_TURNS = 60  # repeated attempts included
+MAX_TURNS = 60
 
 RESEARCHER = (
     "You are the researcher. Find the passages of the files that answer the question: list the files, search "
@@ -176,6 +176,7 @@ class Team:
             enforce_budget=budget_usd is not None,
             max_iterations=MAX_TURNS,
             guardrails=self._guardrails,
+            recovery=self._caller.recovery,
             event_sink=self._event_sink,
             usage_sink=self._usage_sink,
         )

@@ -7,8 +7,9 @@ the caller: work that was paid for is never lost without a word.
 
 from __future__ import annotations
 
+from techrevati.runtime._core.errors import DeadlineExceededError
 from techrevati.runtime._core.log import announce
-from techrevati.runtime.deadlines.deadline import Deadline, DeadlineExceededError, current_deadline
+from techrevati.runtime.deadlines.deadline import Deadline, current_deadline
 from techrevati.runtime.deadlines.timeout import (
     CANCELLATION_GRACE_SECONDS,
     LateOutcome,

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.deadline import current
-from techrevati.runtime._core.errors import TechrevatiError
+from techrevati.runtime._core.errors import DeadlineExceededError
+from techrevati.runtime._core.log import logger
+from techrevati.runtime._core.scrub import error_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,22 +22,6 @@ if TYPE_CHECKING:
 NEAR_S = 1e-3
 
 
-class DeadlineExceededError(TechrevatiError, TimeoutError):
-    """The time for a whole piece of work is over.
-
-    Attributes:
-        seconds: How long it had.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(seconds)
-        self.seconds = seconds
-
-    def __str__(self) -> str:
-        seconds = getattr(self, "seconds", None)  # unset in a subclass with a constructor of its own
-        return "the deadline has passed" if seconds is None else f"the deadline of {seconds:g} s has passed"
-
-
 class Deadline:
     """One end for a whole piece of work, which shortens every wait inside it.
 
@@ -46,6 +32,11 @@ class Deadline:
     Args:
         seconds: How long the work may take, counted from construction, > 0; ``inf`` is no end.
         clock: Monotonic seconds.
+        on_shortened: Told, as ``on_shortened(seconds, left)``, that something inside which would have waited
+            up to so many *seconds* now waits up to what is *left*, by the thread or task that waits; a wait
+            that another limit inside cuts further is not told.  What it raises is logged.
+        observe_only: Measure and tell, as if it shortened, but neither shorten nor end anything.  May be set
+            at any time.
 
     >>> deadline = Deadline(30, clock=lambda: 100.0)
     >>> with deadline:
@@ -53,19 +44,37 @@ class Deadline:
     30.0
     """
 
-    __slots__ = ("_clock", "_end_s", "seconds")
+    __slots__ = ("_clock", "_end_s", "_on_shortened", "enabled", "observe_only", "seconds")
 
-    def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        seconds: float,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        on_shortened: Callable[[float, float], object] | None = None,
+        observe_only: bool = False,
+    ) -> None:
         self.seconds: float = arguments.number("seconds", seconds, infinite=True)
         if not self.seconds:
             raise ValueError(f"seconds must be a number > 0, got {seconds!r}")
         arguments.function("clock", clock)
+        if on_shortened is not None:
+            arguments.function("on_shortened", on_shortened)
+        self._on_shortened = on_shortened
         self._clock = clock
         self._end_s = clock() + self.seconds
+        self.observe_only: bool = observe_only
+        self.enabled: bool = True
+        """Set to False to let everything inside run as if it were not there; time goes on."""
 
     def remaining(self) -> float:
         """Seconds left of this deadline, >= 0, whatever those around it say."""
         return max(0.0, self._end_s - self._clock())
+
+    @property
+    def in_force(self) -> bool:
+        """True while it is switched on and not only observing."""
+        return self.enabled and not self.observe_only
 
     def expired(self) -> bool:
         """True when no time is left."""
@@ -75,10 +84,22 @@ class Deadline:
         """Go on, if there is time.
 
         Raises:
-            DeadlineExceededError: There is none.
+            DeadlineExceededError: There is none, and it is in force.
         """
-        if self.expired():
+        if self.expired() and self.in_force:
             raise DeadlineExceededError(self.seconds)
+
+    def _shortens(self, seconds: float, left_s: float) -> None:
+        """Tell it if this deadline made *seconds* the *left_s* that they are now, or would have cut them."""
+        own_s = self.remaining()
+        if self._on_shortened is None or not self.enabled or own_s >= seconds:
+            return
+        if not self.observe_only and own_s > left_s:
+            return  # another one ended first
+        try:
+            self._on_shortened(seconds, own_s if self.observe_only else left_s)
+        except Exception as trouble:
+            logger("deadlines").warning("on_shortened raised %s", error_text(trouble))
 
     def __enter__(self) -> Self:
         current.set(_Entered(self, current.get()))
@@ -101,8 +122,23 @@ class _Entered:
         self.outer: Remaining | None = outer
 
     def remaining(self) -> float:
-        left_s = self.deadline.remaining()
-        return left_s if self.outer is None else min(left_s, self.outer.remaining())
+        deadline, outer = self.deadline, self.outer
+        if not deadline.enabled or deadline.observe_only:
+            return float("inf") if outer is None else outer.remaining()
+        left_s = deadline.remaining()
+        return left_s if outer is None else min(left_s, outer.remaining())
+
+    def shortened(self, seconds: float) -> float:
+        """*seconds*, or what is left of all that are in force; tells those that shortened it, or would."""
+        left_s = min(self.remaining(), seconds)
+        told: tuple[Deadline, ...] = ()  # one may have been entered twice
+        link: Remaining | None = self
+        while isinstance(link, _Entered):
+            deadline, link = link.deadline, link.outer
+            if deadline._on_shortened is not None and deadline not in told:
+                told = (*told, deadline)
+                deadline._shortens(seconds, left_s)
+        return left_s
 
 
 def rest_of(seconds: float, clock: Callable[[], float]) -> Rest:
@@ -110,6 +146,8 @@ def rest_of(seconds: float, clock: Callable[[], float]) -> Rest:
     deadline = Deadline.__new__(Deadline)  # the seconds were checked long ago
     deadline.seconds = seconds
     deadline._clock = clock
+    deadline._on_shortened = None
+    deadline.observe_only, deadline.enabled = False, True
     deadline._end_s = clock() + seconds
     return Rest(deadline, current.get())
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, cast
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.deadline import current, shortened
-from techrevati.runtime._core.errors import TechrevatiError
+from techrevati.runtime._core.errors import DeadlineExceededError, TechrevatiError
 from techrevati.runtime._core.log import logger
 from techrevati.runtime._core.scrub import error_text
-from techrevati.runtime.deadlines.deadline import DeadlineExceededError, rest_of
+from techrevati.runtime.deadlines.deadline import rest_of
 
 if TYPE_CHECKING:
     from asyncio import Task
@@ -208,6 +208,9 @@ class Timeout:
         try:
             seconds = None if allowed_s == float("inf") else allowed_s
             await asyncio.wait({task}, timeout=seconds)
+        except GeneratorExit:  # closed, not cancelled: nothing may be awaited any more
+            self._cancel(task)
+            raise
         except BaseException:
             await self._abandon(task)
             raise
@@ -308,9 +311,12 @@ class Timeout:
     async def _abandon(self, task: Task[T]) -> None:
         import asyncio
 
+        self._cancel(task)
+        await asyncio.wait({task}, timeout=CANCELLATION_GRACE_SECONDS)
+
+    def _cancel(self, task: Task[T]) -> None:
         task.cancel()
         task.add_done_callback(self._report)
-        await asyncio.wait({task}, timeout=CANCELLATION_GRACE_SECONDS)
 
     def _report(self, task: Task[T]) -> None:
         if not task.cancelled():

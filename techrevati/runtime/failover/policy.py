@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from _thread import allocate_lock
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 from techrevati.runtime._core import arguments
+from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime._core.log import announce, logger
 from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime._core.streams import astreaming, rest
@@ -18,7 +18,7 @@ from techrevati.runtime.failures.elsewhere import fails_over
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator, Iterable
 
-    from techrevati.runtime.failover.vocabulary import TargetSwitch
+    from techrevati.runtime.failover.vocabulary import PassedTarget, TargetSwitch
     from techrevati.runtime.failures import Failure
 
 P = ParamSpec("P")
@@ -91,7 +91,7 @@ class Failover(Generic[P, T_co]):
         self._weights = tuple(target.weight for target in self.targets)
         self._as_given = tuple(range(len(self.targets)))
         self._weighted = any(weight is not None for weight in self._weights)
-        self._lock = allocate_lock()
+        self._lock = fork_safe_lock()
         self._rest_until_s = [float("-inf")] * len(self.targets)
         self._rested = False  # True once anybody ever rested: until then nobody needs the clock
         self.observe_only: bool = observe_only
@@ -108,10 +108,11 @@ class Failover(Generic[P, T_co]):
         """
         return self._answered(False, args, kwargs)
 
-    def _answered(self, streams: bool, args: Any, kwargs: Any) -> T_co:
+    def _answered(self, streams: bool, args: Any, kwargs: Any, before: PassedTarget | None = None) -> T_co:
+        """The first answer; *before* is who was passed already, and is no target of this failover."""
         if not self.enabled:
             return Turn(self, (), streams=streams).ask(0, args, kwargs)
-        turn = Turn(self, self._order(), streams=streams)
+        turn = Turn(self, self._order(), streams=streams, before=before)
         try:
             while True:
                 nth = turn.next()
@@ -149,10 +150,12 @@ class Failover(Generic[P, T_co]):
         stream."""
         return astreaming(lambda: self._aanswered(True, args, kwargs))()
 
-    async def _aanswered(self, streams: bool, args: Any, kwargs: Any) -> Any:
+    async def _aanswered(
+        self, streams: bool, args: Any, kwargs: Any, before: PassedTarget | None = None
+    ) -> Any:
         if not self.enabled:
             return await Turn(self, (), streams=streams).aask(0, args, kwargs)
-        turn = Turn(self, self._order(), streams=streams)
+        turn = Turn(self, self._order(), streams=streams, before=before)
         try:
             while True:
                 nth = turn.next()

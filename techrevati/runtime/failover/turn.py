@@ -27,13 +27,20 @@ class Turn(Generic[P, T_co]):
 
     __slots__ = ("_asked", "_failover", "_left", "_observing", "_streams", "error", "passed")
 
-    def __init__(self, failover: Failover[P, T_co], order: tuple[int, ...], *, streams: bool = False) -> None:
+    def __init__(
+        self,
+        failover: Failover[P, T_co],
+        order: tuple[int, ...],
+        *,
+        streams: bool = False,
+        before: PassedTarget | None = None,
+    ) -> None:
         self._failover = failover
         self._left = iter(order)
         self._observing = failover.observe_only
         self._streams = streams
         self._asked = False
-        self.passed: list[PassedTarget] = []
+        self.passed: list[PassedTarget] = [] if before is None else [before]
         self.error: Exception | None = None
 
     def next(self) -> int:
@@ -61,11 +68,11 @@ class Turn(Generic[P, T_co]):
         skipped = self._skipped(nth)
         if skipped is not None:
             self.passed.append(skipped)
-            self._tell_instead()
+            self.tell_instead()
             self.passed.clear()
         return nth
 
-    def _tell_instead(self) -> None:
+    def tell_instead(self) -> None:
         """Tell who would be asked now."""
         would = self._found()
         name = None if would is None else self._failover.targets[would].name
@@ -136,7 +143,7 @@ class Turn(Generic[P, T_co]):
                 return False
             self.error = error
         if self._observing:
-            self._tell_instead()
+            self.tell_instead()
         return not self._observing
 
 

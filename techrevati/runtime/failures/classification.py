@@ -9,7 +9,7 @@ timeout of asyncio has one somewhere below.
 from __future__ import annotations
 
 from techrevati.runtime.failures import registered, waits, words
-from techrevati.runtime.failures.facts import Facts, attribute, facts_of, text_of
+from techrevati.runtime.failures.facts import Facts, facts_of, text_of
 from techrevati.runtime.failures.index import (
     BY_STATUS,
     EXACTLY,
@@ -20,6 +20,7 @@ from techrevati.runtime.failures.index import (
     evidence_of,
 )
 from techrevati.runtime.failures.known import PARSERS, SDKS
+from techrevati.runtime.failures.probing import attribute
 from techrevati.runtime.failures.rule import Rule
 from techrevati.runtime.failures.vocabulary import (
     KINDS,
@@ -27,11 +28,13 @@ from techrevati.runtime.failures.vocabulary import (
     FailureKind,
     FailureScenario,
     counts_against_provider,
+    made,
 )
-from techrevati.runtime.failures.words import Text
+from techrevati.runtime.failures.words import COMPLAINS, SAYS, TEXT, Text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
 _MAX_CHAIN = 12  # links of causes; SDKs have three or four
@@ -84,6 +87,11 @@ def _judged(error: BaseException) -> _Verdict:
     info = evidence_of(error)
     verdict = _Verdict(error, facts_of(error, info.package, info.offers), info)
     facts = verdict.facts
+    on_record: Callable[[BaseException], Failure] | None = getattr(type(error), "__on_record__", None)
+    if on_record is not None:  # it happened before, and was judged then
+        verdict.whole = on_record(error)
+        verdict.kind, verdict.sure = verdict.whole.kind, EXACTLY
+        return verdict
     if registered.any_rules():
         answer = registered.answer(error, facts, info, lambda: _text(verdict))
         if isinstance(answer, Rule):
@@ -119,16 +127,14 @@ def _judged(error: BaseException) -> _Verdict:
 def _sharpened(rule: Rule, verdict: _Verdict) -> Rule:
     """*rule*, or the one that the words make of it: some cases of one kind differ by words alone."""
     found = registered.sharper(rule.kind, lambda: _text(verdict)) if registered.any_rules() else None
-    phrases = TABLE.sharper.get(rule.kind) if found is None else None
-    return found or (rule if phrases is None else phrases.first(_text(verdict)) or rule)
+    columns = TABLE.sharper.get(rule.kind) if found is None else None
+    return found or (rule if columns is None else TABLE.phrases.first(_text(verdict), columns) or rule)
 
 
 def _said(text: Text, *, refused: bool, unless_setting: bool = False) -> Rule | None:
     """The rule for the provider's words; *refused* when they may be about the request itself."""
-    rule = TABLE.says.first(text, unless_setting=unless_setting)
-    if rule is None and refused:
-        rule = TABLE.complains.first(text, unless_setting=unless_setting)
-    return rule
+    columns = (SAYS, COMPLAINS) if refused else (SAYS,)
+    return TABLE.phrases.first(text, columns, unless_setting=unless_setting)
 
 
 def _rule_of_status(status: int) -> Rule:
@@ -148,7 +154,7 @@ def _by_text(verdict: _Verdict) -> bool:
     if rule is None and status is not None:
         rule = _rule_of_status(status)
     if rule is None:
-        rule = TABLE.text.first(text, unless_setting=True)
+        rule = TABLE.phrases.first(text, (TEXT,), unless_setting=True)
     if rule is None:
         rule = next((TABLE.broad[code] for code in codes if code in TABLE.broad), None)
     if rule is None:
@@ -163,6 +169,9 @@ def _below(error: BaseException) -> tuple[BaseException | None, bool]:
         cause = error.__cause__
         if cause is not None:
             return cause, True
+        reason = attribute(error, "reason")  # urllib and urllib3 carry what happened
+        if isinstance(reason, BaseException):
+            return reason, True
         return (None if error.__suppress_context__ else error.__context__), False
     except Exception:
         return None, False
@@ -172,20 +181,28 @@ def _chained(verdict: _Verdict, depth: int, groups: _Groups) -> _Verdict:
     """*verdict* of the outermost exception, or a better one from below it."""
     if verdict.info.bug:  # raised while it dealt with some failure, perhaps; it is still wrong code
         return verdict
+    error = verdict.error
+    below, named = _below(error)
+    if below is None:
+        if not verdict.sure and not _by_text(verdict) and verdict.info.last is not None:
+            verdict.decide(verdict.info.last, ROUGHLY)
+        return verdict
+    response = attribute(error, "response")
     text_left: list[_Verdict] = []
     if verdict.sure == NOTHING:
         text_left.append(verdict)
     best, bug = verdict, None
-    seen = {id(verdict.error)}
-    error, always_below, explicit = verdict.error, verdict.info.package == "litellm", True
+    seen = {id(error)}
+    always_below, explicit = verdict.info.package == "litellm", True
     for _ in range(_MAX_CHAIN):
-        below, named = _below(error)
         explicit = explicit and named
         if below is None or id(below) in seen or not (explicit or always_below or verdict.sure == NOTHING):
             break
         seen.add(id(below))
-        found = _of_group(below, depth, groups) if isinstance(below, BaseExceptionGroup) else _judged(below)
-        error = below
+        error, (below, named) = below, _below(below)
+        if response is not None and attribute(error, "response") is response:
+            continue  # the same answer, as the transport told it to the SDK
+        found = _of_group(error, depth, groups) if isinstance(error, BaseExceptionGroup) else _judged(error)
         if found.kind is FailureKind.CANCELLED:
             continue
         if found.info.last is not None and found.info.builtin and found.sure <= BY_STATUS:
@@ -239,9 +256,9 @@ def _of_group(group: BaseExceptionGroup[BaseException], depth: int, groups: _Gro
     return chosen
 
 
-def _verdict(error: BaseException, depth: int, groups: _Groups) -> _Verdict:
+def _verdict(error: BaseException, depth: int, groups: _Groups | None) -> _Verdict:
     if isinstance(error, BaseExceptionGroup):
-        return _of_group(error, depth, groups)
+        return _of_group(error, depth, _Groups() if groups is None else groups)
     verdict = _judged(error)
     if verdict.sure == EXACTLY:
         if verdict.info.package in PARSERS and verdict.whole is None:
@@ -251,7 +268,7 @@ def _verdict(error: BaseException, depth: int, groups: _Groups) -> _Verdict:
             ):  # a wrapper knows what it is; the SDK's own error knows the rest
                 verdict.facts.fill_from(_judged(below).facts)
         return verdict
-    best = _chained(verdict, depth, groups)
+    best = _chained(verdict, depth, _Groups() if groups is None else groups)
     if best is not verdict:
         best.facts.fill_from(verdict.facts)
     return best
@@ -292,28 +309,58 @@ def _raised_by_sdk(error: BaseException) -> bool:
 
 
 def _failure(error: BaseException, now_s: float | None) -> Failure:
-    verdict = _verdict(error, _MAX_DEPTH, _Groups())
+    bare = _bare(error)
+    if bare is not None:
+        return bare
+    verdict = _verdict(error, _MAX_DEPTH, None)
     if verdict.whole is not None:
         return verdict.whole
     facts, rule, kind = verdict.facts, verdict.rule, _kind(verdict)
+    row = KINDS[kind]
     text = text_of(verdict.error if isinstance(error, BaseExceptionGroup) else error)
     wait_s = facts.wait(now_s)
     if wait_s is None and kind in _WAITING_KINDS:
         wait_s = waits.from_prose((facts.message or text).lower())
         if wait_s is None and verdict.error is not error:
             wait_s = waits.from_prose(text.lower())
-    return Failure(
-        kind,
-        _retryable(verdict),
-        wait_s,
-        rule.origin if rule is not None else None,
-        facts.provider,
-        facts.status,
-        facts.code,
-        facts.request_id,
+    retryable = facts.should_retry() if facts.headers else None
+    if retryable is None and rule is not None:
+        retryable = rule.retryable
+    return made(
+        (
+            kind,
+            row[1] if retryable is None else retryable,
+            wait_s,
+            row[0] if rule is None or rule.origin is None else rule.origin,
+            facts.provider,
+            facts.status,
+            facts.code,
+            facts.request_id,
+        ),
+        row[2] if rule is None or rule.scenario is None else rule.scenario,
         text,
-        scenario=rule.scenario if rule is not None else None,
     )
+
+
+def _bare(error: BaseException) -> Failure | None:
+    """The failure that the class of *error* decides, when that carries nothing that could say more."""
+    info = evidence_of(error)
+    known = info.bare
+    if known is None or registered.any_rules():
+        return None
+    try:
+        if error.__dict__:
+            return None
+        args = error.args
+        if args and (isinstance(args[0], dict) or (isinstance(error, OSError) and error.errno is not None)):
+            return None
+    except Exception:
+        return None
+    values, scenario = known
+    text = text_of(error)
+    if args and values[0] in _WAITING_KINDS and waits.from_prose(text.lower()) is not None:
+        return None
+    return made(values, scenario, text)
 
 
 def _epoch_s(now: datetime | float | None) -> float | None:
@@ -342,7 +389,7 @@ def classify(exc: BaseException, *, now: datetime | float | None = None) -> Fail
     Raises:
         TypeError, ValueError: *now* is neither, or a naive datetime.
     """
-    now_s = _epoch_s(now)
+    now_s = None if now is None else _epoch_s(now)
     try:
         return _failure(exc, now_s)
     except Exception:

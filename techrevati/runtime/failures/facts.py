@@ -6,24 +6,24 @@ raises.  Only what is already in memory is read: a property of a response can be
 
 from __future__ import annotations
 
-from techrevati.runtime.failures import waits
+from techrevati.runtime.failures.bodies import read_body
+from techrevati.runtime.failures.headers import Hints
 from techrevati.runtime.failures.known import HOSTS, SDKS
+from techrevati.runtime.failures.probing import attribute, is_dict, is_list, status_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
-    from typing import TypeAlias, TypeGuard
+    from collections.abc import Callable, Collection
+    from typing import TypeAlias
 
     _Source: TypeAlias = "Callable[[Facts, BaseException, dict[str, object], str], None]"
 
 _MAX_TEXT_LENGTH = 4_000
-_MAX_BODY_LENGTH = 100_000
-_MAX_HEADERS = 200
-_MAX_DETAILS = 50
 
 # Attributes that are read from an exception.
 ATTRIBUTES = (
     "status_code",  # openai, anthropic, groq, mistral, cohere, azure, litellm, pydantic-ai
+    "http_status",
     "status",  # aiohttp: HTTP status; google: RESOURCE_EXHAUSTED
     "code",  # openai: the cause; google, urllib: HTTP status
     "error_code",  # anthropic: the cause
@@ -46,37 +46,9 @@ ATTRIBUTES = (
 )
 # The first that is there is the code to show; google's status says less than the reason in its body.
 _CODES = ("error_code", "provider_error_code", "code", "status", "provider_error_type", "type")
-_BODY_CODES = ("error_code", "code", "type", "__type", "error_type", "status", "reason")
-_BODY_MESSAGES = ("message", "detail", "error_description", "code")
-_REQUEST_IDS = (
-    "x-request-id",
-    "request-id",
-    "x-amzn-requestid",
-    "apim-request-id",
-    "x-ms-request-id",
-    "cf-ray",
-)
-_WANTED = frozenset({"x-should-retry", "retry-after", "retry-after-ms", *_REQUEST_IDS})
-_LIMIT = "ratelimit"
-# What a header is for, by its name as it came (text, or bytes from httpx): ``_LIMIT``, its name, or nothing.
-_uses: dict[str | bytes, str] = {}
 _hosts: dict[str, str | None] = {}
-
-
-def _is_dict(value: object) -> TypeGuard[dict[object, object]]:
-    return isinstance(value, dict)
-
-
-def _is_list(value: object) -> TypeGuard[list[object]]:
-    return isinstance(value, list)
-
-
-def attribute(holder: object, name: str) -> object:
-    """An attribute, or None when there is none or reading it fails."""
-    try:
-        return getattr(holder, name, None)
-    except Exception:
-        return None
+_spelt: dict[str, str] = {}  # codes as they come, in lower case; there are few
+_MAX_SPELT = 512
 
 
 def offered(kind: type[BaseException]) -> tuple[str, ...]:
@@ -85,15 +57,6 @@ def offered(kind: type[BaseException]) -> tuple[str, ...]:
     if any("__getattr__" in names or "__getattribute__" in names for names in own):
         return ATTRIBUTES
     return tuple(name for name in ATTRIBUTES if any(name in names for names in own))
-
-
-def status_of(value: object) -> int | None:
-    """*value* when it is an HTTP status: an int (an enum, too) or three digits."""
-    if isinstance(value, str) and len(value) == 3 and value.isascii() and value.isdigit():
-        value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 599:
-        return int(value)
-    return None
 
 
 def text_of(error: BaseException) -> str:
@@ -105,7 +68,7 @@ def text_of(error: BaseException) -> str:
     return text or type(error).__name__
 
 
-class Facts:
+class Facts(Hints):
     """The evidence of one exception.
 
     Attributes:
@@ -113,57 +76,22 @@ class Facts:
         codes: Every code found, in lower case, the most exact first.
         code: The provider's code as it spells it.
         message: The provider's own words, from a body.
-        headers: The headers that are hints or ids, names in lower case, values as they came.
-        limits: Headers of rate limits, as they came.
-        wait_s: A wait that an attribute or a body told.
         provider: Who answered, if known.
     """
 
-    __slots__ = ("code", "codes", "headers", "limits", "message", "provider", "request", "status", "wait_s")
+    __slots__ = ("code", "codes", "message", "provider", "status")
 
     def __init__(self) -> None:
+        Hints.__init__(self)
         self.status: int | None = None
         self.codes: list[str] = []
         self.code: str | None = None
         self.message: str | None = None
-        self.headers: dict[str, object] = {}
-        self.limits: list[tuple[object, object]] = []
-        self.wait_s: float | None = None
-        self.request: str | None = None
         self.provider: str | None = None
-
-    @property
-    def request_id(self) -> str | None:
-        """What the provider's support asks for."""
-        if self.request is None and self.headers:
-            return next((_text(self.headers[name]) for name in _REQUEST_IDS if name in self.headers), None)
-        return self.request
-
-    def wait(self, now_s: float | None) -> float | None:
-        """Seconds that headers, an attribute or a body ask for, measured from *now_s*."""
-        for name, unit_s in (("retry-after-ms", 1e-3), ("retry-after", 1.0)) if self.headers else ():
-            if name in self.headers:
-                wait_s = waits.asked(_text(self.headers[name]), now_s, unit_s)
-                if wait_s is not None:
-                    return wait_s
-        if self.wait_s is None and any(waits.number(_text(value)) == 0 for _, value in self.limits):
-            return waits.until_reset(  # only a limit of which nothing is left asks to wait
-                {_text(name).lower(): _text(value) for name, value in self.limits}, now_s
-            )
-        return self.wait_s
-
-    def should_retry(self) -> bool | None:
-        """The provider's own word on whether to try again."""
-        word = self.headers.get("x-should-retry")
-        return None if word is None else {"true": True, "false": False}.get(_text(word).strip().lower())
 
     def fill_from(self, more: Facts) -> None:
         """Take from *more*, the same refusal seen elsewhere in a chain, what is missing here."""
-        for name, value in more.headers.items():
-            self.headers.setdefault(name, value)
-        self.limits = self.limits or more.limits
-        self.wait_s = more.wait_s if self.wait_s is None else self.wait_s
-        self.request = self.request or more.request
+        self.fill_hints(more)
         self.code = self.code or more.code
         self.provider = self.provider or more.provider
         self.status = self.status or more.status
@@ -171,6 +99,12 @@ class Facts:
     def add_code(self, value: object) -> None:
         """Take *value* as a code, or as a failing status where it is one."""
         if isinstance(value, str):
+            lower = _spelt.get(value)
+            if lower is not None:
+                if self.code is None:
+                    self.code = value
+                self.codes.append(lower)
+                return None
             if len(value) == 3 and value.isdigit():
                 return self._add_status(status_of(value))
             if len(value) > 200 or not value.isidentifier():
@@ -178,9 +112,13 @@ class Facts:
                 if not value or " " in value:
                     return None
             if len(value) <= 100:
-                if self.code is None and not value.lstrip("-").isdigit():
-                    self.code = value
-                self.codes.append(value.lower())
+                lower = value.lower()
+                if not value.lstrip("-").isdigit():
+                    if self.code is None:
+                        self.code = value
+                    if value.isidentifier() and len(_spelt) < _MAX_SPELT:
+                        _spelt[value] = lower
+                self.codes.append(lower)
         elif isinstance(value, int) and not isinstance(value, bool):
             status = status_of(value)
             if status is None:
@@ -197,95 +135,12 @@ class Facts:
         if self.message is None and isinstance(value, str) and value:
             self.message = value[:_MAX_TEXT_LENGTH]
 
-    def add_headers(self, headers: object) -> None:
-        """Keep the headers that matter; the first source that has one of them wins."""
-        left, known = _MAX_HEADERS, _uses.get
-        for name, value in _pairs(headers):
-            use = known(name)
-            if use is None:
-                use = _use_of(name)
-            if use:
-                if use is _LIMIT:
-                    self.limits.append((name, value))
-                elif use not in self.headers:
-                    self.headers[use] = value
-            left -= 1
-            if not left:
-                break
-
-    def add_body(self, body: object) -> None:
-        """Read an error body: parsed, or JSON that still is text."""
-        if isinstance(body, (str, bytes, bytearray)):
-            body = _parsed(body)
-            if isinstance(body, str):
-                self.add_message(body)
-        if _is_list(body) and body:
-            body = body[0]
-        if not _is_dict(body):
-            return
-        error = body.get("error")
-        if _is_dict(error):
-            self._add_error(error)
-        elif error is not None:
-            self.add_message(error)
-        self._add_error(body)
-
-    def _add_error(self, error: dict[object, object]) -> None:
-        if "details" in error:
-            details = error["details"]
-            if _is_dict(details):
-                self.add_code(details.get("error_code"))
-            elif _is_list(details):
-                self._add_google_details(details)
-        if "innererror" in error:
-            inner = error["innererror"]
-            if _is_dict(inner):
-                self.add_code(inner.get("code"))
-        if "metadata" in error:
-            metadata = error["metadata"]
-            if _is_dict(metadata):  # OpenRouter
-                if "flagged_input" in metadata:
-                    self.add_code("flagged_input")
-                self.add_code(metadata.get("error_type"))
-                self.add_message(metadata.get("raw"))
-                if "headers" in metadata:
-                    self.add_headers(metadata["headers"])
-        for name in _BODY_CODES:
-            if name in error:
-                self.add_code(error[name])
-        if self.message is None:
-            for name in _BODY_MESSAGES:
-                value = error.get(name)
-                if (
-                    isinstance(value, str) and value and (name != "code" or " " in value)
-                ):  # xAI: a sentence as code
-                    self.message = value[:_MAX_TEXT_LENGTH]
-                    break
-        if "request_id" in error:
-            self._add_request(error["request_id"])
-
-    def _add_request(self, value: object) -> None:
-        if self.request is None and isinstance(value, str) and value:
-            self.request = value[:200]
-
-    def _add_google_details(self, details: list[object]) -> None:
-        for detail in details[:_MAX_DETAILS]:
-            if not _is_dict(detail):
-                continue
-            self.add_code(detail.get("reason"))
-            delay = detail.get("retryDelay")
-            if isinstance(delay, str) and self.wait_s is None:
-                self.wait_s = waits.duration(delay)
-            violations = detail.get("violations")
-            for violation in violations[:_MAX_DETAILS] if _is_list(violations) else ():
-                if _is_dict(violation) and "perday" in str(violation.get("quotaId"))[:500].lower():
-                    # A daily quota and a limit per minute share status, code and words; only this tells.
-                    self.codes.insert(0, "daily_quota")
-
     # --- the sources; each is read on its own, so that a broken one does not hide the others ---
 
     def read_status(self, error: BaseException, held: dict[str, object], package: str) -> None:
         value = held.get("status_code")
+        if value is None and "http_status" in held:
+            value = held["http_status"]
         self.status = status_of(value) if value is not None else None
         if self.status is None and ("status" in held or "code" in held):
             self.status = status_of(held.get("status"))
@@ -301,44 +156,44 @@ class Facts:
         body = held.get("body")
         if body is None:
             details = held.get("details")
-            if _is_dict(details) or _is_list(details):
+            if is_dict(details) or is_list(details):
                 body = details
-            elif error.args and _is_dict(error.args[0]):
+            elif error.args and is_dict(error.args[0]):
                 body = error.args[0]
-        if _is_dict(body) or _is_list(body):
-            self.add_body(body)
+        if is_dict(body) or is_list(body):
+            read_body(self, body)
             body = None
         response = held.get("response")
         if response is None:
             response = held.get("raw_response")
         if response is not None:
             # openai cuts a body down to its "error": for xAI the code stands outside of that.
-            self._add_response(response, read_body=not self.codes)
+            self._add_response(response, wanted=not self.codes)
         if body is not None:
-            self.add_body(body)
+            read_body(self, body)
 
-    def _add_response(self, response: object, *, read_body: bool) -> None:
-        if _is_dict(response):  # botocore
+    def _add_response(self, response: object, *, wanted: bool) -> None:
+        if is_dict(response):  # botocore
             error, metadata = response.get("Error"), response.get("ResponseMetadata")
-            if _is_dict(error):
+            if is_dict(error):
                 self.add_code(error.get("Code"))
                 self.add_message(error.get("Message", error.get("message")))
-            if _is_dict(metadata):
+            if is_dict(metadata):
                 self.status = status_of(metadata.get("HTTPStatusCode")) or self.status
                 self.add_headers(metadata.get("HTTPHeaders"))
-                self._add_request(metadata.get("RequestId"))
+                self.add_request(metadata.get("RequestId"))
             return
         if self.status is None:
             self.status = status_of(attribute(response, "status_code")) or status_of(
                 attribute(response, "status")
             )
         self.add_headers(attribute(response, "headers"))
-        memory = attribute(response, "__dict__") if read_body else None
-        if _is_dict(memory):
+        memory = attribute(response, "__dict__") if wanted else None
+        if is_dict(memory):
             for name in ("_content", "_body", "content", "text", "body"):  # bytes already here, never a read
                 body = memory.get(name)
                 if isinstance(body, (str, bytes)) and body:
-                    self.add_body(body)
+                    read_body(self, body)
                     break
 
     def read_codes(self, error: BaseException, held: dict[str, object], package: str) -> None:
@@ -354,7 +209,7 @@ class Facts:
         nested = held.get("error")
         if nested is not None and not isinstance(nested, str):
             inner = attribute(nested, "innererror")
-            if _is_dict(inner):
+            if is_dict(inner):
                 self.add_code(inner.get("code"))
             self.add_code(attribute(nested, "code"))
             self.add_message(attribute(nested, "message"))
@@ -370,10 +225,9 @@ class Facts:
 
     def read_rest(self, error: BaseException, held: dict[str, object], package: str) -> None:
         if "retry_after" in held:
-            wait_s = waits.number(held["retry_after"])
-            self.wait_s = self.wait_s if wait_s is None else waits.bounded(wait_s)
+            self.add_wait(held["retry_after"])
         if "request_id" in held:
-            self._add_request(held["request_id"])
+            self.add_request(held["request_id"])
         if package == "litellm":
             self.add_headers(held.get("litellm_response_headers"))
             provider = held.get("llm_provider")
@@ -409,10 +263,10 @@ def facts_of(error: BaseException, package: str, offers: Collection[str]) -> Fac
                 held[name] = value
     sources: tuple[_Source, ...] = _SOURCES
     if not held and not package:  # all there may be: a body among the arguments, an errno
-        args = error.args
-        if not args:
+        args = attribute(error, "args")  # a class may have any other args
+        if not isinstance(args, tuple) or not args:
             return facts
-        if isinstance(args, tuple) and not _is_dict(args[0]):  # a class may have any other args
+        if not is_dict(args[0]):
             if not isinstance(error, OSError):
                 return facts
             sources = _CODES_ALONE
@@ -422,51 +276,6 @@ def facts_of(error: BaseException, package: str, offers: Collection[str]) -> Fac
         except Exception:
             continue  # a hostile attribute; what the others tell still counts
     return facts
-
-
-def _text(value: object) -> str:
-    return value.decode("latin-1") if isinstance(value, bytes) else str(value)[:1_000]
-
-
-def _parsed(body: str | bytes | bytearray) -> object:
-    """A JSON body as data; other text as text."""
-    body = body[:_MAX_BODY_LENGTH]
-    text = body if isinstance(body, str) else bytes(body).decode("utf-8", "replace")
-    if text.lstrip()[:1] not in ("{", "["):
-        return text
-    import json
-
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-
-
-def _pairs(headers: object) -> Iterable[tuple[str, object]]:
-    """Name and value of each header of any headers object; names are text or bytes."""
-    if _is_list(headers) or isinstance(headers, tuple):
-        return headers  # type: ignore[return-value]  # pyright: ignore
-    raw = (
-        None if isinstance(headers, dict) else attribute(headers, "raw")
-    )  # httpx: a tenth of the time of items()
-    if _is_list(raw):
-        return raw  # type: ignore[return-value]  # pyright: ignore
-    items = attribute(headers, "items")
-    return items() if callable(items) else ()  # pyright: ignore
-
-
-def _use_of(name: object) -> str:
-    """What the header *name* is for; remembered, for there are few names and many responses."""
-    if not isinstance(name, (str, bytes)):
-        return ""
-    lower = _text(name).lower()
-    if lower in _WANTED:
-        use = lower
-    else:
-        use = _LIMIT if _LIMIT in lower and ("reset" in lower or "remaining" in lower) else ""
-    if len(_uses) < 512:
-        _uses[name] = use
-    return use
 
 
 def _provider_at(request: object) -> str | None:

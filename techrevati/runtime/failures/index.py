@@ -9,13 +9,14 @@ from techrevati.runtime.failures.facts import offered
 from techrevati.runtime.failures.known import SDKS
 from techrevati.runtime.failures.rule import Rule
 from techrevati.runtime.failures.rules import RULES
-from techrevati.runtime.failures.words import Phrases
+from techrevati.runtime.failures.vocabulary import KINDS
+from techrevati.runtime.failures.words import COMPLAINS, SAYS, SHARPER, TEXT, Phrases
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from techrevati.runtime.failures.vocabulary import FailureKind
+    from techrevati.runtime.failures.vocabulary import FailureKind, FailureScenario, _Values
 
 MAX_CLASSES = 512
 
@@ -30,14 +31,12 @@ class Index:
         "broad",
         "bugs",
         "codes",
-        "complains",
         "families",
         "kin",
         "last",
-        "says",
+        "phrases",
         "sharper",
         "statuses",
-        "text",
         "types",
     )
 
@@ -49,10 +48,8 @@ class Index:
         self.codes: dict[str, Rule] = {}
         self.broad: dict[str, Rule] = {}
         self.statuses: dict[int, Rule] = {}
-        self.says: Phrases = Phrases()
-        self.complains: Phrases = Phrases()
-        self.text: Phrases = Phrases()
-        self.sharper: dict[FailureKind, Phrases] = {}  # by the kind they sharpen
+        self.phrases: Phrases = Phrases()
+        self.sharper: dict[FailureKind, tuple[int]] = {}  # columns, by the kind they sharpen
         self.families: list[tuple[str, Rule, int]] = []  # class names with a star
         for rule in rules:
             for found, names, sure in ((self.types, rule.types, EXACTLY), (self.kin, rule.kin, ROUGHLY)):
@@ -72,22 +69,22 @@ class Index:
             for status in rule.statuses:
                 self.statuses.setdefault(status, rule)
             for heard, phrases in (
-                (self.says, rule.says),
-                (self.complains, rule.complains),
-                (self.text, rule.text),
+                (SAYS, rule.says),
+                (COMPLAINS, rule.complains),
+                (TEXT, rule.text),
             ):
                 for phrase in phrases:
-                    heard.add(phrase, rule)
+                    self.phrases.add(phrase, rule, heard)
             if rule.within is not None:
-                sharper = self.sharper.setdefault(rule.within, Phrases())
+                (column,) = self.sharper.setdefault(rule.within, (SHARPER + len(self.sharper),))
                 for phrase in rule.sharpens:
-                    sharper.add(phrase, rule)
+                    self.phrases.add(phrase, rule, column)
 
 
 class ClassEvidence:
     """What a class alone tells; worked out once per class."""
 
-    __slots__ = ("bug", "builtin", "last", "names", "offers", "package", "rule", "sure")
+    __slots__ = ("bare", "bug", "builtin", "last", "names", "offers", "package", "rule", "sure")
 
     def __init__(self, kind: type[BaseException]) -> None:
         self.names: tuple[str, ...] = tuple(_class_names(kind))
@@ -111,6 +108,33 @@ class ClassEvidence:
         if self.bug:
             # What causes a call of ours to fail may be such a bug; a status that hides it is the better word.
             self.rule, self.sure = self.last, BY_STATUS
+        self.bare: tuple[_Values, FailureScenario] | None = self._of_the_bare(kind)
+
+    def _of_the_bare(self, kind: type[BaseException]) -> tuple[_Values, FailureScenario] | None:
+        """What an exception of *kind* is that carries only words; None when words may count."""
+        rule = self.rule
+        if (
+            rule is None
+            or (self.sure != EXACTLY and not self.bug)
+            or rule.inside_sdk is not None
+            or rule.kind in TABLE.sharper
+            or self.package
+            or self.offers
+            or issubclass(kind, BaseExceptionGroup)
+        ):
+            return None
+        origin, retryable, scenario = KINDS[rule.kind][:3]
+        values = (
+            rule.kind,
+            retryable if rule.retryable is None else rule.retryable,
+            None,
+            rule.origin or origin,
+            None,
+            None,
+            None,
+            None,
+        )
+        return values, rule.scenario or scenario
 
     def _judged(self, index: Index) -> tuple[Rule | None, int]:
         for name in self.names:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from _thread import allocate_lock
-
+from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime.failures.index import Index, belongs
 from techrevati.runtime.failures.rule import Rule
 from techrevati.runtime.failures.vocabulary import Failure, FailureKind
+from techrevati.runtime.failures.words import COMPLAINS, SAYS, TEXT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MAX_USER_RULES = 100
 
-_lock = allocate_lock()
+_lock = fork_safe_lock()
 _judges: tuple[_UserRule, ...] = ()
 
 
@@ -97,9 +97,9 @@ def answer(
 def sharper(kind: FailureKind, text: Callable[[], Text]) -> Rule | None:
     """The first registered rule that makes a case of its own of what the table gave *kind*."""
     for entry in _judges:
-        phrases = None if entry.index is None else entry.index.sharper.get(kind)
-        if phrases is not None:
-            rule = phrases.first(text())
+        columns = None if entry.index is None else entry.index.sharper.get(kind)
+        if columns is not None and entry.index is not None:
+            rule = entry.index.phrases.first(text(), columns)
             if rule is not None:
                 return rule
     return None
@@ -116,7 +116,4 @@ def _fits(index: Index, facts: Facts, evidence: ClassEvidence, text: Callable[[]
         code in index.codes or code in index.broad for code in facts.codes
     ):
         return True
-    if not (index.says or index.complains or index.text):
-        return False
-    said = text()
-    return any(phrases.first(said) is not None for phrases in (index.says, index.complains, index.text))
+    return bool(index.phrases) and index.phrases.first(text(), (SAYS, COMPLAINS, TEXT)) is not None

@@ -59,7 +59,24 @@ RULES: tuple[Rule, ...] = (
         types="techrevati.BudgetExceededError techrevati.MaxIterationsExceededError"
         " techrevati.LoopDetectedError",
     ),
-    Rule(_K.PERMISSION, _RUNTIME, _TOOL_FAILURE, types="techrevati.*DeniedError"),
+    # A human has not allowed this act, or no longer: asking the same again changes nothing.
+    Rule(
+        _K.PERMISSION,
+        _RUNTIME,
+        _TOOL_FAILURE,
+        types="techrevati.*DeniedError techrevati.ApprovalError techrevati.ApprovalPendingError"
+        " techrevati.ApprovalExpiredError techrevati.ApprovalConsumedError"
+        " techrevati.ApprovalMismatchError techrevati.UnknownApprovalError",
+    ),
+    # It was done: to do it again would do it twice.
+    Rule(
+        _K.OUTPUT_VALIDATION,
+        _RUNTIME,
+        retryable=False,
+        types="techrevati.ResultNotStorableError",
+    ),
+    # Full, read-only, locked: the place where we keep records, never the provider.
+    Rule(_K.RESOURCE_EXHAUSTED, _STORAGE, retryable=False, types="techrevati.StoreUnavailableError"),
     Rule(_K.CONTENT_POLICY, _RUNTIME, types="techrevati.GuardrailViolatedError"),
     Rule(
         _K.STORAGE_CORRUPTION,
@@ -176,8 +193,8 @@ RULES: tuple[Rule, ...] = (
         codes="context_length_exceeded context_window_exceeded string_above_max_length request_too_large"
         " tokens_limit_reached model_max_prompt_tokens_exceeded exceeded_max_tokens context_overflow",
         complains=(
-            "maximum context length",
-            "context window too small", "max tokens exceeded", "context length exceeded",
+            "maximum context length", "too long to fit", "fit … context*", "context length of only",
+            "larger context*", "context window too small", "max tokens exceeded", "context length exceeded",
             "context_length_exceeded", "context limit",
             "maximum model length", "model token limit", "`inputs` tokens +", "must have less than … tokens",
             "payload size exceeds", "available context size", "exceed context window",
@@ -252,14 +269,18 @@ RULES: tuple[Rule, ...] = (
         kin="AuthenticationError UnauthorizedError Unauthorized Unauthenticated ModelAuthenticationError"
         " *AuthenticationError",
         text=("unauthorized", "unauthenticated", "authentication error", "authentication_error"),
+        # Databases refuse a login under the class of a broken connection.
+        sharpens=("authentication failed", "invalid password", "wrong password", "no pg_hba.conf entry"),
+        within=_K.NETWORK,
     ),
     # A 403 while a subscription is being set up; AWS says to try again.
     Rule(_K.OVERLOADED, codes="mpagreementbeingcreated"),
     Rule(
         _K.PERMISSION,
         types="builtins.PermissionError",
-        codes="eacces eperm erofs accessdeniedexception accessdenied unsupported_country_region_territory"
-        " model_not_allowed organization_on_hold organization_restricted model_terms_required",
+        codes="eacces eperm erofs sqlite_readonly accessdeniedexception accessdenied"
+        " unsupported_country_region_territory model_not_allowed organization_on_hold"
+        " organization_restricted model_terms_required",
         statuses=(403, 451),
         broad="permission_error permission_denied forbidden access_denied",
         kin="PermissionDeniedError ForbiddenError ModelPermissionDeniedError PermissionDenied Forbidden"
@@ -270,12 +291,12 @@ RULES: tuple[Rule, ...] = (
             "does not have permission", "don't have permission", "does not have access to", "not authorized",
             "not permitted to", "not supported in your country", "region … not supported",
             "territory not supported", "insufficient permissions", "operation not permitted",
-            "read-only file system",
+            "read-only file system", "readonly database",
         ),
     ),
     Rule(
         _K.NOT_FOUND,
-        types="builtins.FileNotFoundError builtins.ModuleNotFoundError",
+        types="builtins.FileNotFoundError",
         codes="enoent model_not_found model_not_available deploymentnotfound resourcenotfoundexception"
         " deployment_not_found thread_not_found unknown_model invalid_model model_decommissioned",
         statuses=(404, 410),
@@ -384,6 +405,12 @@ RULES: tuple[Rule, ...] = (
             "remoteprotocolerror", "apiconnectionerror", "network is down", "host is down", "enotfound",
             "eai_again",
         ),
+    ),
+    # Operators and methods are overloaded, too.
+    Rule(
+        _K.INVALID_REQUEST,
+        says=("overloaded for", "operator … is overloaded", "method is overloaded", "function is overloaded",
+              "overloaded method", "overloaded function", "overloaded operator"),
     ),
     # --- no capacity ------------------------------------------------------------------------------
     Rule(
@@ -518,7 +545,7 @@ RULES: tuple[Rule, ...] = (
         ),
     ),
     Rule(_K.INVALID_REQUEST, _CALLER, codes="sqlite_error sqlite_misuse sqlite_constraint sqlite_mismatch"
-         " sqlite_readonly sqlite_cantopen sqlite_range", last="sqlite3.Error"),
+         " sqlite_cantopen sqlite_range", last="sqlite3.Error"),
     # --- the call itself is wrong -----------------------------------------------------------------
     Rule(
         _K.INVALID_REQUEST,
@@ -534,8 +561,8 @@ RULES: tuple[Rule, ...] = (
         " RequestRejectedError pydantic_ai.UserError OptionalImportError",
         # Only wrong code raises these; a class derived from one may be a report with a text of its own.
         bugs="TypeError KeyError IndexError AttributeError NameError UnboundLocalError AssertionError"
-        " ImportError SyntaxError IndentationError TabError ZeroDivisionError OverflowError"
-        " FloatingPointError ArithmeticError LookupError NotImplementedError StopIteration"
+        " ImportError ModuleNotFoundError SyntaxError IndentationError TabError ZeroDivisionError"
+        " OverflowError FloatingPointError ArithmeticError LookupError NotImplementedError StopIteration"
         " StopAsyncIteration BufferError ReferenceError UnicodeError UnicodeDecodeError"
         " UnicodeEncodeError UnicodeTranslateError Warning FileExistsError IsADirectoryError"
         " NotADirectoryError",

@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     import re
     from typing import TypeAlias
 
-    _Candidate: TypeAlias = tuple[int, str, Rule, frozenset[str]]  # place, phrase, rule, words it needs
+    # column, place, phrase, rule, words it needs
+    _Candidate: TypeAlias = tuple[int, int, str, Rule, frozenset[str]]
 
-_BLANKS = {character: " " for character in range(128) if not chr(character).isalpha()}
+SAYS, COMPLAINS, TEXT = 0, 1, 2  # columns of phrases, in the order in which they are heard
+SHARPER = 3  # the first of those that sharpen a kind
+_LETTERS = bytes(code if chr(code).isalpha() and code < 128 else 32 for code in range(256))
 _MAX_BETWEEN = 60  # characters that ``…`` stands for
 _compiled: dict[str, re.Pattern[str]] = {}
 
@@ -24,13 +27,15 @@ _compiled: dict[str, re.Pattern[str]] = {}
 _SETTING_AFTER = (
     "must", "should", "cannot", "can't", "can not", "may not", "has to", "needs", "need ", "parameter",
     "argument", "value", "setting", "option", "config", "=", "is required", "is not a", "is invalid",
-    "expects", "keyword", "policy", "handler", "not set", "to be a", "of -", ": expected", ": must",
+    "expects", "keyword", "policy", "handler", "not set", "to be ", "of -", ": expected", ": must",
     ": invalid",
-    ": input should", ": field required", ": extra", "function", "method", "operator", "signature",
+    ": input should", ": field required", ": extra", "function", "method", "operator", "signature", "size ",
+    "id:", "registered",
 )  # fmt: skip
 _SETTING_BEFORE = (
     "invalid", "unexpected keyword argument", "unknown", "negative", "missing", "argument", "parameter",
     "keyword", "unsupported", "bad", "set", "field", "option", "setting", "non-positive", "key", "no",
+    "handler for",
 )  # fmt: skip
 
 
@@ -43,6 +48,8 @@ def _pattern(name: str) -> re.Pattern[str]:
             rf"{status}(?=[\s:,-]+(?:{words}))".replace(" ", r"\s") for status, words in REASONS.items()
         )
         sources = {
+            # "expected 503 rows, got 500" counts rows; "expected 200 but got 503" speaks of statuses.
+            "counted": r"expected\s\d+\s(?!but\b|and\b|ok\b)[a-z]",
             "three digits": r"(?<![\d.])[45]\d\d(?!\d)",
             "code": r"(?<![\w.-])(?:[a-z]+(?:_[a-z]+)+|[a-z]{4,}exception)(?![\w-])",
             "status": rf"""
@@ -120,21 +127,29 @@ def _names_a_setting(text: str, start: int, end: int) -> bool:
 class Text:
     """A text to search, in lower case, with the set of its words; None when that would miss some."""
 
-    __slots__ = ("text", "words")
+    __slots__ = ("found", "searched", "text", "words")
 
     def __init__(self, text: str) -> None:
         self.text: str = text
         # Punctuation of other scripts is not told from letters: then every phrase is looked for.
-        self.words: set[str] | None = set(text.translate(_BLANKS).split()) if text.isascii() else None
+        self.words: set[str] | None = (
+            set(text.encode().translate(_LETTERS).decode().split()) if text.isascii() else None
+        )
+        self.searched: Phrases | None = None  # whose candidates ``found`` are
+        self.found: list[_Candidate] = []
 
 
 class Phrases:
-    """Phrases in the order of their rows, found by the whole words of each: most texts have none of them."""
+    """Phrases in columns, each in the order of its rows, found by the whole words of each.
 
-    __slots__ = ("_by_word", "_loose", "_loose_ascii", "_size")
+    Most texts have none of them.  A text is searched once for all columns, whichever is asked first.
+    """
+
+    __slots__ = ("_by_word", "_keys", "_loose", "_loose_ascii", "_size")
 
     def __init__(self) -> None:
         self._by_word: dict[str, list[_Candidate]] = {}
+        self._keys: frozenset[str] = frozenset()
         self._loose: list[tuple[str, _Candidate]] = []  # their letters, and themselves
         self._loose_ascii: list[tuple[str, _Candidate]] = []
         self._size = 0
@@ -142,10 +157,10 @@ class Phrases:
     def __len__(self) -> int:
         return self._size
 
-    def add(self, phrase: str, rule: Rule) -> None:
-        """Put *phrase* of *rule* behind those that are there."""
+    def add(self, phrase: str, rule: Rule, column: int) -> None:
+        """Put *phrase* of *rule* into *column*, behind those that are there."""
         whole = _whole_words(phrase)
-        candidate = (self._size, phrase, rule, frozenset(whole))
+        candidate = (column, self._size, phrase, rule, frozenset(whole))
         if whole:
             self._by_word.setdefault(max(whole, key=len), []).append(candidate)
         else:
@@ -153,38 +168,44 @@ class Phrases:
             self._loose.append((bare, candidate))
             if bare.isascii():
                 self._loose_ascii.append((bare, candidate))
+        self._keys = frozenset()
         self._size += 1
 
-    def first(self, text: Text, *, unless_setting: bool = False) -> Rule | None:
-        """The rule of the first phrase that stands in *text*."""
-        columns, words = self._by_word, text.words
-        said = text.text
-        candidates: list[_Candidate] = []
-        # Letters of other scripts are in no text that is ASCII.
-        for bare, candidate in self._loose if words is None else self._loose_ascii:
-            if bare in said:
-                candidates.append(candidate)
-        if words is None:
-            for column in columns.values():
-                candidates += column
+    def first(self, text: Text, columns: tuple[int, ...], *, unless_setting: bool = False) -> Rule | None:
+        """The rule of the first phrase in *columns*, lower ones before, that stands in *text*."""
+        if text.searched is self:
+            found = text.found
         else:
-            for word in words:
-                if word in columns:
-                    for candidate in columns[word]:
-                        if candidate[3] <= words:
-                            candidates.append(candidate)
-        if not candidates:
-            return None
-        if len(candidates) > 1:
-            candidates.sort(key=_place)
-        for _, phrase, rule, _ in candidates:
-            if has_phrase(said, phrase, unless_setting=unless_setting):
+            found = text.found = self._candidates(text)
+            text.searched = self
+        for column, _, phrase, rule, _ in found:
+            if column in columns and has_phrase(text.text, phrase, unless_setting=unless_setting):
                 return rule
         return None
 
+    def _candidates(self, text: Text) -> list[_Candidate]:
+        """All phrases whose words are those of *text*, in order."""
+        by_word, words, said = self._by_word, text.words, text.text
+        # Letters of other scripts are in no text that is ASCII.
+        loose = self._loose if words is None else self._loose_ascii
+        found = [candidate for bare, candidate in loose if bare in said]
+        if words is None:
+            for row in by_word.values():
+                found += row
+        else:
+            if not self._keys:
+                self._keys = frozenset(by_word)
+            for word in words & self._keys:
+                for candidate in by_word[word]:
+                    if candidate[4] <= words:
+                        found.append(candidate)
+        if len(found) > 1:
+            found.sort(key=_place)
+        return found
 
-def _place(candidate: _Candidate) -> int:
-    return candidate[0]
+
+def _place(candidate: _Candidate) -> tuple[int, int]:
+    return candidate[:2]
 
 
 def _whole_words(phrase: str) -> list[str]:
@@ -192,7 +213,7 @@ def _whole_words(phrase: str) -> list[str]:
     if not phrase.replace("…", "").isascii():
         return []
     bare = phrase.strip("*")
-    whole = bare.replace("…", " ").translate(_BLANKS).split()
+    whole = bare.replace("…", " ").encode().translate(_LETTERS).decode().split()
     if phrase[0] == "*" and bare[0].isalpha():
         whole = whole[1:]
     if phrase[-1] == "*" and bare[-1].isalpha():
@@ -202,11 +223,13 @@ def _whole_words(phrase: str) -> list[str]:
 
 def status_in(text: str) -> int | None:
     """The HTTP status that *text* reports, if it is unmistakable."""
-    if not _pattern("three digits").search(text):
+    if ("4" not in text and "5" not in text) or not _pattern("three digits").search(text):
         return None
     for found in _pattern("status").finditer(text):
         before = text[max(0, found.start() - 8) : found.start()].rstrip()
-        if not before.endswith(("exit", "exited", "line", "errno")):
+        if before.endswith(("exit", "exited", "line", "errno")):
+            continue
+        if found.lastgroup != "verb" or not _pattern("counted").search(text, 0, found.start()):
             return int(found[found.lastgroup or 0])
     return None
 

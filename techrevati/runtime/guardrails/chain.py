@@ -61,7 +61,7 @@ class GuardrailChain:
         ValueError, TypeError: An argument is out of range; the text names it.
     """
 
-    __slots__ = ("_members", "_on_error", "is_async", "looks_at_turns")
+    __slots__ = ("_members", "_on_error", "is_async", "looks_at_answers", "looks_at_turns")
 
     def __init__(
         self, guardrails: Iterable[Guardrail], *, on_error: Literal["block", "allow"] = "block"
@@ -78,6 +78,7 @@ class GuardrailChain:
         self._members = [_Member(guardrail) for guardrail in guardrails]
         self._on_error = on_error
         self.is_async: bool = any(member.is_async for member in self._members)
+        self.looks_at_answers: bool = any(member.answer is not None for member in self._members)
         self.looks_at_turns: bool = any(member.prompt or member.answer for member in self._members)
 
     def __len__(self) -> int:

@@ -8,6 +8,7 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, cast
 
 from techrevati.runtime._core import arguments
+from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime._core.log import announce, logger
 from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime._core.streams import astreaming, rest
@@ -134,7 +135,7 @@ class Hedge:
         self._on_hedge = on_hedge
         self._on_loser = on_loser
         self._clock = clock
-        self._lock = allocate_lock()
+        self._lock = fork_safe_lock()
         self._calls = self._hedged = self._won = self._refused = 0
         self._cancelled: set[Task[Any]] = set()  # the loop itself holds tasks only weakly
         self.observe_only: bool = observe_only

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from techrevati.runtime.journal.codec import Codec, JsonCodec
 from techrevati.runtime.journal.journal import Journal, RunSummary
+from techrevati.runtime.journal.open_step import OpenStep
+from techrevati.runtime.journal.recording import Recorder
+from techrevati.runtime.journal.replay import Replayer, RunReplay
 from techrevati.runtime.journal.run import RunJournal
 from techrevati.runtime.journal.vocabulary import (
     Happened,
@@ -28,11 +31,15 @@ __all__ = [
     "Journal",
     "JournalError",
     "JsonCodec",
+    "OpenStep",
     "RecordedFailureError",
+    "Recorder",
     "ReplayMismatchError",
+    "Replayer",
     "ResultNotStorableError",
     "RunBusyError",
     "RunJournal",
+    "RunReplay",
     "RunSummary",
     "Step",
 ]

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from techrevati.runtime.journal.vocabulary import DONE, FAILED, IN_DOUBT, INTENT, Step
+from typing import TYPE_CHECKING
+
+from techrevati.runtime.journal.vocabulary import DONE, FAILED, IN_DOUBT, INTENT, NOT_DONE, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 RUN, RETURN, RAISE, LOST, DOUBT = "run", "return", "raise", "lost", "doubt"
 
@@ -39,13 +44,21 @@ def orphaned(step: Step) -> Step:
     return step._replace(state=IN_DOUBT) if step.state == INTENT else step
 
 
+def latest(history: Iterable[Step]) -> dict[str, Step]:
+    """Each step as it was last written, in the order in which they first began.
+
+    One that somebody said did not happen is there, too: its next attempt must not be taken for that one.
+    """
+    return {step.key: step for step in history}
+
+
 def same(recorded: Step, asked: Step) -> bool:
     """Whether the program asks for what is on record."""
-    return (recorded.key, recorded.kind, recorded.name, recorded.arguments) == (
-        asked.key,
-        asked.kind,
-        asked.name,
-        asked.arguments,
+    return (
+        recorded.key == asked.key
+        and recorded.arguments == asked.arguments
+        and recorded.name == asked.name
+        and recorded.kind == asked.kind
     )
 
 
@@ -55,10 +68,10 @@ def verdict(recorded: Step | None, idempotent: bool, ended_the_run: bool = False
 
     A failure after which nothing more came (it *ended the run*) is tried again where repeating is harmless.
     """
-    if recorded is None:
+    if recorded is None or recorded.state == NOT_DONE:
         return RUN
     if recorded.state == DONE:
         return LOST if recorded.result is None else RETURN
     if recorded.state == FAILED:
-        return RUN if ended_the_run and (idempotent or recorded.kind == "turn") else RAISE
+        return RUN if ended_the_run and (idempotent or recorded.kind in ("turn", "stream")) else RAISE
     return RUN if idempotent else DOUBT

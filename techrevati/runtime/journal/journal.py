@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from techrevati.runtime._core import arguments as check
 from techrevati.runtime._core.redactor import Redactor
 from techrevati.runtime.journal.codec import JsonCodec
-from techrevati.runtime.journal.core import ended, orphaned
+from techrevati.runtime.journal.core import ended, latest, orphaned
+from techrevati.runtime.journal.lease import Lease
 from techrevati.runtime.journal.owner import is_dead, owner_here
 from techrevati.runtime.journal.run import RunJournal
-from techrevati.runtime.journal.vocabulary import IN_DOUBT, JournalError, RunBusyError, Step
+from techrevati.runtime.journal.vocabulary import IN_DOUBT, INTENT, NOT_DONE, JournalError, RunBusyError, Step
 from techrevati.runtime.stores.protocol import Change
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from techrevati.runtime.journal.codec import Codec
     from techrevati.runtime.stores.protocol import Store
@@ -34,7 +35,8 @@ class RunSummary(NamedTuple):
         state: "running", "interrupted" (its owner is gone), "waiting", "completed", "failed" or "cancelled".
         steps: How many it has on record.
         spent_picodollars: What they cost.
-        in_doubt: Keys of the steps of which nobody knows whether they happened.
+        in_doubt: Keys of the steps of which nobody knows whether they happened; a question that waits for
+            its answer is none.
     """
 
     run_id: str
@@ -58,6 +60,11 @@ class Journal:
             does for its events; ``redact=str`` stores texts as they are.
         lease_seconds: How long a run stays with an owner that gives no sign of life, > 0.  It is renewed
             while the run is open; an owner on this machine whose process is dead is seen at once.
+        durability: What survives a power failure (everything survives the death of the process).
+            ``"intents"``: that a step began, unless it is idempotent, before it does; how it ended, once the
+            next such step begins or the run is closed, so that a finished step may at worst come back in
+            doubt.  ``"full"``: each write, before anybody acts on it.
+        max_steps: How many steps one run may have, >= 1; an open run keeps them in memory.
         clock: Seconds since 1970.
     """
 
@@ -68,11 +75,17 @@ class Journal:
         codec: Codec | None = None,
         redact: Callable[[str], str] | None = None,
         lease_seconds: float = 30.0,
+        durability: str = "intents",
+        max_steps: int = 100_000,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.store: Store = store
         self.codec: Codec = JsonCodec(redact or _without_secrets()) if codec is None else codec
         self.lease_s: float = check.positive("lease_seconds", lease_seconds)
+        if durability not in ("intents", "full"):
+            raise ValueError(f"durability must be 'intents' or 'full', got {durability!r}")
+        self.syncs_outcomes: bool = durability == "full"
+        self.max_steps: int = check.count("max_steps", max_steps, minimum=1)
         self.clock: Callable[[], float] = clock
 
     def open(self, run_id: str) -> RunJournal:
@@ -95,11 +108,12 @@ class Journal:
 
         self.store.update([key], decide)
         steps = {name: orphaned(step) for name, step in self._steps(run_id).items()}
-        return RunJournal(self, run_id, owner, steps)
+        lease = Lease(self.store, key, run_id, owner, self.lease_s, self.clock)
+        return RunJournal(self, run_id, steps, lease)
 
     def steps(self, run_id: str) -> tuple[Step, ...]:
         """What is on record of a run, in the order in which steps began; those under way look like it."""
-        return tuple(self._steps(run_id).values())
+        return tuple(step for step in self._steps(run_id).values() if step.state != NOT_DONE)
 
     def resolve(self, run_id: str, key: str, *, happened: bool, result: object = None) -> None:
         """Say of a step in doubt whether its effect happened, and with what result.
@@ -114,9 +128,30 @@ class Journal:
             if step is None or step.state != IN_DOUBT:
                 raise JournalError(run_id, f"step {key!r} is not in doubt")
             if happened:
-                run._write(ended(step, self.clock(), result=self.codec.encode(result)))
+                settled = ended(step, self.clock(), result=self.codec.encode(result))
             else:
-                run._write(step._replace(state="not_done", at_s=self.clock()))
+                settled = step._replace(state=NOT_DONE, at_s=self.clock())
+            run._write(settled, durable=True)
+
+    def answer(self, run_id: str, value: str, *, key: str | None = None) -> None:
+        """Answer the question of a run that waits for input and that nobody has open; its next life goes on
+        with *value*.
+
+        Args:
+            run_id: The run.
+            value: What ``pause_for_input`` returns then.
+            key: Which question, when there are several.
+
+        Raises:
+            RunBusyError: The run is open: answer it there, with ``provide_input``.
+            JournalError: It has no open question, or several and no *key* was given.
+        """
+        waiting = [step.key for step in self.steps(run_id) if step.kind == "input" and step.state == INTENT]
+        if key is None and len(waiting) == 1:
+            key = waiting[0]
+        if key not in waiting:
+            raise JournalError(run_id, f"it waits for {len(waiting) or 'no'} answers; got key={key!r}")
+        self.resolve(run_id, key, happened=True, result=value)
 
     def runs(self, *, limit: int = 1000) -> tuple[RunSummary, ...]:
         """Runs by name; at most *limit*."""
@@ -136,10 +171,13 @@ class Journal:
         gone = not owner or record["until"] <= self.clock() or is_dead(owner)
         if state == "running" and gone:
             state = "interrupted"
-        steps = list(self._steps(run_id).values())
+        steps = list(self.steps(run_id))
         if gone:
             steps = [orphaned(step) for step in steps]
-        doubts = tuple(step.key for step in steps if step.state == IN_DOUBT)
+        open_steps = [step for step in steps if step.state == IN_DOUBT]
+        if state in ("interrupted", "cancelled") and any(step.kind == "input" for step in open_steps):
+            state = "waiting"  # a question may be put again: it is no doubt
+        doubts = tuple(step.key for step in open_steps if step.kind != "input")
         spent = sum((Fraction(step.cost_picodollars) for step in steps), Fraction(0))
         return RunSummary(run_id, state, len(steps), spent, doubts)
 
@@ -158,18 +196,23 @@ class Journal:
         key = RUNS + run_id
         self.store.update([key], lambda _: Change(None, {key: None}))
 
-    def _steps(self, run_id: str) -> dict[str, Step]:
-        steps: dict[str, Step] = {}
+    def history(self, run_id: str) -> Iterator[Step]:
+        """Everything on record of a run, in the order in which it was written.
+
+        A step comes once as it begins and once as it ends, with "not_done" when somebody said so of one in
+        doubt, and again for each further attempt.
+        """
         after = 0
         while entries := self.store.read(STEPS + run_id, after=after, limit=_PAGE):
             for entry in entries:
-                step = Step(*_loads(entry.value))
-                if step.state == "not_done":
-                    steps.pop(step.key, None)
-                else:
-                    steps[step.key] = step
+                yield Step(*_loads(entry.value))
             after = entries[-1].sequence
-        return steps
+
+    def _steps(self, run_id: str) -> dict[str, Step]:
+        return latest(self.history(run_id))
+
+    def _closed(self, run_id: str) -> None:
+        """A run was closed."""
 
 
 def _loads(raw: bytes) -> Any:

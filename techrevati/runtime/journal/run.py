@@ -6,8 +6,9 @@ held while the caller's code runs.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from contextvars import ContextVar
-from threading import Event, Lock, Thread, get_ident
+from threading import Lock, get_ident
 from typing import TYPE_CHECKING, cast
 
 from techrevati.runtime._core import arguments as check
@@ -15,27 +16,29 @@ from techrevati.runtime._core.canonical import argument_hash
 from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime.failures import classify
 from techrevati.runtime.journal.core import DOUBT, LOST, RAISE, RETURN, begun, ended, same, verdict
+from techrevati.runtime.journal.open_step import OpenStep, aopened, opened
 from techrevati.runtime.journal.recorded_error import as_raised
 from techrevati.runtime.journal.vocabulary import (
+    DONE,
     IN_DOUBT,
+    NOT_DONE,
     Happened,
     InDoubtError,
     JournalError,
     ReplayMismatchError,
     ResultNotStorableError,
-    RunBusyError,
     Step,
 )
 from techrevati.runtime.stores.errors import StoreError
-from techrevati.runtime.stores.protocol import Change
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Mapping
     from concurrent.futures import Future
     from types import TracebackType
     from typing import Self, TypeAlias, TypeVar
 
     from techrevati.runtime.journal.journal import Journal
+    from techrevati.runtime.journal.lease import Lease, NoLease
 
     T = TypeVar("T")
     Verify: TypeAlias = Callable[[], "bool | Happened | None"]
@@ -53,28 +56,24 @@ class RunJournal:
         replayed: How many steps were answered from the record so far.
     """
 
-    def __init__(
-        self, journal: Journal, run_id: str, owner: dict[str, object], steps: dict[str, Step]
-    ) -> None:
+    def __init__(self, journal: Journal, run_id: str, steps: dict[str, Step], lease: Lease | NoLease) -> None:
         self._journal = journal
         self.run_id: str = run_id
-        self.recorded: dict[str, Step] = dict(steps)
+        self.recorded: dict[str, Step] = {key: step for key, step in steps.items() if step.state != NOT_DONE}
         self.replayed: int = 0
-        self._owner = owner
         self._steps = steps
         self._lanes = {step.lane: step for step in steps.values() if step.lane is not None}
         self._last = next(reversed(steps), None)
         self._begun: set[str] = set()
         self._calls: dict[str, Future[object]] = {}
+        self._streams: set[str] = set()  # steps that outlive the call that began them
         self._lock = Lock()
         self._place = 0
-        self._seen: dict[str, int] = {}
+        self._seen: dict[str, int] = {}  # how often each key, or what goes without one, was asked for
+        self._asked_for = 0
         self._main = _lane()
         self._state = "running"
-        self._closed = Event()
-        self._lost: RunBusyError | None = None
-        self._keeper = Thread(target=self._keep, name="techrevati-journal-lease", daemon=True)
-        self._keeper.start()
+        self._lease = lease
 
     # --- steps ---------------------------------------------------------------------------------------------
 
@@ -108,40 +107,42 @@ class RunJournal:
         Raises:
             InDoubtError: It was begun in an earlier life, and nobody knows how it ended.
             ReplayMismatchError: The record says that something else happened here.
-            ResultNotStorableError: It is done, its result cannot be stored.
+            ResultNotStorableError: It is done and its result, which is in the error, could not be stored.
             RecordedFailureError: It failed in an earlier life.
             RunBusyError: Somebody else took the run over.
-            StoreError: Before *fn* was called: nothing happened.  After it: the step is in doubt.
+            StoreError: The store does not answer; *fn* was not called.
+            JournalError: The run is closed, or has as many steps as the journal allows.
             Exception: Whatever *fn* raised, after it was put on record.
         """
         asked = self._asked(key, kind, name, arguments)
-        while True:
-            call = self._claim(asked)
-            if call is not None:
-                return cast("T", call.result())
-            outside = _inside.get()
-            _inside.set((*outside, (self.run_id, asked.key)))
+        if self._is_on_record(asked):
+            return cast("T", self._answer(asked.key, on_record))
+        call = self._claim(asked)
+        if call is not None:
+            return cast("T", call.result())
+        outside = _inside.get()
+        _inside.set((*outside, (self.run_id, asked.key)))
+        try:
+            found = self._looked_up(asked, idempotent)
+            if found == DOUBT:
+                found = self._settled(asked, None if verify is None else verify())
+            if found != "run":
+                return cast("T", self._answer(asked.key, on_record))
+            if before is not None:
+                before(asked.key)
+            step = self._intend(asked, idempotent)
             try:
-                found = self._looked_up(asked, idempotent)
-                if found == DOUBT:
-                    found = self._settled(asked, None if verify is None else verify())
-                if found != "run":
-                    return cast("T", self._answer(asked.key, on_record))
-                if before is not None:
-                    before(asked.key)
-                step = self._intend(asked)
-                try:
-                    result = fn()
-                except BaseException as error:
-                    self._failed(step, error)
-                    raise
-                self._done(step, result, measure)
-                return result
+                result = fn()
             except BaseException as error:
-                self._give_up(asked.key, error)
+                self._failed(step, error)
                 raise
-            finally:
-                _inside.set(outside)
+            self._done(step, result, measure)
+            return result
+        except BaseException as error:
+            self._give_up(asked.key, error)
+            raise
+        finally:
+            _inside.set(outside)
 
     async def astep(
         self,
@@ -157,69 +158,106 @@ class RunJournal:
         before: Callable[[str], object] | None = None,
         on_record: Callable[[Step], object] | None = None,
     ) -> T:
-        """:meth:`step` for coroutines.  A step that is cancelled is in doubt."""
+        """:meth:`step` for coroutines; *before* may be one, too.  A step that is cancelled is in doubt."""
         asked = self._asked(key, kind, name, arguments)
-        while True:
-            call = self._claim(asked)
-            if call is not None:
-                import asyncio
+        if self._is_on_record(asked):
+            return cast("T", self._answer(asked.key, on_record))
+        call = self._claim(asked)
+        if call is not None:
+            import asyncio
 
-                return cast("T", await asyncio.shield(asyncio.wrap_future(call)))
-            outside = _inside.get()
-            _inside.set((*outside, (self.run_id, asked.key)))
+            return cast("T", await asyncio.shield(asyncio.wrap_future(call)))
+        outside = _inside.get()
+        _inside.set((*outside, (self.run_id, asked.key)))
+        try:
+            found = self._looked_up(asked, idempotent)
+            if found == DOUBT:
+                said = None if verify is None else verify()
+                if said is not None and not isinstance(said, (bool, Happened)):
+                    said = await said
+                found = self._settled(asked, said)
+            if found != "run":
+                return cast("T", self._answer(asked.key, on_record))
+            if before is not None:
+                await _done_with(before(asked.key))
+            step = self._intend(asked, idempotent)
             try:
-                found = self._looked_up(asked, idempotent)
-                if found == DOUBT:
-                    said = None if verify is None else verify()
-                    if said is not None and not isinstance(said, (bool, Happened)):
-                        said = await said
-                    found = self._settled(asked, said)
-                if found != "run":
-                    return cast("T", self._answer(asked.key, on_record))
-                if before is not None:
-                    before(asked.key)
-                step = self._intend(asked)
-                try:
-                    result = await fn()
-                except BaseException as error:
-                    self._failed(step, error)
-                    raise
-                self._done(step, result, measure)
-                return result
+                result = await fn()
             except BaseException as error:
-                self._give_up(asked.key, error)
+                self._failed(step, error)
                 raise
-            finally:
-                _inside.set(outside)
+            self._done(step, result, measure)
+            return result
+        except BaseException as error:
+            self._give_up(asked.key, error)
+            raise
+        finally:
+            _inside.set(outside)
+
+    def begin(
+        self,
+        key: str | None,
+        *,
+        idempotent: bool = False,
+        verify: Verify | None = None,
+        kind: str = "stream",
+        name: str = "",
+        arguments: Mapping[str, object] | None = None,
+        on_record: Callable[[Step], object] | None = None,
+    ) -> OpenStep:
+        """Begin a step whose end is told later, as of a stream; the arguments and errors are those of
+        :meth:`step`.  *on_record* is told of a recorded failure, too, if that was paid for.
+        """
+        return opened(self, self._asked(key, kind, name, arguments), idempotent, verify, on_record)
+
+    async def abegin(
+        self,
+        key: str | None,
+        *,
+        idempotent: bool = False,
+        verify: Callable[[], Awaitable[bool | Happened | None]] | Verify | None = None,
+        kind: str = "stream",
+        name: str = "",
+        arguments: Mapping[str, object] | None = None,
+        on_record: Callable[[Step], object] | None = None,
+    ) -> OpenStep:
+        """:meth:`begin` with a *verify* that may be a coroutine function."""
+        return await aopened(self, self._asked(key, kind, name, arguments), idempotent, verify, on_record)
 
     # --- what both do --------------------------------------------------------------------------------------
 
     def _asked(self, key: str | None, kind: str, name: str, arguments: Mapping[str, object] | None) -> Step:
+        asked = self._placed(key, kind, name, arguments)
+        there = None if asked.lane is None else self._lanes.get(asked.lane)
+        if there is not None and not same(there, asked):
+            raise ReplayMismatchError(self.run_id, there, asked)
+        return asked
+
+    def _placed(self, key: str | None, kind: str, name: str, arguments: Mapping[str, object] | None) -> Step:
+        """What is asked for, and its place if this thread's steps have places."""
         hashed = "" if arguments is None else argument_hash(arguments)
         if key is not None:
             check.text("key", key)
         with self._lock:
             in_line = _lane() == self._main
             lane = self._place if in_line and (key is None or key not in self._seen) else None
+            family = key or (f"#{lane}" if lane is not None else f"{kind}:{name}:{hashed[:16]}")
+            again = 0 if key is not None or lane is not None else self._seen.get(family, 0)
+            own = family if key is not None or lane is not None else f"{family}.{again}"
+            if own not in self._steps and max(self._asked_for, len(self._steps)) >= self._journal.max_steps:
+                raise JournalError(self.run_id, f"it has max_steps={self._journal.max_steps} steps already")
+            self._asked_for += key is None or key not in self._seen
+            self._seen[family] = again + 1
             if lane is not None:
                 self._place += 1
-            if key is None:
-                key = f"#{lane}" if lane is not None else f"{kind}:{name}:{hashed[:16]}"
-                again = self._seen.get(key, 0)
-                self._seen[key] = again + 1
-                key = f"{key}.{again}" if lane is None else key
-            else:
-                self._seen[key] = 1
-            there = self._lanes.get(lane) if lane is not None else None
-        asked = Step(key, kind, name, hashed, lane=lane)
-        if there is not None and not same(there, asked):
-            raise ReplayMismatchError(self.run_id, there, asked)
-        return asked
+        return Step(own, kind, name, hashed, lane=lane)
 
     def _claim(self, asked: Step) -> Future[object] | None:
         """The call of another thread or task to wait for; None when this one is to do it."""
         if (self.run_id, asked.key) in _inside.get():
             raise JournalError(self.run_id, f"step {asked.key!r} is asked for inside itself")
+        if asked.key in self._streams:
+            raise JournalError(self.run_id, f"step {asked.key!r} is a stream that has not ended")
         with self._lock:
             call = self._calls.get(asked.key)
             if call is None:
@@ -232,11 +270,18 @@ class RunJournal:
             raise ReplayMismatchError(self.run_id, recorded, asked)
         return call
 
+    def _is_on_record(self, asked: Step) -> bool:
+        """Whether there is nothing to decide or to wait for: it is done, and its result is here."""
+        recorded = self._steps.get(asked.key)
+        if recorded is None or recorded.state != DONE or recorded.result is None:
+            return False
+        self._require_open()
+        if not same(recorded, asked):
+            raise ReplayMismatchError(self.run_id, recorded, asked)
+        return True
+
     def _looked_up(self, asked: Step, idempotent: bool) -> str:
-        if self._state != "running" or self._closed.is_set():
-            raise JournalError(self.run_id, "it is closed")
-        if self._lost is not None:
-            raise self._lost
+        self._require_open()
         recorded = self._steps.get(asked.key)
         if recorded is not None and not same(recorded, asked):
             raise ReplayMismatchError(self.run_id, recorded, asked)
@@ -248,6 +293,12 @@ class RunJournal:
             raise ResultNotStorableError(self.run_id, asked.key, None, "it was lost with an earlier process")
         return found
 
+    def _require_open(self) -> None:
+        if self._state != "running" or self._lease.is_over:
+            raise JournalError(self.run_id, "it is closed")
+        if self._lease.lost is not None:
+            raise self._lease.lost
+
     def _settled(self, asked: Step, said: bool | Happened | None) -> str:
         step = self._steps[asked.key]
         if said is None:
@@ -257,25 +308,36 @@ class RunJournal:
         if not isinstance(said, (bool, Happened)):
             raise TypeError(f"verify must return a bool, Happened or None, got {type(said).__name__}")
         result = said.result if isinstance(said, Happened) else None
-        self._write(ended(step, self._journal.clock(), result=self._journal.codec.encode(result)))
+        text = self._journal.codec.encode(result)
+        self._write(ended(step, self._journal.clock(), result=text), durable=self._journal.syncs_outcomes)
         return RETURN
 
     def _answer(self, key: str, on_record: Callable[[Step], object] | None) -> object:
         text = self._steps[key].result
         assert text is not None
         value = self._journal.codec.decode(text)
-        with self._lock:
-            self.replayed += 1
-            call = self._calls[key]
+        self._count_replayed()
         if on_record is not None:
             on_record(self._steps[key])
-        call.set_result(value)
+        self._arrived(key, value)
         return value
 
-    def _intend(self, asked: Step) -> Step:
+    def _count_replayed(self) -> None:
+        with self._lock:
+            self.replayed += 1
+
+    def _arrived(self, key: str, value: object) -> None:
+        """Hand a result to the threads and tasks that wait for it; who comes later reads the record."""
+        with self._lock:
+            call = self._calls.pop(key, None)
+        if call is not None:
+            call.set_result(value)
+
+    def _intend(self, asked: Step, idempotent: bool) -> Step:
         self._begun.add(asked.key)
         step = begun(self._steps.get(asked.key), asked, self._journal.clock())
-        self._write(step)
+        # What may run again may also be forgotten by a power failure.
+        self._write(step, durable=self._journal.syncs_outcomes or not idempotent)
         return step
 
     def _done(self, step: Step, result: T, measure: Measure[T] | None) -> None:
@@ -287,12 +349,24 @@ class RunJournal:
         except Exception as error:
             problem = error_text(error)
         now_s = self._journal.clock()
-        self._write(ended(step, now_s, result=text, usage=usage, cost_picodollars=cost))
+        done = ended(step, now_s, result=text, usage=usage, cost_picodollars=cost)
+        try:
+            self._write(done, durable=self._journal.syncs_outcomes)
+        except StoreError as trouble:  # it happened: the caller gets what it paid for
+            raise ResultNotStorableError(
+                self.run_id, step.key, result, error_text(trouble), in_doubt=True
+            ) from trouble
         if problem is not None:
             raise ResultNotStorableError(self.run_id, step.key, result, problem)
-        self._calls[step.key].set_result(result)
+        self._arrived(step.key, result)
 
-    def _failed(self, step: Step, error: BaseException) -> None:
+    def _failed(
+        self,
+        step: Step,
+        error: BaseException,
+        usage: dict[str, object] | None = None,
+        cost_picodollars: str = "0",
+    ) -> None:
         """Put a failure on record; who was interrupted does not know how it ended."""
         if not isinstance(error, Exception):
             self._steps[step.key] = step._replace(state=IN_DOUBT)
@@ -304,7 +378,11 @@ class RunJournal:
             "message": error_text(error),
         }
         try:
-            self._write(ended(step, self._journal.clock(), failure=failure))
+            now_s = self._journal.clock()
+            self._write(
+                ended(step, now_s, failure=failure, usage=usage, cost_picodollars=cost_picodollars),
+                durable=self._journal.syncs_outcomes,
+            )
         except StoreError as trouble:
             self._steps[step.key] = step._replace(state=IN_DOUBT)
             error.add_note(f"and the journal could not record it: {trouble}")
@@ -323,68 +401,28 @@ class RunJournal:
             else:
                 call.set_exception(JournalError(self.run_id, f"step {key!r} was interrupted"))
 
-    def _write(self, step: Step) -> None:
+    def _write(self, step: Step, *, durable: bool) -> None:
         """Append one entry, if the run is still ours."""
         import json
 
         place = f"{step.key}\0{step.attempt}\0{step.state}"
         raw = json.dumps(step, ensure_ascii=False, separators=(",", ":")).encode()
-        self._renew(((f"journal/steps/{self.run_id}", place, raw),))
+        self._lease.write(((f"journal/steps/{self.run_id}", place, raw),), durable=durable)
         with self._lock:
             self._steps[step.key] = step
             if step.lane is not None:
                 self._lanes[step.lane] = step
 
-    # --- the lease -----------------------------------------------------------------------------------------
-
-    def _renew(self, appends: tuple[tuple[str, str, bytes], ...] = ()) -> None:
-        import json
-
-        key = f"journal/run/{self.run_id}"
-
-        def decide(records: Mapping[str, bytes | None]) -> Change[None]:
-            raw = records[key]
-            there = {} if raw is None else json.loads(raw)
-            if (there.get("owner") or {}).get("token") != self._owner["token"]:
-                raise RunBusyError(self.run_id, "somebody else took it over")
-            until = self._journal.clock() + self._journal.lease_s
-            record = {"owner": self._owner, "until": until, "state": "running"}
-            return Change(None, {key: json.dumps(record).encode()}, appends)
-
-        try:
-            self._journal.store.update([key], decide)
-        except RunBusyError as error:
-            self._lost = error
-            raise
-
-    def _keep(self) -> None:
-        while not self._closed.wait(self._journal.lease_s / 3):
-            try:
-                self._renew()
-            except RunBusyError:
-                return
-            except StoreError:
-                continue  # the next write or renewal tells
-
     def close(self, state: str | None = None) -> None:
-        """Let the run go; *state* is what it is then: "completed" and the like.  Twice does nothing."""
-        import json
+        """Let the run go; *state* is what it is then: "completed" and the like.  Twice does nothing.
 
-        if self._closed.is_set():
+        Raises:
+            StoreError: It could not be put on record; close it again, or it is busy until its lease ends.
+        """
+        if self._lease.is_released:
             return
-        self._closed.set()
-        self._keeper.join()
-        final = state or ("interrupted" if self._state == "running" else self._state)
-        key = f"journal/run/{self.run_id}"
-
-        def decide(records: Mapping[str, bytes | None]) -> Change[None]:
-            raw = records[key]
-            there = {} if raw is None else json.loads(raw)
-            if (there.get("owner") or {}).get("token") != self._owner["token"]:
-                return Change(None)
-            return Change(None, {key: json.dumps({"owner": None, "until": 0, "state": final}).encode()})
-
-        self._journal.store.update([key], decide)
+        self._lease.end(state or ("interrupted" if self._state == "running" else self._state))
+        self._journal._closed(self.run_id)
 
     def __enter__(self) -> Self:
         return self
@@ -401,13 +439,16 @@ class RunJournal:
             self.close("failed" if isinstance(error, Exception) else "interrupted")
 
 
+async def _done_with(given: object) -> None:
+    if isinstance(given, Awaitable):
+        await given
+
+
 def _lane() -> tuple[int, int]:
     """Which thread, and which task of it."""
     import sys
 
     asyncio = sys.modules.get("asyncio")
-    try:
-        task = None if asyncio is None else asyncio.current_task()
-    except RuntimeError:
-        task = None
-    return get_ident(), id(task)
+    if asyncio is None or asyncio._get_running_loop() is None:
+        return get_ident(), 0
+    return get_ident(), id(asyncio.current_task())

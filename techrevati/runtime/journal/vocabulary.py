@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from techrevati.runtime._core.errors import TechrevatiError, picklable, rebuilt
 
+if TYPE_CHECKING:
+    from typing import Any
+
+    from techrevati.runtime.failures import Failure
+
+_FACTS = (
+    "retryable",
+    "retry_after",
+    "origin",
+    "provider",
+    "status_code",
+    "code",
+    "request_id",
+    "scenario",
+)
 INTENT = "intent"
 DONE = "done"
 FAILED = "failed"
 IN_DOUBT = "in_doubt"
+NOT_DONE = "not_done"
 
 
 class Step(NamedTuple):
@@ -96,12 +112,15 @@ class ReplayMismatchError(JournalError, ValueError):
     """The program asks for another step than the one on record: it was changed since.
 
     Attributes:
-        recorded, asked: Both sides; ``recorded`` is None where the record has ended.
+        recorded, asked: Both sides; ``recorded`` is None where the record has ended, ``asked`` where the
+            program ended before it.
     """
 
-    def __init__(self, run_id: str, recorded: Step | None, asked: Step) -> None:
+    def __init__(self, run_id: str, recorded: Step | None, asked: Step | None, detail: str = "") -> None:
         was = "nothing more" if recorded is None else _shown(recorded)
-        super().__init__(run_id, f"recorded is {was}, the program asks for {_shown(asked)}")
+        wanted = "nothing more" if asked is None else _shown(asked)
+        text = f"recorded is {was}, the program asks for {wanted}"
+        super().__init__(run_id, f"{text} ({detail})" if detail else text)
         self.recorded = recorded
         self.asked = asked
 
@@ -112,12 +131,15 @@ class ResultNotStorableError(JournalError, TypeError):
     Attributes:
         key: The step.
         result: What it returned; None when it was lost with an earlier process.
+        in_doubt: Not even that it was done could be stored (a full disk, say): it stays in doubt.
     """
 
-    def __init__(self, run_id: str, key: str, result: object, reason: str) -> None:
-        super().__init__(run_id, f"step {key!r} is done, but its result cannot be stored: {reason}")
+    def __init__(self, run_id: str, key: str, result: object, reason: str, *, in_doubt: bool = False) -> None:
+        left = "; it stays in doubt" if in_doubt else ""
+        super().__init__(run_id, f"step {key!r} is done, but its result cannot be stored: {reason}{left}")
         self.key = key
         self.result = result
+        self.in_doubt = in_doubt
 
     def __reduce__(self) -> tuple[object, ...]:
         return rebuilt, (type(self), self.args, picklable(self.__dict__, "result"))
@@ -140,6 +162,18 @@ class RecordedFailureError(JournalError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return rebuilt, (RecordedFailureError, self.args, dict(self.__dict__))
+
+    def __on_record__(self) -> Failure:
+        """What ``classify`` says of it: what it said when the step failed."""
+        from techrevati.runtime.failures import Failure, FailureKind, FailureOrigin, FailureScenario
+
+        known = self.failure
+        told: dict[str, Any] = {name: known[name] for name in _FACTS if known.get(name) is not None}
+        for name, kind in (("origin", FailureOrigin), ("scenario", FailureScenario)):
+            if name in told:
+                told[name] = kind(told[name])
+        told["message"] = str(known.get("message", ""))
+        return Failure(FailureKind(known.get("kind") or FailureKind.UNKNOWN), **told)
 
 
 def _shown(step: Step) -> str:

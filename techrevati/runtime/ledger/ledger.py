@@ -9,31 +9,29 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
-from functools import partial
 from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.log import announce, logger
+from techrevati.runtime._core.worker import Worker
 from techrevati.runtime.ledger import query
 from techrevati.runtime.ledger.errors import IdempotencyConflictError
 from techrevati.runtime.ledger.record import (
     CERTAINTIES,
     Draft,
     Given,
-    SpendGroup,
     checked_tags,
     draft,
     optional_text,
-    record_from,
     short_text,
 )
-from techrevati.runtime.ledger.report import SpendReport
+from techrevati.runtime.ledger.reports import LedgerReports
 from techrevati.runtime.ledger.reservations import LedgerReservations
 from techrevati.runtime.ledger.spool import Spool, adopt_orphans
-from techrevati.runtime.ledger.tables import ROWS, SCHEMA, Writer, standing
+from techrevati.runtime.ledger.tables import SCHEMA, Writer, standing
+from techrevati.runtime.ledger.waiting import Waiting
 from techrevati.runtime.stores.errors import StoreError, StoreUnavailableError
 from techrevati.runtime.stores.forks import PATIENCE_S, watch
 from techrevati.runtime.stores.sqlite import SCHEMA as STORE_SCHEMA
@@ -42,24 +40,21 @@ from techrevati.runtime.usage import UsageSnapshot
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from decimal import Decimal
     from os import PathLike
     from types import TracebackType
-    from typing import Any, Self
+    from typing import Self
 
     from techrevati.runtime.ledger.query import When
-    from techrevati.runtime.ledger.record import SpendRecord
 
 announce("ledger")
 
 BATCH = 512
 BATCH_AGE_S = 0.05
-PENDING_CAPACITY = 10_000
-_PAGE = 1000
 
 
-class SpendLedger(LedgerReservations):
+class SpendLedger(LedgerReports, LedgerReservations):
     """What every project spent, in a SQLite file.  Safe for threads, forks and any number of processes.
 
     Args:
@@ -70,6 +65,9 @@ class SpendLedger(LedgerReservations):
         timeout_s: How long a write waits for other processes; > 0.
         read_only: Only reports; the file must exist, its disk may be read-only.
         clock: Seconds since 1970.
+
+    Attributes:
+        worker: The thread that writes for the tasks of event loops; None for a ledger in memory.
 
     Raises:
         ValueError, TypeError: An argument is out of range.
@@ -110,9 +108,8 @@ class SpendLedger(LedgerReservations):
         self._buffer: list[Draft] = []
         self._buffered_keys: dict[str, Draft] = {}
         self._flusher_runs = False
-        self._pending: deque[Draft] = deque()
-        self._dropped = 0
-        self._settlements: deque[Callable[[], object]] = deque()
+        self._waiting = Waiting()
+        self.worker: Worker | None = None if self._file.is_memory else Worker("techrevati-ledger-io")
         self._prefix = os.urandom(8).hex()
         self._numbers = count(1)
         self.fork_rank: int = 0
@@ -204,12 +201,12 @@ class SpendLedger(LedgerReservations):
         if self._batched:
             self._put_batched(made, unique)
             return
-        if self._pending or self._settlements:
+        if self._waiting:
             self._retry()
         try:
             self._write([made], unique=unique)
         except StoreError:
-            self._keep(made)
+            self._waiting.keep(made)
             raise
 
     def _put_batched(self, made: Draft, unique: bool) -> None:
@@ -219,7 +216,7 @@ class SpendLedger(LedgerReservations):
             try:
                 self._spool.append(made)
             except OSError as error:
-                self._keep_locked(made)
+                self._waiting.keep(made)
                 reason = f"the spool cannot be written ({error.strerror})"
                 raise StoreUnavailableError(self.path, reason, "full") from error
             self._buffer.append(made)
@@ -314,42 +311,16 @@ class SpendLedger(LedgerReservations):
     @property
     def pending(self) -> int:
         """Records and settlements that the disk refused and that wait in memory."""
-        return len(self._pending) + len(self._settlements)
+        return len(self._waiting)
 
     @property
     def dropped(self) -> int:
-        """Records that were lost because more than ``PENDING_CAPACITY`` waited for the disk."""
-        return self._dropped
-
-    def _keep(self, made: Draft) -> None:
-        with self._lock:
-            self._keep_locked(made)
-
-    def _keep_locked(self, made: Draft) -> None:
-        if len(self._pending) >= PENDING_CAPACITY:
-            self._pending.popleft()
-            self._dropped += 1
-        self._pending.append(made)
+        """Records and settlements that were lost: more than ``PENDING_CAPACITY`` waited for the disk."""
+        return self._waiting.dropped
 
     def _retry(self) -> bool:
         """Try again to write what waits; whether nothing waits any more."""
-        with self._lock:
-            waiting = list(self._pending)
-        if waiting:
-            try:
-                self._write((), waiting, unique=True)
-            except StoreError:
-                return False
-            with self._lock:
-                for _ in waiting:
-                    self._pending.popleft()
-        while self._settlements:
-            try:
-                self._settlements[0]()
-            except StoreError:
-                return False
-            self._settlements.popleft()
-        return True
+        return self._waiting.retry(lambda drafts: self._write((), drafts, unique=True))
 
     def flush(self) -> None:
         """Return once everything recorded is in the file and survives a power failure.
@@ -369,6 +340,8 @@ class SpendLedger(LedgerReservations):
         Raises:
             StoreError: Something could not be written; the ledger stays open.
         """
+        if self.worker is not None:
+            self.worker.close()
         if not self._read_only:
             self._commit_buffer()
             if not self._retry():
@@ -399,8 +372,7 @@ class SpendLedger(LedgerReservations):
             self._spool.leave()
             self._buffer, self._flusher_runs = [], False
             self._buffered_keys.clear()
-            self._pending.clear()
-            self._settlements.clear()
+            self._waiting.forget()
             self._prefix = os.urandom(8).hex()
         if held:
             self._lock.release()
@@ -415,122 +387,11 @@ class SpendLedger(LedgerReservations):
             try:
                 self._commit_buffer()
                 self._adopt()
-                if self._pending or self._settlements:
+                if self._waiting:
                     self._retry()
             except StoreError as error:
                 logger("ledger").warning("a report is read while records wait for the disk: %s", error)
         return self._file
-
-    def total(
-        self,
-        *,
-        project: str | None = None,
-        model: str | None = None,
-        provider: str | None = None,
-        user: str | None = None,
-        session: str | None = None,
-        run: str | None = None,
-        certainty: str | None = None,
-        since: When | None = None,
-        until: When | None = None,
-    ) -> Decimal:
-        """US dollars spent, exact; of everything, or of what the filters leave.
-
-        Args:
-            since, until: Aware datetimes or dates (UTC): from *since* on, before *until*.  Whole days are
-                answered from sums, other times from the records.
-        """
-        from decimal import Decimal
-
-        filters = dict(
-            zip(query.FILTERS, (project, model, provider, user, session, run, certainty), strict=True)
-        )
-        found = self._sums((), filters, since, until)
-        return found[0].cost if found else Decimal(0)
-
-    def by(
-        self,
-        *names: str,
-        project: str | None = None,
-        model: str | None = None,
-        provider: str | None = None,
-        user: str | None = None,
-        session: str | None = None,
-        run: str | None = None,
-        certainty: str | None = None,
-        since: When | None = None,
-        until: When | None = None,
-    ) -> SpendReport:
-        """Calls, tokens and cost by one name or several, as a sequence of (group, calls, tokens, cost).
-
-        Args:
-            names: Of "project", "model", "provider", "user", "certainty", "day", "month", "hour", "session",
-                "run", "source".  Groups come in their order; what was not given is the group "".
-        """
-        if not names:
-            raise ValueError(f"by needs at least one name of {', '.join(query.GROUPS)}")
-        for name in names:
-            if name not in query.GROUPS:
-                raise ValueError(f"names must be of {', '.join(query.GROUPS)}; got {name!r}")
-        filters = dict(
-            zip(query.FILTERS, (project, model, provider, user, session, run, certainty), strict=True)
-        )
-        return SpendReport(names, self._sums(names, filters, since, until))
-
-    def _sums(
-        self,
-        names: Sequence[str],
-        filters: Mapping[str, str | None],
-        since: When | None,
-        until: When | None,
-    ) -> list[SpendGroup]:
-        since_s, until_s = query.epoch("since", since), query.epoch("until", until)
-        return self._settled_file().read(lambda c: query.sums(c, names, filters, since_s, until_s))
-
-    def records(
-        self,
-        *,
-        project: str | None = None,
-        model: str | None = None,
-        provider: str | None = None,
-        user: str | None = None,
-        session: str | None = None,
-        run: str | None = None,
-        certainty: str | None = None,
-        since: When | None = None,
-        until: When | None = None,
-        after: int = 0,
-    ) -> Iterator[SpendRecord]:
-        """Every record, oldest first, read in pages: records written meanwhile may be among them.
-
-        Args:
-            after: Only records behind this ``sequence``.
-        """
-        filters = dict(
-            zip(query.FILTERS, (project, model, provider, user, session, run, certainty), strict=True)
-        )
-        clause, values = query.where(filters, query.epoch("since", since), query.epoch("until", until))
-        sql = f"{ROWS}{clause}{' AND' if clause else ' WHERE'} spend.id > ? ORDER BY spend.id LIMIT {_PAGE}"
-        file = self._settled_file()
-        while True:
-            rows = file.read(partial(_all_rows, sql, (*values, after)))
-            for row in rows:
-                yield record_from(row)
-            if len(rows) < _PAGE:
-                return
-            after = rows[-1][0]
-
-    def export(
-        self, path: str | PathLike[str], *, format: str | None = None, since: When | None = None
-    ) -> int:
-        """Write every record to a file and say how many.
-
-        Args:
-            format: "csv" or "jsonl"; None goes by the file's ending.
-        """
-        from techrevati.runtime.ledger.export import exported
-
-        return exported(self.records(since=since), os.fspath(path), format)
 
     def prune(self, *, before: When) -> int:
         """Forget single records from before a moment, and their keys; how many.
@@ -545,10 +406,3 @@ class SpendLedger(LedgerReservations):
 
     def __repr__(self) -> str:
         return f"SpendLedger({self.path!r}, durability={self.durability!r})"
-
-    def _repr_html_(self) -> str:
-        return self.by("project", "model")._repr_html_()
-
-
-def _all_rows(sql: str, values: Sequence[object], connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
-    return connection.execute(sql, values).fetchall()

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, overload
 
+from techrevati.runtime._core.html_table import html_table
+
 if TYPE_CHECKING:
     from techrevati.runtime.ledger.record import SpendGroup
 
@@ -38,6 +40,16 @@ class SpendReport(Sequence["SpendGroup"]):
         """US dollars of all groups."""
         return sum((group.cost for group in self._groups), Decimal(0))
 
+    @property
+    def calls(self) -> int:
+        """Calls of all groups."""
+        return sum(group.calls for group in self._groups)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all groups."""
+        return sum(group.tokens for group in self._groups)
+
     def rows(self) -> list[tuple[str, ...]]:
         """Every group as texts: its names' values, calls, tokens, US dollars."""
         return [(*_texts(g.group), str(g.calls), str(g.tokens), format(g.cost, "f")) for g in self._groups]
@@ -46,21 +58,9 @@ class SpendReport(Sequence["SpendGroup"]):
         return f"<SpendReport by {', '.join(self.names)}: {len(self)} groups, ${self.total:f}>"
 
     def _repr_html_(self) -> str:
-        from html import escape
-
-        heads = (*self.names, "calls", "tokens", "USD")
-        head = "".join(f"<th>{escape(name)}</th>" for name in heads)
         width = len(self.names)
-        body = "".join(
-            "<tr>"
-            + "".join(
-                f'<td style="text-align:{"right" if n >= width else "left"}">{escape(text)}</td>'
-                for n, text in enumerate(row)
-            )
-            + "</tr>"
-            for row in self.rows()
-        )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        foot = ("total", *[""] * (width - 1), str(self.calls), str(self.tokens), format(self.total, "f"))
+        return html_table((*self.names, "calls", "tokens", "USD"), self.rows(), texts=width, foot=foot)
 
 
 def _texts(group: str | tuple[str, ...]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from techrevati.runtime._core.tally import (
     USD,
     Lease,
     lease_from,
-    settled,
+    settle,
     tally_bytes,
     tally_from,
 )
@@ -24,13 +24,13 @@ from techrevati.runtime.usage import UsageSnapshot
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections import deque
     from collections.abc import Callable, Mapping, Sequence
     from typing import TypeVar
 
     from techrevati.runtime._core.tally import Amount
     from techrevati.runtime.ledger.record import Given
     from techrevati.runtime.ledger.tables import Writer
+    from techrevati.runtime.ledger.waiting import Waiting
     from techrevati.runtime.stores.sqlite_file import SqliteFile
 
     T = TypeVar("T")
@@ -44,10 +44,11 @@ class LedgerReservations:
     _file: SqliteFile
     _writer: Writer
     _clock: Callable[[], float]
-    _settlements: deque[Callable[[], object]]
+    _waiting: Waiting
 
     if TYPE_CHECKING:
         _given: Callable[..., Given]
+        _retry: Callable[[], bool]
 
     def transact(
         self,
@@ -60,6 +61,8 @@ class LedgerReservations:
         *bookings* are the arguments of :meth:`SpendLedger.record`, each with its key; one that is there
         already is left alone.
         """
+        if self._waiting:
+            self._retry()
         now_s = self._clock()
         drafts = [self._draft(booking, now_s) for booking in bookings]
 
@@ -110,7 +113,7 @@ class LedgerReservations:
 
     def keep_settlement(self, settle: Callable[[], object]) -> None:
         """Try *settle* again with the next use that can write; counted in ``pending``.  For budgets."""
-        self._settlements.append(settle)
+        self._waiting.keep_settlement(settle)
 
     def doubts(self) -> list[Doubt]:
         """Reservations whose process died or went silent, oldest first; they stay counted in full."""
@@ -163,8 +166,10 @@ class LedgerReservations:
             if records[name] is None:
                 raise UnknownReservationError(key)
             values: dict[str, bytes | None] = {name: None}
-            for tally in lease.tallies:
-                values[tally] = tally_bytes(settled(tally_from(records[tally]), lease.asked, actual))
+            for charged in lease.tallies:
+                tally = tally_from(records[charged])
+                settle(tally, lease.asked, actual, {})
+                values[charged] = tally_bytes(tally)
             return Change(None, values)
 
         self.transact([name, *lease.tallies], decide, bookings)
@@ -180,9 +185,9 @@ class LedgerReservations:
             )
             return dict(rows.fetchall())
 
+        tallies = {key: tally_from(value) for key, value in self._file.read(work).items()}
         return {
-            key.removeprefix(TALLY_PREFIX): tally_from(value)[:2]
-            for key, value in self._file.read(work).items()
+            key.removeprefix(TALLY_PREFIX): (tally.settled, tally.reserved) for key, tally in tallies.items()
         }
 
 

@@ -18,11 +18,13 @@ from techrevati.runtime.orchestrator.errors import (
 )
 from techrevati.runtime.orchestrator.parallel import ToolCall, ToolResult
 from techrevati.runtime.orchestrator.session import OrchestrationSession
+from techrevati.runtime.orchestrator.session_stream import AsyncSessionStream, SessionStream
 from techrevati.runtime.usage_tracking import BudgetExceededError as BudgetExceededError
 
 __all__ = [
     "AgentSession",
     "AsyncOrchestrationSession",
+    "AsyncSessionStream",
     "BudgetExceededError",
     "InputStateError",
     "MaxIterationsExceededError",
@@ -30,6 +32,7 @@ __all__ = [
     "Orchestrator",
     "PermissionDeniedError",
     "SessionEndedError",
+    "SessionStream",
     "ToolCall",
     "ToolResult",
     "TurnTimeoutError",

@@ -12,12 +12,12 @@ from techrevati.runtime.agent_lifecycle import AgentStatus
 from techrevati.runtime.deadlines import Timeout
 from techrevati.runtime.failures import classify
 from techrevati.runtime.orchestrator.errors import InputStateError, SessionEndedError
-from techrevati.runtime.orchestrator.journalled import SessionJournalled, TurnOnRecord
+from techrevati.runtime.orchestrator.journalled import TurnOnRecord
 from techrevati.runtime.orchestrator.parallel import checked, in_tasks
 from techrevati.runtime.orchestrator.phase import SessionPhase
+from techrevati.runtime.orchestrator.streams import AsyncStreams
 from techrevati.runtime.orchestrator.tools import SessionTools, checked_arguments
-from techrevati.runtime.orchestrator.turn_guards import SessionTurnGuards
-from techrevati.runtime.orchestrator.turns import TurnBounds, _usage_of
+from techrevati.runtime.orchestrator.turns import TurnBounds, _usage_of, named
 from techrevati.runtime.retry_policy import aattempt_recovery
 
 if TYPE_CHECKING:
@@ -33,13 +33,14 @@ if TYPE_CHECKING:
     from techrevati.runtime.orchestrator.journalled import Verify
     from techrevati.runtime.orchestrator.parallel import ToolCall, ToolResult
     from techrevati.runtime.orchestrator.spending import TurnSpend
+    from techrevati.runtime.orchestrator.turns import Model
     from techrevati.runtime.retry_policy import Recovery
     from techrevati.runtime.usage import UsageSnapshot
 
     T = TypeVar("T")
 
 
-class AsyncOrchestrationSession(SessionJournalled, SessionTurnGuards, SessionTools, SessionPhase):
+class AsyncOrchestrationSession(AsyncStreams, SessionTools, SessionPhase):
     """One run of an agent, for ``async with``; see :class:`OrchestrationSession`.
 
     A cancelled task moves the worker to CANCELLED.
@@ -61,13 +62,16 @@ class AsyncOrchestrationSession(SessionJournalled, SessionTurnGuards, SessionToo
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._leave(error)
+        try:
+            await self._close_streams()
+        finally:
+            self._leave(error)
 
     @overload
     async def arun_turn(
         self,
         fn: Callable[..., Awaitable[T]],
-        model: str = "",
+        model: str | Callable[[], str] = "",
         usage: UsageSnapshot | None = None,
         estimate_usage: Callable[[T], UsageSnapshot] | None = None,
         timeout: float | None = None,
@@ -84,7 +88,7 @@ class AsyncOrchestrationSession(SessionJournalled, SessionTurnGuards, SessionToo
     async def arun_turn(
         self,
         fn: Callable[..., T],
-        model: str = "",
+        model: str | Callable[[], str] = "",
         usage: UsageSnapshot | None = None,
         estimate_usage: Callable[[T], UsageSnapshot] | None = None,
         timeout: float | None = None,
@@ -100,7 +104,7 @@ class AsyncOrchestrationSession(SessionJournalled, SessionTurnGuards, SessionToo
     async def arun_turn(
         self,
         fn: Callable[..., Awaitable[T] | T],
-        model: str = "",
+        model: str | Callable[[], str] = "",
         usage: UsageSnapshot | None = None,
         estimate_usage: Callable[[T], UsageSnapshot] | None = None,
         timeout: float | None = None,
@@ -118,7 +122,7 @@ class AsyncOrchestrationSession(SessionJournalled, SessionTurnGuards, SessionToo
         async is called as it is, and blocks the loop while it runs.
         """
         if prompt is not None:
-            fn = await self._aprompted(fn, model, prompt)
+            fn = await self._aprompted(fn, named(model), prompt)
         self._begin_turn(usage, estimate_usage, timeout)
         replayed = False
 
@@ -128,7 +132,8 @@ class AsyncOrchestrationSession(SessionJournalled, SessionTurnGuards, SessionToo
         async def timed_call(spend: TurnSpend | None = None) -> T:
             assert timeout is not None
             late = self._late_outcome(model, usage, estimate_usage, spend)
-            return await Timeout(timeout, on_late=late).acall(call)
+            watched = call if spend is None else partial(_watched, call, spend)
+            return await Timeout(timeout, on_late=late).acall(watched)
 
         config = self._config
         breaker = config.async_circuit_breaker
@@ -163,7 +168,7 @@ class AsyncOrchestrationSession(SessionJournalled, SessionTurnGuards, SessionToo
         if not self._looks_at_turns:
             return self._end_turn(result, model, usage, estimate_usage, replayed)
         result, usage = self._end_turn(result, model, usage, estimate_usage, replayed)
-        return await self._acheck_answer(model, prompt, result), usage
+        return await self._acheck_answer(named(model), prompt, result), usage
 
     async def _spent(
         self,
@@ -174,14 +179,14 @@ class AsyncOrchestrationSession(SessionJournalled, SessionTurnGuards, SessionToo
     ) -> T:
         """One attempt on the books: reserved, made, settled."""
         assert self._spending is not None
-        spend = self._spending.begin(bounds, outlives_timeout=False)
+        spend = await self._spending.abegin(bounds)
         try:
             result = await (call(spend) if breaker is None else breaker.call(call, spend))
             used = _usage_of(result, estimate_usage) if bounds.usage is None else bounds.usage
         except BaseException as error:
-            spend.fail(error)
+            await spend.afail(error)
             raise
-        spend.settle(used)
+        await spend.asettle(used)
         return result
 
     async def _recovered(
@@ -189,7 +194,7 @@ class AsyncOrchestrationSession(SessionJournalled, SessionTurnGuards, SessionToo
         recovery: Recovery,
         run: Callable[[], Awaitable[T]],
         breaker: AsyncCircuitBreaker | None,
-        model: str,
+        model: Model,
     ) -> T:
         from techrevati.runtime.orchestrator.recoveries import TurnRecovery
 
@@ -240,7 +245,7 @@ class AsyncOrchestrationSession(SessionJournalled, SessionTurnGuards, SessionToo
     ) -> T:
         """Run one tool, async or not; see :meth:`OrchestrationSession.run_tool`."""
         arguments = checked_arguments(arguments)
-        self._permit(tool_name)
+        await self._apermit(tool_name)
         if len(self._guardrails):
             with self._hook(Name.HOOK_PRE_TOOL, tool_name):
                 arguments = await self._guardrails.abefore(arguments, role=self.role, tool=tool_name)
@@ -277,7 +282,15 @@ class AsyncOrchestrationSession(SessionJournalled, SessionTurnGuards, SessionToo
         """
 
         async def run(call: ToolCall[Any]) -> Any:
-            return await self.arun_tool(call.tool_name, call.fn, call.arguments)
+            return await self.arun_tool(
+                call.tool_name,
+                call.fn,
+                call.arguments,
+                approval=call.approval,
+                key=call.key,
+                idempotent=call.idempotent,
+                verify=call.verify,
+            )
 
         return await in_tasks(checked(calls, max_concurrency), run, max_concurrency)
 
@@ -357,6 +370,18 @@ def _settle(answer: Future[str], how: Callable[[], None]) -> None:
         arrive()
     else:
         loop.call_soon_threadsafe(arrive)
+
+
+async def _watched(call: Callable[[], Awaitable[T]], spend: TurnSpend) -> T:
+    """The call, telling what it spends when it begins and ends, also long after nobody waits any more."""
+    spend.began()
+    try:
+        result = await call()
+    except BaseException as error:
+        spend.ended(error)
+        raise
+    spend.ended(None)
+    return result
 
 
 async def _awaited(value: Awaitable[T] | T) -> T:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from techrevati.runtime._core.canonical import argument_hash
 from techrevati.runtime.journal import JournalError, ResultNotStorableError
-from techrevati.runtime.orchestrator.turns import SessionTurns, _usage_of
+from techrevati.runtime.orchestrator.turns import SessionTurns, _usage_of, named
 from techrevati.runtime.pricing import cost_picodollars_or_none
 from techrevati.runtime.usage import UsageSnapshot
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from techrevati.runtime.approvals import Approvals
     from techrevati.runtime.journal import Happened, RunJournal, Step
+    from techrevati.runtime.orchestrator.turns import Model
 
     T = TypeVar("T")
     Verify: TypeAlias = Callable[[], bool | Happened | None]
@@ -31,11 +32,11 @@ class TurnOnRecord:
 
     def __init__(
         self,
-        model: str,
+        model: Model,
         usage: UsageSnapshot | None,
         estimate_usage: Callable[[Any], UsageSnapshot] | None,
     ) -> None:
-        self.model = model
+        self.model: Model = model
         self.usage: UsageSnapshot | None = usage
         self.replayed: bool = False
         self._estimate_usage = estimate_usage
@@ -44,7 +45,7 @@ class TurnOnRecord:
         """What it used and what that cost."""
         if self.usage is None:
             self.usage = _usage_of(result, self._estimate_usage)
-        return dict(self.usage.to_dict()), str(cost_picodollars_or_none(self.model, self.usage) or 0)
+        return dict(self.usage.to_dict()), str(cost_picodollars_or_none(named(self.model), self.usage) or 0)
 
     def on_record(self, step: Step) -> None:
         """It happened in an earlier life."""
@@ -99,7 +100,7 @@ class SessionJournalled(SessionTurns):
     def _turn_done(self, turn: TurnOnRecord) -> None:
         """Book a turn whose result the journal could not store: it was paid for."""
         if turn.usage is not None:
-            self._book(turn.model, turn.usage)
+            self._book(named(turn.model), turn.usage)
 
     def _recorded_turn(
         self, turn: TurnOnRecord, call: Callable[[], T], prompt: object, options: Mapping[str, Any]
@@ -111,7 +112,7 @@ class SessionJournalled(SessionTurns):
                 idempotent=options["idempotent"],
                 verify=options["verify"],
                 kind="turn",
-                name=turn.model,
+                name=named(turn.model),
                 arguments=None if prompt is None else {"prompt": prompt},
                 measure=turn.measure,
                 on_record=turn.on_record,
@@ -130,7 +131,7 @@ class SessionJournalled(SessionTurns):
                 idempotent=options["idempotent"],
                 verify=options["verify"],
                 kind="turn",
-                name=turn.model,
+                name=named(turn.model),
                 arguments=None if prompt is None else {"prompt": prompt},
                 measure=turn.measure,
                 on_record=turn.on_record,
@@ -166,8 +167,16 @@ class SessionJournalled(SessionTurns):
             if use is not None:
                 use(options["key"] or f"{tool}:{argument_hash(arguments or {})[:16]}")
             return call()
+        spending = self._spending
+
+        def begin(key: str) -> None:
+            if use is not None:
+                use(key)
+            if spending is not None:
+                spending.tool()
+
         result: T = self._run.step(
-            kind="tool", fn=call, name=tool, arguments=arguments or {}, before=use, **options
+            kind="tool", fn=call, name=tool, arguments=arguments or {}, before=begin, **options
         )
         return result
 
@@ -184,7 +193,15 @@ class SessionJournalled(SessionTurns):
             if use is not None:
                 use(options["key"] or f"{tool}:{argument_hash(arguments or {})[:16]}")
             return await call()
+        spending = self._spending
+
+        async def begin(key: str) -> None:
+            if use is not None:
+                use(key)
+            if spending is not None:
+                await spending.atool()
+
         result: T = await self._run.astep(
-            kind="tool", fn=call, name=tool, arguments=arguments or {}, before=use, **options
+            kind="tool", fn=call, name=tool, arguments=arguments or {}, before=begin, **options
         )
         return result

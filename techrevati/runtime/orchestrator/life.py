@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from threading import Lock
 from typing import TYPE_CHECKING
 
+from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime._core.log import announce, logger
 from techrevati.runtime.agent_events import (
     AgentEvent,
@@ -73,7 +73,7 @@ class SessionLife:
         self.parent_id: str | None = None
         self._reported_error: BaseException | None = None
         self._events: deque[AgentEvent] = deque(maxlen=EVENT_CAPACITY)
-        self._event_lock = Lock()
+        self._event_lock = fork_safe_lock()
         self._event_count = 0
         self._state = "not entered"
         self._started_at = 0.0

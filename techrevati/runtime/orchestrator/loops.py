@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from threading import Lock
 from typing import TYPE_CHECKING
 
+from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime.agent_events import (
     AgentEventName as Name,
     AgentEventStatus as Status,
@@ -28,7 +28,7 @@ class LoopWatch:
     def __init__(self, session: SessionLife, rules: LoopDetection) -> None:
         self._session = session
         self._rules = rules
-        self._lock = Lock()
+        self._lock = fork_safe_lock()
         self._tools = LoopState()
         self._turns = LoopState()
 

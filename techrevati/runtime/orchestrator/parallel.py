@@ -13,6 +13,9 @@ from techrevati.runtime._core import arguments as check
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
+    from techrevati.runtime.approvals import Approvals
+    from techrevati.runtime.orchestrator.journalled import Verify
+
 T = TypeVar("T")
 
 
@@ -23,17 +26,31 @@ class ToolCall(Generic[T]):
         tool_name: Its name.
         fn: Runs it: without arguments, or with *arguments* by keyword.
         arguments: What the guardrails see and may rewrite.
+        approval, key, idempotent, verify: As for ``run_tool``.  Calls of one tool with the same arguments are
+            told apart in the journal by their order, unless each has a *key*.
     """
 
-    __slots__ = ("arguments", "fn", "tool_name")
+    __slots__ = ("approval", "arguments", "fn", "idempotent", "key", "tool_name", "verify")
 
     def __init__(
-        self, tool_name: str, fn: Callable[..., T], arguments: Mapping[str, object] | None = None
+        self,
+        tool_name: str,
+        fn: Callable[..., T],
+        arguments: Mapping[str, object] | None = None,
+        *,
+        approval: Approvals | None = None,
+        key: str | None = None,
+        idempotent: bool = False,
+        verify: Verify | None = None,
     ) -> None:
         self.tool_name: str = check.text("tool_name", tool_name)
         check.function("fn", fn)
         self.fn: Callable[..., T] = fn
         self.arguments: Mapping[str, object] | None = arguments
+        self.approval: Approvals | None = approval
+        self.key: str | None = None if key is None else check.text("key", key)
+        self.idempotent: bool = idempotent
+        self.verify: Verify | None = verify
 
     def __repr__(self) -> str:
         return f"ToolCall({self.tool_name!r})"

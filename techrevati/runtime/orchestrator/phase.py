@@ -97,9 +97,14 @@ class SessionPhase(SessionLife):
 
     def summary(self) -> dict[str, object]:
         """The session's books as plain values: ``worker``, ``usage``, ``per_model_cost`` (US dollars),
-        ``recovery_events`` and ``agent_events``; with a ledger or a budget also ``spend``."""
+        ``recovery_events`` and ``agent_events``; with a ledger or a budget also ``spend``; with
+        ``unknown_attempts`` how many failed attempts may have been billed although nobody knows what they
+        used, if any did (with ``recovery=`` only)."""
         spending: SessionSpending | None = getattr(self, "_spending", None)
-        told = {} if spending is None else {"spend": spending.summary()}
+        told: dict[str, object] = {} if spending is None else {"spend": spending.summary()}
+        unknown = getattr(self, "_unknown_attempts", 0)
+        if unknown:
+            told["unknown_attempts"] = unknown
         return {
             "worker": self.worker.to_dict(),
             "usage": self.tracker.summary(),

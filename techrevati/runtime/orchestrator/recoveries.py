@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING
 from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime.agent_events import AgentEventName as Name, AgentEventStatus as Status
 from techrevati.runtime.agent_lifecycle import AgentStatus
+from techrevati.runtime.failures import FailureOrigin
+from techrevati.runtime.orchestrator.turns import named
 from techrevati.runtime.retry_policy import EscalationPolicy, RecoveryResult
+from techrevati.runtime.retry_policy.history import never_sent
 from techrevati.runtime.usage import UsageNotFoundError, UsageSnapshot
 
 if TYPE_CHECKING:
-    from techrevati.runtime.orchestrator.turns import SessionTurns
+    from techrevati.runtime.failures import Failure
+    from techrevati.runtime.orchestrator.turns import Model, SessionTurns
     from techrevati.runtime.retry_policy import RecoveryNews
 
 _EVENTS = {
@@ -29,7 +33,7 @@ _PAID = ("usage", "completion", "response", "result", "body")
 class TurnRecovery:
     """Told what happens to the attempts of one turn."""
 
-    def __init__(self, session: SessionTurns, model: str) -> None:
+    def __init__(self, session: SessionTurns, model: Model) -> None:
         self._session = session
         self._model = model
         self._booked = 0  # attempts that failed and were booked
@@ -43,18 +47,24 @@ class TurnRecovery:
     def __call__(self, news: RecoveryNews) -> None:
         """Tell it, and book what a failed attempt used."""
         session, error, failure = self._session, news.error, news.failure
+        unknown = False
         if error is not None and news.attempt > self._booked:
             self._booked = news.attempt
             session.worker.retry_count += 1
             used = usage_of_error(error)
             if used is not None:
-                session._book(self._model, used)
+                session._book(named(self._model), used)
+            elif _may_have_cost(error, failure):
+                unknown = True
+                session._note_unknown()
         name, status = _EVENTS[news.event]
         facts: dict[str, object] = {
             "scenario": news.scenario.value,
             "attempt": news.attempt,
             "steps": [step.value for step in news.steps],
         }
+        if unknown:
+            facts["usage"] = "unknown"
         if news.reason is not None:
             facts["reason"] = news.reason
         if news.policy is not None:
@@ -82,6 +92,12 @@ class TurnRecovery:
                 reason=news.reason,
             )
             context.book(news.event, news.scenario, outcome)
+
+
+def _may_have_cost(error: BaseException, failure: Failure) -> bool:
+    """Whether a failed call may have been billed: it was sent, and not turned away by us or the provider."""
+    refused = failure.origin is FailureOrigin.RUNTIME or (failure.status_code or 0) >= 400
+    return not refused and not never_sent(error)
 
 
 def usage_of_error(error: BaseException) -> UsageSnapshot | None:

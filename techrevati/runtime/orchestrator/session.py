@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from techrevati.runtime.deadlines import Timeout
 from techrevati.runtime.failures import classify
-from techrevati.runtime.orchestrator.journalled import SessionJournalled, TurnOnRecord
+from techrevati.runtime.orchestrator.journalled import TurnOnRecord
 from techrevati.runtime.orchestrator.parallel import checked, in_threads
 from techrevati.runtime.orchestrator.phase import SessionPhase
+from techrevati.runtime.orchestrator.streams import SyncStreams
 from techrevati.runtime.orchestrator.tools import SessionTools, checked_arguments
-from techrevati.runtime.orchestrator.turn_guards import SessionTurnGuards
-from techrevati.runtime.orchestrator.turns import TurnBounds, _usage_of
+from techrevati.runtime.orchestrator.turns import TurnBounds, _usage_of, named
 from techrevati.runtime.retry_policy import attempt_recovery
 
 if TYPE_CHECKING:
@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from techrevati.runtime.circuit_breaker import CircuitBreaker
     from techrevati.runtime.orchestrator.journalled import Verify
     from techrevati.runtime.orchestrator.parallel import ToolCall, ToolResult
+    from techrevati.runtime.orchestrator.turns import Model
     from techrevati.runtime.retry_policy import Recovery
     from techrevati.runtime.usage import UsageSnapshot
 
     T = TypeVar("T")
 
 
-class OrchestrationSession(SessionJournalled, SessionTurnGuards, SessionTools, SessionPhase):
+class OrchestrationSession(SyncStreams, SessionTools, SessionPhase):
     """One run of an agent, for ``with``.
 
     Entering walks the worker to RUNNING.  Leaving cleanly completes it; an exception is classified, moves it
@@ -52,7 +53,7 @@ class OrchestrationSession(SessionJournalled, SessionTurnGuards, SessionTools, S
     def run_turn(
         self,
         fn: Callable[..., T],
-        model: str = "",
+        model: str | Callable[[], str] = "",
         usage: UsageSnapshot | None = None,
         estimate_usage: Callable[[T], UsageSnapshot] | None = None,
         timeout: float | None = None,
@@ -68,7 +69,9 @@ class OrchestrationSession(SessionJournalled, SessionTurnGuards, SessionTools, S
 
         Args:
             fn: Makes the call and returns its result.
-            model: What to price it as; ``""`` counts tokens only.
+            model: What to price it as; ``""`` counts tokens only.  Where a failover or a recovery may change
+                it, a function that says which is asked now: called before each attempt, and after the last
+                for what it used.
             usage: What it used, if known before.
             estimate_usage: Says from the result what it used.  With neither, the result itself is read,
                 and one that says nothing counts as zero.
@@ -95,7 +98,7 @@ class OrchestrationSession(SessionJournalled, SessionTurnGuards, SessionTools, S
                 attempt raised.
         """
         if prompt is not None:
-            fn = self._prompted(fn, model, prompt)
+            fn = self._prompted(fn, named(model), prompt)
         self._begin_turn(usage, estimate_usage, timeout)
         replayed = False
         config = self._config
@@ -133,7 +136,7 @@ class OrchestrationSession(SessionJournalled, SessionTurnGuards, SessionTools, S
         if not self._looks_at_turns:
             return self._end_turn(result, model, usage, estimate_usage, replayed)
         result, usage = self._end_turn(result, model, usage, estimate_usage, replayed)
-        return self._check_answer(model, prompt, result), usage
+        return self._check_answer(named(model), prompt, result), usage
 
     def _spent(
         self,
@@ -144,11 +147,22 @@ class OrchestrationSession(SessionJournalled, SessionTurnGuards, SessionTools, S
     ) -> T:
         """One attempt on the books: reserved, made, settled."""
         assert self._spending is not None
-        spend = self._spending.begin(bounds, outlives_timeout=True)
+        spend = self._spending.begin(bounds)
         call = fn
         if bounds.timeout is not None:
+
+            def watched() -> T:
+                spend.began()
+                try:
+                    result = fn()
+                except BaseException as error:
+                    spend.ended(error)
+                    raise
+                spend.ended(None)
+                return result
+
             late = self._late_outcome(bounds.model, bounds.usage, estimate_usage, spend)
-            call = partial(Timeout(bounds.timeout, on_late=late).call, fn)
+            call = partial(Timeout(bounds.timeout, on_late=late).call, watched)
         try:
             result = call() if breaker is None else breaker.call(call)
             used = _usage_of(result, estimate_usage) if bounds.usage is None else bounds.usage
@@ -159,7 +173,7 @@ class OrchestrationSession(SessionJournalled, SessionTurnGuards, SessionTools, S
         return result
 
     def _recovered(
-        self, recovery: Recovery, call: Callable[[], T], breaker: CircuitBreaker | None, model: str
+        self, recovery: Recovery, call: Callable[[], T], breaker: CircuitBreaker | None, model: Model
     ) -> T:
         from techrevati.runtime.orchestrator.recoveries import TurnRecovery
 
@@ -221,7 +235,8 @@ class OrchestrationSession(SessionJournalled, SessionTurnGuards, SessionTools, S
     def run_tools(self, calls: Iterable[ToolCall[T]], *, max_concurrency: int = 8) -> list[ToolResult[T]]:
         """Run several tools at once, each in a thread and like one of :meth:`run_tool`.
 
-        Each call sees a copy of this context's variables.  What a call raises is its own result.  On Ctrl-C
+        Each call sees a copy of this context's variables.  What a call raises is its own result, also that
+        it waits for an approval: raise that (``result.value``) to leave the run waiting.  On Ctrl-C
         no further call starts, those that run are waited for, and no thread is left.
 
         Args:
@@ -233,6 +248,14 @@ class OrchestrationSession(SessionJournalled, SessionTurnGuards, SessionTools, S
         """
 
         def run(call: ToolCall[T]) -> T:
-            return self.run_tool(call.tool_name, call.fn, call.arguments)
+            return self.run_tool(
+                call.tool_name,
+                call.fn,
+                call.arguments,
+                approval=call.approval,
+                key=call.key,
+                idempotent=call.idempotent,
+                verify=call.verify,
+            )
 
         return in_threads(checked(calls, max_concurrency), run, max_concurrency)

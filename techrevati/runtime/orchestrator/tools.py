@@ -36,15 +36,25 @@ class SessionTools(SessionLife):
         return outcome
 
     def _permit(self, tool: str) -> None:
-        """Raise unless *tool* may be used now."""
+        """Raise unless *tool* may be used now, and count it; with a journal it counts when it begins."""
+        self._permitted(tool)
+        spending: SessionSpending | None = getattr(self, "_spending", None)
+        if spending is not None and self._run is None:
+            spending.tool()
+
+    async def _apermit(self, tool: str) -> None:
+        """:meth:`_permit` for tasks."""
+        self._permitted(tool)
+        spending: SessionSpending | None = getattr(self, "_spending", None)
+        if spending is not None and self._run is None:
+            await spending.atool()
+
+    def _permitted(self, tool: str) -> None:
         self._require_running()
         outcome = self.authorize(tool)
         if not outcome.allowed:
             self._blocked(tool, "permission", outcome.reason)
             raise PermissionDeniedError(outcome)
-        spending: SessionSpending | None = getattr(self, "_spending", None)
-        if spending is not None:
-            spending.tool()
 
     @contextmanager
     def _tool(self, tool: str, arguments: Mapping[str, object] | None) -> Iterator[Callable[[object], None]]:

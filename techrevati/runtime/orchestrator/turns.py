@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.errors import BudgetExceededError
+from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime._core.log import logger
 from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime.agent_events import (
@@ -22,7 +22,7 @@ from techrevati.runtime.usage import UsageNotFoundError, UsageSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TypeVar
+    from typing import TypeAlias, TypeVar
 
     from techrevati.runtime.deadlines import LateOutcome
     from techrevati.runtime.failures import Failure
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from techrevati.runtime.retry_policy import RecoveryResult
 
     T = TypeVar("T")
+    Model: TypeAlias = str | Callable[[], str]
 
 _ZERO = UsageSnapshot()
 
@@ -42,7 +43,7 @@ _ZERO = UsageSnapshot()
 class TurnBounds(NamedTuple):
     """What is known of a turn before it runs."""
 
-    model: str
+    model: Model
     usage: UsageSnapshot | None
     prompt: object
     input_tokens: int | None
@@ -57,8 +58,9 @@ class SessionTurns(SessionLife):
         super().__init__(config, handoff)
         self._budget = _exact_budget(config)
         self._budget_reported = False
-        self._turn_lock = Lock()
+        self._turn_lock = fork_safe_lock()
         self._iteration_count = 0
+        self._unknown_attempts = 0
         self._spending: SessionSpending | None = None
 
     def _enter(self, session: OrchestrationSession | AsyncOrchestrationSession) -> None:
@@ -96,7 +98,7 @@ class SessionTurns(SessionLife):
     def _end_turn(
         self,
         result: T,
-        model: str,
+        model: Model,
         usage: UsageSnapshot | None,
         estimate_usage: Callable[[T], UsageSnapshot] | None,
         replayed: bool = False,
@@ -104,10 +106,15 @@ class SessionTurns(SessionLife):
         """Book a turn that was paid for."""
         if usage is None:
             usage = _usage_of(result, estimate_usage)
-        over = self._book(model, usage, replayed)
+        over = self._book(named(model), usage, replayed)
         if over and self._config.enforce_budget:
             raise self._over_budget(has_result=True, result=result, usage=usage)
         return result, usage
+
+    def _note_unknown(self) -> None:
+        """An attempt failed, may have been billed, and nobody knows what it used."""
+        with self._turn_lock:
+            self._unknown_attempts += 1
 
     def _book(self, model: str, usage: UsageSnapshot, replayed: bool = False) -> bool:
         """Record what was used; True when that is more than the budget."""
@@ -139,7 +146,7 @@ class SessionTurns(SessionLife):
 
     def _late_outcome(
         self,
-        model: str,
+        model: Model,
         usage: UsageSnapshot | None,
         estimate_usage: Callable[[T], UsageSnapshot] | None,
         spend: TurnSpend | None = None,
@@ -149,21 +156,22 @@ class SessionTurns(SessionLife):
         def tell(late: LateOutcome) -> None:
             if late.error is not None:
                 if spend is not None:
-                    spend.end(late.error)
+                    spend.late(None, late.error)
                 why = classify(late.error).failure_class
                 self.emit(Name.AGENT_LATE_RESULT, Status.FAILED, why, self._redactor.error_text(late.error))
                 return
             used = _usage_of(cast("T", late.result), estimate_usage) if usage is None else usage
+            asked = named(model)
             self.emit(
                 Name.AGENT_LATE_RESULT,
                 Status.COMPLETED,
                 None,
                 "a turn that had timed out returned after all",
-                {"model": model, "usage": used.to_dict(), "result": late.result},
+                {"model": asked, "usage": used.to_dict(), "result": late.result},
             )
-            self._book(model, used)
+            self._book(asked, used)
             if spend is not None:
-                spend.settle(used)
+                spend.late(used, None)
 
         return tell
 
@@ -178,6 +186,11 @@ class SessionTurns(SessionLife):
             self._redactor.error_text(error),
             {"scenario": failure.scenario.value, **result.to_dict()},
         )
+
+
+def named(model: Model) -> str:
+    """The model that is asked now."""
+    return model if isinstance(model, str) else model()
 
 
 def _exact_budget(config: Orchestrator) -> Picodollars | None:

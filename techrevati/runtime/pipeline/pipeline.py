@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from _thread import allocate_lock
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, cast
 
+from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime.bulkhead import Bulkhead
 from techrevati.runtime.circuit_breaker import AsyncCircuitBreaker, CircuitBreaker
 from techrevati.runtime.deadlines import Deadline, Timeout
@@ -54,8 +54,7 @@ class Pipeline:
     - A ``Deadline`` is that of a run: such a pipeline is for that run only.
 
     A stream is guarded to its end: its breaker learns then, its place is held and its time runs until then.
-    ``Retry`` and ``Hedge`` start it again only before its first item; ``Failover`` refuses streams at
-    decoration.
+    ``Retry`` and ``Hedge`` start it again, and ``Failover`` asks another target, only before its first item.
 
     Args:
         parts: At least one.
@@ -89,7 +88,7 @@ class Pipeline:
         self._stages = stages(self.parts)
         self._calls: tuple[Callable[..., Any], ...] = tuple(stage.call for stage in self._stages)
         self._acalls: tuple[Callable[..., Any], ...] = tuple(stage.acall for stage in self._stages)
-        self._lock = allocate_lock()
+        self._lock = fork_safe_lock()
         self._before: list[bool] | None = None
         self.enabled: bool = True
         """Set to False to make every call directly."""
@@ -155,13 +154,12 @@ class Pipeline:
     @property
     def observe_only(self) -> bool:
         """True while every part only observes.  Setting it sets each part's own ``observe_only`` (a part may
-        be shared); unsetting it gives each back what it had before.  A ``Deadline`` is not a part that cuts,
-        and stays in force."""
+        be shared); unsetting it gives each back what it had before."""
         return self._before is not None
 
     @observe_only.setter
     def observe_only(self, only: bool) -> None:
-        parts = [part for part in self.parts if not isinstance(part, Deadline)]
+        parts = self.parts
         with self._lock:
             if only and self._before is None:
                 self._before = [part.observe_only for part in parts]

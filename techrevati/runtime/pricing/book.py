@@ -1,7 +1,7 @@
 """A book of prices: many models, of which a program uses a handful.
 
-The book stays text, one line a model, sorted by ``provider/model``.  Looking a model up finds its line with a
-search of the text and decodes only that; what was decoded is kept.
+The book stays text, one line a model, sorted by ``provider/model``.  Opening it notes only where each name's
+line is; looking a model up decodes that line alone, and what was decoded is kept.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from techrevati.runtime.pricing.entry import Entry, entry_from
 from techrevati.runtime.pricing.names import (
     MAKERS,
+    RESELLERS,
     canonical_provider,
     families,
     makers_resold,
@@ -40,7 +41,7 @@ class PriceBook:
     """
 
     def __init__(self, text: str) -> None:
-        head, _, self._text = text.partition("\n\n")
+        head, _, body = text.partition("\n\n")
         lines = head.splitlines()
         if not lines or lines[0] != HEADER:
             raise ValueError(f"a price book begins with the line {HEADER!r}, got {head[:60]!r}")
@@ -49,7 +50,12 @@ class PriceBook:
             name, _, value = line.partition(": ")
             self.facts[name] = value
         self.version: str = self.facts.get("version", "unversioned")
-        self._text = "\n" + self._text
+        lines = body.split("\n")
+        named = [line.partition("\t") for line in lines if line]
+        # Of a name listed twice the first line counts.
+        self._written: dict[str, str] = {name: written for name, _, written in reversed(named)}
+        self._names = tuple(name for name, _, _ in named)
+        self._hosts: dict[str, list[str]] | None = None  # a model's own name -> who lists it
         self._found: dict[tuple[str | None, str], Entry | None] = {}
         self._decoded: dict[str, Entry] = {}
         self._providers: frozenset[str] | None = None
@@ -99,9 +105,7 @@ class PriceBook:
 
     def names(self) -> Iterator[str]:
         """Every ``provider/model`` in the book, in order."""
-        for line in self._text.splitlines():
-            if line:
-                yield line[: line.index("\t")]
+        yield from self._names
 
     def entry(self, name: str) -> Entry | None:
         """The entry listed under exactly this ``provider/model``."""
@@ -132,7 +136,7 @@ class PriceBook:
         return tuple(bare[match] for match in get_close_matches(wanted, bare, limit, 0.6))
 
     def __len__(self) -> int:
-        return self._text.count("\n") - 1
+        return len(self._names)
 
     def __repr__(self) -> str:
         return f"PriceBook({self.version!r}, {len(self)} names)"
@@ -201,33 +205,28 @@ class PriceBook:
         return None
 
     def _of_any_host(self, name: str) -> Entry | None:
+        """What every host that lists *name* charges; None when they disagree."""
+        if self._hosts is None:
+            hosts: dict[str, list[str]] = {}
+            for listed in self._names:
+                if not listed.startswith(RESELLERS):
+                    hosts.setdefault(listed.partition("/")[2], []).append(listed)
+            self._hosts = hosts
         for family in families(name):
-            ending = f"/{family}\t"
-            found: list[Entry] = []
-            at = self._text.find(ending)
-            while at >= 0:
-                start = self._text.rfind("\n", 0, at) + 1
-                provider = self._text[start:at]
-                if "/" not in provider:
-                    entry = self._line(provider + "/" + family)
-                    if entry is not None:
-                        found.append(entry)
-                at = self._text.find(ending, at + 1)
-            if found:
-                first = found[0]
-                return first if all(_same_prices(first, other) for other in found[1:]) else None
+            found = [self._line(listed) for listed in self._hosts.get(family, ())]
+            first = found[0] if found else None
+            if first is not None:
+                same = all(other is not None and other.standard == first.standard for other in found)
+                return first if same else None
         return None
 
     def _line(self, name: str) -> Entry | None:
         entry = self._decoded.get(name)
         if entry is not None:
             return entry
-        at = self._text.find(f"\n{name}\t")
-        if at < 0:
+        written = self._written.get(name)
+        if written is None:
             return None
-        start = at + len(name) + 2
-        end = self._text.find("\n", start)
-        written = self._text[start : end if end >= 0 else len(self._text)]
         provider, _, own = name.partition("/")
         if written.startswith("="):
             entry = self._line(written[1:])
@@ -257,10 +256,6 @@ def _decoded(name: str, written: str) -> Mapping[str, object]:
     if not isinstance(value, dict) or "prices" not in value:
         raise ValueError(f"price book: line of {name!r} must be an object with prices, got {written[:60]!r}")
     return value
-
-
-def _same_prices(a: Entry, b: Entry) -> bool:
-    return a.standard == b.standard
 
 
 def _rank(provider: str) -> int:

@@ -114,6 +114,17 @@ class Entry:
         for moment in _moments(self, at_s):
             yield self.rates(moment, tiers)
 
+    def steady_for_a_day(self, at_s: float) -> tuple[float, float] | None:
+        """The span around *at_s* in which :meth:`possible_rates` stay the same; None where hours or days
+        have their own prices."""
+        since, until = self.steady(at_s)
+        if until == float("inf"):
+            return since, until
+        if any(period.hours or period.days for period in _periods(self)):
+            return None
+        change_is_near = until - _DAY_S
+        return (since, change_is_near) if at_s < change_is_near else (max(since, change_is_near), until)
+
     def steady(self, at_s: float) -> tuple[float, float]:
         """The span of time around *at_s* in which no rates change: from the first to before the second."""
         if self.always is not None and not any(isinstance(tier, list) for tier in self.tiers.values()):

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from techrevati.runtime._core.errors import TechrevatiError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class UnknownModelError(TechrevatiError, KeyError):
@@ -10,17 +15,29 @@ class UnknownModelError(TechrevatiError, KeyError):
 
     Attributes:
         model: The name asked for.
-        near: Known names that look like it, the most similar first.
+        near: Known names that look like it, the most similar first; searched for when first read, because
+            programs that only count the refusal need not wait for it.
     """
 
-    def __init__(self, model: str, near: tuple[str, ...] = ()) -> None:
-        super().__init__(model, near)
+    def __init__(self, model: str, near: tuple[str, ...] | Callable[[], tuple[str, ...]] = ()) -> None:
+        super().__init__(model)
         self.model = model
-        self.near = near
+        self._near = near
+
+    @property
+    def near(self) -> tuple[str, ...]:
+        near = getattr(self, "_near", ())
+        if not isinstance(near, tuple):
+            self._near = near = near()
+        return near
 
     def __str__(self) -> str:
         hint = f"; did you mean {' or '.join(map(repr, self.near))}?" if self.near else ""
         return f"no price for model {self.model!r}{hint}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        self._near = self.near  # a search does not pickle, what it finds does
+        return super().__reduce__()
 
 
 class UnknownPriceError(TechrevatiError, LookupError):

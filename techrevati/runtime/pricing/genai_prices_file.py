@@ -34,6 +34,7 @@ _TIER_OF = {
     ("service_tier", "flex"): "flex",
     ("service_tier", "fast"): "fast",
     ("speed", "fast"): "fast",
+    ("search_type", "fast"): "fast",
     ("route", "mistral/eu"): "eu",
 }
 
@@ -74,6 +75,8 @@ def names_in(match: object) -> Iterator[str]:
 
 def _written(model: Mapping[str, object]) -> Written | None:
     given = model.get("prices")
+    if not given and str(model["id"]).endswith(":free"):
+        return {"id": str(model["id"]).lower(), "prices": [[{"input": 0, "output": 0}]]}
     periods = []
     for each in given if isinstance(given, list) else [{"prices": given}]:
         prices = _prices(each.get("prices"))

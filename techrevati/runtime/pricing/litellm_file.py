@@ -31,6 +31,13 @@ _TIERS = {"batches": "batch", "flex": "flex", "priority": "priority", "ultrafast
 _KEY = re.compile(
     rf"({'|'.join(sorted(_PARTS, key=len, reverse=True))})(?:_above_(\d+)k_tokens)?(?:_({'|'.join(_TIERS)}))?"
 )
+_SAME_UNLESS_SAID = {
+    "reasoning": "output",
+    "output_audio": "output",
+    "output_image": "output",
+    "input_audio": "input",
+    "input_image": "input",
+}
 _FREE_HOSTS = {"ollama", "lemonade", "ollama_chat"}  # they run on your own machine
 _FEE_PER_CALL = {"perplexity"}  # every call searches
 
@@ -78,6 +85,9 @@ def _written(value: Mapping[str, object], host: str, key: str) -> Written | None
         del prices["cache_write"]  # not charged beside the input
     if prices.get("cache_read") == 0 and prices.get("input"):
         del prices["cache_read"]
+    for part, whole in _SAME_UNLESS_SAID.items():
+        if part in prices and prices[part] == prices.get(whole):
+            del prices[part]  # repeated; a tier that names only the whole means this part, too
     _add_fees(prices, value, host)
     written: Written = {"prices": _periods(prices, value.get("off_peak_pricing"))}
     tiers: dict[str, object] = {}

@@ -124,6 +124,9 @@ MAKERS = (
     ),
 )
 
+# They pass calls on to the hosts of a model, so a name that says no provider never means them.
+RESELLERS = ("huggingface_", "quicksilverpro/")
+
 
 def canonical_provider(provider: str) -> str:
     """The name under which books list *provider*, whichever way its users spell it."""

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime.pricing.book import PriceBook
 from techrevati.runtime.pricing.errors import UnknownModelError, UnknownPriceError
 from techrevati.runtime.pricing.money import decimal_usd
 from techrevati.runtime.pricing.names import canonical_provider
+from techrevati.runtime.pricing.rates import worst_of
 from techrevati.runtime.pricing.registered import PRICING_TABLE, find_pricing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
     from decimal import Decimal
 
     from techrevati.runtime.pricing.entry import Entry
-    from techrevati.runtime.pricing.rates import Picodollars, Rates
+    from techrevati.runtime.pricing.rates import Dearest, Picodollars, Rates
     from techrevati.runtime.pricing.registered import ModelPricing
     from techrevati.runtime.usage import UsageSnapshot
 
@@ -140,6 +141,11 @@ def worst_case_picodollars(
     Raises:
         UnknownModelError, UnknownPriceError, ValueError, TypeError: As :func:`cost_usd`.
     """
+    if at is None and not (audio or web_searches) and requests == 1:
+        levels = _dearest(model, provider, tier)
+        whole = type(input_tokens) is type(max_output_tokens) is int
+        if levels is not None and whole and input_tokens >= 0 and max_output_tokens >= 0:
+            return worst_of(levels, input_tokens, max_output_tokens)
     input_tokens = arguments.count("input_tokens", input_tokens)
     max_output_tokens = arguments.count("max_output_tokens", max_output_tokens)
     web_searches = arguments.count("web_searches", web_searches)
@@ -154,12 +160,85 @@ def worst_case_picodollars(
     else:
         assert entry is not None
         possible = list({id(rates): rates for rates in entry.possible_rates(at_s, tiers)}.values())
+        if at is None and (tier is None or isinstance(tier, (str, tuple))):
+            _remember_dearest((model, provider, tier), entry, at_s, possible)
     return max(
         rates.worst(
             input_tokens, max_output_tokens, audio=audio, web_searches=web_searches, requests=requests
         )
         for rates in possible
     )
+
+
+def _dearest(model: str, provider: str | None, tier: object) -> Dearest | None:
+    """What is remembered of :func:`worst_case_picodollars`; None: it must be worked out."""
+    if PRICING_TABLE:
+        pricing = PRICING_TABLE.get(model) if isinstance(model, str) else None
+        return pricing.rates.dearest if pricing is not None and tier is None else None
+    try:
+        levels, since_s, until_s = _worst[model, provider, tier]
+    except (KeyError, TypeError):
+        return None
+    return levels if until_s is None or since_s <= time.time() < until_s else None
+
+
+def _remember_dearest(key: tuple[object, ...], entry: Entry, at_s: float, possible: Sequence[Rates]) -> None:
+    worst = _worst
+    span = entry.steady_for_a_day(at_s)
+    if span is not None:
+        if len(worst) >= _CAPACITY:
+            worst.clear()
+        levels = tuple({level: None for rates in possible for level in rates.dearest})
+        for_ever = span == (float("-inf"), float("inf"))
+        worst[key] = levels, span[0], None if for_ever else span[1]
+
+
+class Charged(NamedTuple):
+    """What a ledger writes down of the price of a call.
+
+    Attributes:
+        cost: Exact, in pico-dollars.
+        source: "registered" or "book".
+        book, tier: As of :class:`Quote`.
+        unit_prices: Those of the quote, as JSON.
+    """
+
+    cost: Picodollars
+    source: str
+    book: str
+    tier: str
+    unit_prices: str
+
+
+def charged(
+    model: str,
+    usage: UsageSnapshot,
+    *,
+    provider: str | None,
+    at_s: float,
+    tier: str | tuple[str, ...] | None,
+) -> Charged:
+    """:func:`quote` in fewer steps, at *at_s* seconds since 1970; for ledgers, which ask for every call."""
+    memo = _charged
+    if not PRICING_TABLE:
+        try:
+            rates, since_s, until_s, source, book, named = memo[model, provider, tier, usage.tier]
+        except (KeyError, TypeError):
+            pass
+        else:
+            if since_s <= at_s < until_s:
+                return Charged(rates.cost(usage), source, book, named, rates.unit_prices_json(usage))
+    rates, entry, tiers = _priced(model, provider, at_s, tier, usage)
+    named = "+".join(tiers) or "standard"
+    if entry is None:
+        source = book = "registered"
+    else:
+        source, book = "book", entry.book
+        if tier is None or isinstance(tier, (str, tuple)):
+            if len(memo) >= _CAPACITY:
+                memo.clear()
+            memo[model, provider, tier, usage.tier] = (rates, *entry.steady(at_s), source, book, named)
+    return Charged(rates.cost(usage), source, book, named, rates.unit_prices_json(usage))
 
 
 def output_limit(model: str, *, provider: str | None = None) -> int | None:
@@ -205,18 +284,22 @@ _book: PriceBook | None = None
 
 def use_price_book(book: PriceBook | None) -> None:
     """Ask *book* before the bundled one from now on, in the whole process; None: only the bundled one."""
-    global _book, _entries, _current
+    global _book, _entries, _current, _worst, _charged
     if book is not None and not isinstance(book, PriceBook):
         raise TypeError(f"book must be a PriceBook or None, got {book!r}")
     _book = book
     # New ones, not emptied ones: a thread that is still reading the book before must not write into these.
-    _entries, _current = {}, {}
+    _entries, _current, _worst, _charged = {}, {}, {}, {}
 
 
 _entries: dict[tuple[str, str | None], Entry] = {}
 # What (model, provider, tier, served tier) is charged now, and for how long: from when until when, None for
 # ever.
 _current: dict[tuple[object, ...], tuple[Rates, float, float | None]] = {}
+# (model, provider, tier) -> the dearest rates of a call made now, and for how long.
+_worst: dict[tuple[object, ...], tuple[Dearest, float, float | None]] = {}
+# (model, provider, tier, served tier) -> rates, from when, until when, source, book and tier.
+_charged: dict[tuple[object, ...], tuple[Rates, float, float, str, str, str]] = {}
 _CAPACITY = 4096
 
 
@@ -254,14 +337,20 @@ def _resolve(model: str, provider: str | None) -> tuple[ModelPricing | None, Ent
     entry = _find(model, provider)
     if entry is None:
         named = model if provider is None else f"{provider}/{model}"
-        raise UnknownModelError(named, PriceBook.bundled().near(model))
+        raise UnknownModelError(named, lambda: _near(model))
     return None, entry
+
+
+def _near(model: str) -> tuple[str, ...]:
+    """Names like *model* in the books that are asked, the process's own before the bundled one."""
+    own = () if _book is None else _book.near(model)
+    return tuple(dict.fromkeys((*own, *PriceBook.bundled().near(model))))[:3]
 
 
 def _priced(
     model: str,
     provider: str | None,
-    at: datetime | None,
+    at: datetime | float | None,
     tier: str | tuple[str, ...] | None,
     usage: UsageSnapshot,
 ) -> tuple[Rates, Entry | None, tuple[str, ...]]:
@@ -270,7 +359,7 @@ def _priced(
     except AttributeError:
         raise TypeError(f"usage must be a UsageSnapshot, got {usage!r}") from None
     tiers = _served(served) if tier is None else _tiers(tier)
-    at_s = _seconds(at)
+    at_s = float(at) if isinstance(at, (int, float)) else _seconds(at)
     current = _current
     pricing, entry = _resolve(model, provider)
     if pricing is not None:

@@ -53,7 +53,7 @@ class Rates:
     what its fallback in ``PARTS`` costs, and nothing if there is none.
     """
 
-    __slots__ = ("_base", "_steps", "prices")
+    __slots__ = ("_base", "_dearest", "_steps", "_texts", "prices")
 
     def __init__(self, prices: Prices) -> None:
         self.prices: Prices = prices
@@ -62,18 +62,23 @@ class Rates:
         )
         self._base = _level(prices, 0)
         self._steps = tuple((start, _level(prices, start + 1)) for start in starts)
+        self._dearest: Dearest | None = None
+        self._texts: dict[tuple[int, bool, bool], str] = {}
 
     def cost(self, usage: UsageSnapshot) -> Picodollars:
         """The exact cost of one call that used *usage*."""
-        u_in, u_write, u_read = usage.input_tokens, usage.cache_write_tokens, usage.cache_read_tokens
         level = self._base
         if self._steps:
             level = self._level_for(_input_size(usage))
+        given, made, write, read, extras, per_request, _ = level
         cost: Picodollars = (
-            u_in * level[0] + usage.output_tokens * level[1] + u_write * level[2] + u_read * level[3]
+            usage.input_tokens * given
+            + usage.output_tokens * made
+            + usage.cache_write_tokens * write
+            + usage.cache_read_tokens * read
         )
         # Most calls have none of these, which is quicker to see than each by its name.
-        if level[4] and (
+        if extras and (
             usage.reasoning_tokens
             or usage.cache_write_1h_tokens
             or usage.input_audio_tokens
@@ -84,11 +89,10 @@ class Rates:
             or usage.output_image_tokens
             or usage.cache_read_audio_tokens
         ):
-            for name, rate in level[4]:
+            for name, rate in extras:
                 count = getattr(usage, name)
                 if count:
                     cost += count * rate
-        per_request = level[5]
         if per_request and (cost or usage.requests or _anything(usage)):
             cost += (usage.requests or 1) * per_request
         return cost
@@ -97,15 +101,41 @@ class Rates:
         self, input_tokens: int, output_tokens: int, *, audio: bool, web_searches: int, requests: int
     ) -> Picodollars:
         """The most that a call of that size can cost, whatever of it is cached, reasoned or drawn."""
-        reachable = [self._base, *(level for start, level in self._steps if input_tokens > start)]
+        if not audio and not web_searches and requests == 1:
+            return worst_of(self.dearest, input_tokens, output_tokens)
         worst: Picodollars = 0
-        for level in reachable:
-            rate = level[6]
-            given = max(rate[name] for name in _INPUTS if audio or "audio" not in name)
-            made = max(rate[name] for name in _OUTPUTS if audio or "audio" not in name)
-            cost = input_tokens * given + output_tokens * made
-            worst = max(worst, cost + web_searches * rate["web_search"] + requests * rate["request"])
+        for start, level in ((-1, self._base), *self._steps):
+            if input_tokens > start:
+                rate, (given, made) = level[6], _dearest(level, audio)
+                cost = input_tokens * given + output_tokens * made
+                worst = max(worst, cost + web_searches * rate["web_search"] + requests * rate["request"])
         return worst
+
+    @property
+    def dearest(self) -> Dearest:
+        """For :func:`worst_of`: from which input size on, the dearest input, output and request."""
+        found = self._dearest
+        if found is None:
+            levels = ((-1, self._base), *self._steps)
+            found = tuple((start, *_dearest(level, False), level[6]["request"]) for start, level in levels)
+            self._dearest = found
+        return found
+
+    def unit_prices_json(self, usage: UsageSnapshot) -> str:
+        """:meth:`unit_prices` as compact JSON, remembered: a ledger writes it for every call."""
+        level = self._level_for(_input_size(usage)) if self._steps else self._base
+        write, read = usage.cache_write_tokens > 0, usage.cache_read_tokens > 0
+        rare = has_rare_parts(usage)
+        if not rare:
+            found = self._texts.get((id(level), write, read))
+            if found is not None:
+                return found
+        import json
+
+        found = json.dumps(self.unit_prices(usage), separators=(",", ":"))
+        if not rare:
+            self._texts[id(level), write, read] = found  # at most four for each level
+        return found
 
     def unit_prices(self, usage: UsageSnapshot) -> dict[str, str]:
         """The prices that *usage* met: decimal text, US dollars per million tokens or thousand pieces."""
@@ -127,7 +157,42 @@ class Rates:
         return level
 
 
+def worst_of(levels: Dearest, input_tokens: int, output_tokens: int) -> Picodollars:
+    """The most that one request can cost at these rates, at every step that its input reaches."""
+    worst: Picodollars = 0
+    for start, given, made, request in levels:
+        if input_tokens > start:
+            cost = input_tokens * given + output_tokens * made + request
+            if cost > worst:
+                worst = cost
+    return worst
+
+
+def _dearest(level: _Level, audio: bool) -> tuple[Picodollars, Picodollars]:
+    rate = level[6]
+    given = max(rate[name] for name in _INPUTS if audio or "audio" not in name)
+    made = max(rate[name] for name in _OUTPUTS if audio or "audio" not in name)
+    return given, made
+
+
+def has_rare_parts(usage: UsageSnapshot) -> bool:
+    """Whether there is anything but plain and cached input and output."""
+    return bool(
+        usage.reasoning_tokens
+        or usage.cache_write_1h_tokens
+        or usage.input_audio_tokens
+        or usage.output_audio_tokens
+        or usage.input_image_tokens
+        or usage.web_searches
+        or usage.requests
+        or usage.citation_tokens
+        or usage.output_image_tokens
+        or usage.cache_read_audio_tokens
+    )
+
+
 if TYPE_CHECKING:
+    Dearest: TypeAlias = tuple[tuple[int, Picodollars, Picodollars, Picodollars], ...]
     _Level: TypeAlias = tuple[
         Picodollars,
         Picodollars,

@@ -12,13 +12,14 @@ from techrevati.runtime._core.log import logger
 from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime.failures import Failure, FailureKind, FailureOrigin, classify
 from techrevati.runtime.retry_policy.backoff import Jitter, backoff_delay
-from techrevati.runtime.retry_policy.history import gave_up_inside, mark, never_sent, note
+from techrevati.runtime.retry_policy.history import caused, gave_up_inside, mark, never_sent, note
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
     from techrevati.runtime.retry_policy.retry import Retry
+    from techrevati.runtime.retry_policy.retry_budget import RetryClaim
 
 # Refusals: the request was turned away before anything was done.
 NO_EFFECT = frozenset({FailureKind.RATE_LIMIT, FailureKind.OVERLOADED})
@@ -177,14 +178,25 @@ def asked(name: str, judge: Callable[[Any], bool | None], what: object) -> bool 
 class Attempts:
     """The attempts of one call: what was used so far, and what comes after each failure."""
 
-    __slots__ = ("_given_up_before", "_retry", "_started_s", "number", "wait_s")
+    __slots__ = ("_claim", "_given_up_before", "_last", "_retry", "_started_s", "number", "wait_s")
 
     def __init__(self, retry: Retry, started_s: float | None, given_up_before: int) -> None:
         self._retry = retry
         self._started_s = retry._clock() if started_s is None else started_s
         self._given_up_before = given_up_before
+        self._claim: RetryClaim | None = None  # for the attempt that comes next
+        self._last: Exception | None = None  # what the call itself last failed with
         self.number: int = 1
         self.wait_s: float = 0.0
+
+    def not_made(self) -> None:
+        """The attempt that was decided is not made after all."""
+        if self._claim is not None:
+            self._claim.give_back()
+
+    def forget(self) -> None:
+        """It is over: the traceback of what it remembers leads back here."""
+        self._last = None
 
     def after_error(self, error: Exception) -> float | None:
         """Seconds to wait before trying again; None to raise *error*."""
@@ -197,6 +209,10 @@ class Attempts:
                 note(error, f"tried {self.number} times")
             if self.number > 1 or reason in ENOUGH:
                 mark(error)
+            if failure.origin is FailureOrigin.RUNTIME:
+                caused(error, self._last)  # a refusal of ours: why is what the call failed with before
+        if failure.origin is not FailureOrigin.RUNTIME:
+            self._last = error
         return self._decided(failure, wait_s, reason)
 
     def after_result(self) -> float | None:
@@ -219,8 +235,10 @@ class Attempts:
         )
         if wait_s is not None and retry.observe_only:
             return wait_s, "observed only"
-        if wait_s is not None and retry._budget is not None and not retry._budget.take():
-            return None, "budget"
+        if wait_s is not None and retry._budget is not None:
+            self._claim = retry._budget.claim()
+            if self._claim is None:
+                return None, "budget"
         return wait_s, reason
 
     def _decided(self, failure: Failure | None, wait_s: float | None, reason: str | None) -> float | None:
@@ -233,7 +251,7 @@ class Attempts:
                 logger("retry_policy").warning("on_attempt raised %s", error_text(trouble))
             except BaseException:
                 if again:
-                    self._retry._not_made()
+                    self.not_made()
                 raise
         if wait_s is None or not again:
             return None

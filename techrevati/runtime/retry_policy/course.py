@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from techrevati.runtime._core.deadline import remaining_s
 from techrevati.runtime._core.log import logger
 from techrevati.runtime._core.scrub import error_text
-from techrevati.runtime.failures import Failure, FailureScenario, classify
+from techrevati.runtime.failures import Failure, FailureOrigin, FailureScenario, classify
 from techrevati.runtime.failures.elsewhere import fails_over
 from techrevati.runtime.retry_policy.attempts import ENOUGH, NO_EFFECT, backoff_s
-from techrevati.runtime.retry_policy.history import gave_up_inside, mark, never_sent, note
+from techrevati.runtime.retry_policy.history import caused, gave_up_inside, mark, never_sent, note
 from techrevati.runtime.retry_policy.recovery import EscalationPolicy, RecoveryRecipe, RecoveryStep
 
 if TYPE_CHECKING:
@@ -85,13 +85,14 @@ if TYPE_CHECKING:
 class Course:
     """One call: its failures, what was done about them, and how often more."""
 
-    __slots__ = ("_all_taken", "_failure", "_failures", "_recovery", "_since", "_tries", "_wait_s")
+    __slots__ = ("_all_taken", "_failure", "_failures", "_last", "_recovery", "_since", "_tries", "_wait_s")
 
     def __init__(self, recovery: Recovery, since: int) -> None:
         self._recovery = recovery
         self._since = since
         self._failures = 0
         self._failure: Failure | None = None
+        self._last: Exception | None = None  # what the call itself last failed with
         self._tries: dict[FailureScenario, int] = {}
         self._wait_s = 0.0
         self._all_taken: list[RecoveryStep] = []
@@ -108,7 +109,8 @@ class Course:
             self._tell("attempted", tuple(recipe.steps), reason="observed only", error=error)
             return _GIVE_UP
         budget = recovery.budget
-        if reason is None and budget is not None and not budget.take():
+        claim = None if reason is not None or budget is None else budget.claim()
+        if reason is None and budget is not None and claim is None:
             reason = "budget"
         elif reason is None:
             try:
@@ -117,10 +119,14 @@ class Course:
                 self._tell("attempted", tuple(recipe.steps), error=error)
                 reason = yield from self._steps(error, failure, recipe, taken)
             finally:
-                if reason is not None and budget is not None:
-                    budget.give_back()
+                if reason is not None and claim is not None:
+                    claim.give_back()
+                if reason == "interrupted":
+                    self._last = None
         self._all_taken += taken
         if reason is None:
+            if failure.origin is not FailureOrigin.RUNTIME:
+                self._last = error
             return _AGAIN
         return (yield from self._give_up(error, failure, recipe, taken, reason))
 
@@ -200,6 +206,9 @@ class Course:
             note(error, f"tried {self._failures} times; {reason}")
         if self._failures > 1 or reason in ENOUGH:
             mark(error)  # layers around this one do not multiply the attempts
+        if failure.origin is FailureOrigin.RUNTIME:
+            caused(error, self._last)  # a refusal of ours: why is what the call failed with before
+        self._last = None  # its traceback leads here: no cycle
         human = policy is EscalationPolicy.ALERT_HUMAN
         news = self._tell("escalated" if human else "failed", tuple(taken), policy, reason, error)
         if human and recovery.on_alert is not None:
@@ -218,6 +227,7 @@ class Course:
 
     def returned(self) -> None:
         """The call returned."""
+        self._last = None
         if self._recovery.budget is not None:
             self._recovery.budget.succeeded()
         self._failures += 1

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from _thread import allocate_lock
 from typing import TYPE_CHECKING
+
+from techrevati.runtime._core.locks import fork_safe_lock
 
 if TYPE_CHECKING:
     from typing import Any
@@ -49,7 +50,7 @@ class _Mark(int):
 
 
 given_up: int = 0  # a call that began at this number was not inside any layer that gave up before
-_given_up_lock = allocate_lock()
+_given_up_lock = fork_safe_lock()
 
 
 def mark(error: BaseException) -> None:
@@ -64,6 +65,20 @@ def note(error: BaseException, text: str) -> None:
     notes = _facts(error).setdefault("__notes__", [])
     if isinstance(notes, list) and text not in notes:
         notes.append(text)
+
+
+def caused(error: BaseException, cause: BaseException | None) -> None:
+    """Let *error* say that *cause* caused it, unless it says something else or that would be a ring."""
+    if cause is None or error.__cause__ is not None:
+        return
+    below: BaseException | None = cause
+    for _ in range(100):
+        if below is error:
+            return
+        if below is None:
+            error.__cause__ = cause
+            return
+        below = below.__cause__ or below.__context__
 
 
 def _facts(error: BaseException) -> dict[str, Any]:

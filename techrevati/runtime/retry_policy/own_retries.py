@@ -64,6 +64,8 @@ def _owner(fn: object) -> object:
 
 def _retries_itself(client: object) -> bool:
     try:
+        if "_techrevati_guard" in client.__dict__:  # a guard has turned them off, call by call
+            return False
         own = getattr(client, "max_retries", None)
         return type(own) is int and own > 0 and callable(getattr(type(client), "with_options", None))
     except Exception:

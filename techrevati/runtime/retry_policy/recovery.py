@@ -12,11 +12,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from threading import Lock
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.clock import iso_utc
+from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime._core.log import announce, logger
 from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime.failures import FailureScenario
@@ -198,7 +198,7 @@ class RecoveryContext:
     """
 
     def __init__(self, handlers: Mapping[RecoveryStep, Handler] | None = None) -> None:
-        self._lock = Lock()
+        self._lock = fork_safe_lock()
         self._attempts: dict[FailureScenario, int] = {}
         self._events: deque[RecoveryEvent] = deque(maxlen=HISTORY_CAPACITY)
         self._handlers: dict[RecoveryStep, Handler] = {}

@@ -154,63 +154,70 @@ class Retry:
     ) -> T:
         warn_of_own_retries(fn, error, self._rules.max_attempts)
         attempts = Attempts(self, started_s, given_up_before)
-        while True:
-            wait_s = attempts.after_result() if error is None else attempts.after_error(error)
-            if wait_s is None:
-                if error is None:
-                    return result  # type: ignore[return-value]
+        try:
+            while True:
+                wait_s = attempts.after_result() if error is None else attempts.after_error(error)
+                if wait_s is None:
+                    if error is None:
+                        return result  # type: ignore[return-value]
+                    try:
+                        raise error
+                    finally:
+                        error = None  # its traceback holds this frame: break the cycle
+                error = None
                 try:
-                    raise error
-                finally:
-                    error = None  # its traceback holds this frame: break the cycle
-            error = None
-            try:
-                self._sleep(wait_s)
-            except BaseException:
-                self._not_made()
-                raise
-            try:
-                result = fn(*args, **kwargs)
-            except Exception as again:
-                error = again
-                continue
-            if isinstance(result, CoroutineType):
-                _refuse(result)
-            if self._accepts(result):
-                return result
+                    self._sleep(wait_s)
+                except BaseException:
+                    attempts.not_made()
+                    raise
+                try:
+                    result = fn(*args, **kwargs)
+                except Exception as again:
+                    error = again
+                    continue
+                if isinstance(result, CoroutineType):
+                    _refuse(result)
+                if self._accepts(result):
+                    return result
+        finally:
+            attempts.forget()
 
     async def acall(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """The result of ``await fn(*args, **kwargs)``; see :meth:`call`.  Cancelling it ends the waiting."""
         started_s = self._clock() if self._timed else None
         given_up_before = history.given_up
         attempts: Attempts | None = None
-        while True:
-            error: Exception | None = None
-            result: T | None = None
-            try:
-                result = await fn(*args, **kwargs)
-            except Exception as failed:
-                error = failed
-            else:
-                if self._trusting or self._accepts(result):
-                    return result
-            if attempts is None:
-                warn_of_own_retries(fn, error, self._rules.max_attempts)
-                attempts = Attempts(self, started_s, given_up_before)
-            wait_s = attempts.after_result() if error is None else attempts.after_error(error)
-            if wait_s is None:
-                if error is not None:
-                    try:
-                        raise error
-                    finally:
-                        error = None  # its traceback holds this frame: break the cycle
-                return result  # type: ignore[return-value]
-            error = None
-            try:
-                await self._await_for(wait_s)
-            except BaseException:
-                self._not_made()
-                raise
+        try:
+            while True:
+                error: Exception | None = None
+                result: T | None = None
+                try:
+                    result = await fn(*args, **kwargs)
+                except Exception as failed:
+                    error = failed
+                else:
+                    if self._trusting or self._accepts(result):
+                        return result
+                if attempts is None:
+                    warn_of_own_retries(fn, error, self._rules.max_attempts)
+                    attempts = Attempts(self, started_s, given_up_before)
+                wait_s = attempts.after_result() if error is None else attempts.after_error(error)
+                if wait_s is None:
+                    if error is not None:
+                        try:
+                            raise error
+                        finally:
+                            error = None  # its traceback holds this frame: break the cycle
+                    return result  # type: ignore[return-value]
+                error = None
+                try:
+                    await self._await_for(wait_s)
+                except BaseException:
+                    attempts.not_made()
+                    raise
+        finally:
+            if attempts is not None:
+                attempts.forget()
 
     def __call__(self, fn: F) -> F:
         """Decorate *fn* of any colour; a stream is started again only before its first item.
@@ -226,16 +233,25 @@ class Retry:
             raise TypeError(f"retry_result judges returned values, and a stream has none: {fn!r}")
         return decorated(self.call, self.acall, fn)
 
+    def with_attempts(self, max_attempts: int) -> Retry:
+        """A retry like this one, also in its budget and listeners, with another *max_attempts*.
+
+        Raises:
+            ValueError, TypeError: *max_attempts* is not an integer >= 1.
+        """
+        from copy import copy
+
+        made = copy(self)
+        made._rules = copy(self._rules)
+        made._rules.max_attempts = arguments.count("max_attempts", max_attempts, minimum=1)
+        return made
+
     def _accepts(self, result: object) -> bool:
         if self._retry_result is not None and asked("retry_result", self._retry_result, result):
             return False
         if self._budget is not None:
             self._budget.succeeded()
         return True
-
-    def _not_made(self) -> None:
-        if self._budget is not None:
-            self._budget.give_back()
 
     async def _await_for(self, seconds: float) -> None:
         if self._asleep is None:

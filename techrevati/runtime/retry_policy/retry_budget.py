@@ -8,11 +8,27 @@ Source: the retry throttling of gRPC (proposal A6).
 
 from __future__ import annotations
 
-from _thread import allocate_lock
-
 from techrevati.runtime._core import arguments
+from techrevati.runtime._core.locks import fork_safe_lock
 
 _TOKEN = 1_000_000
+
+
+class RetryClaim:
+    """One retry that was taken from a budget; for the one who took it."""
+
+    __slots__ = ("budget", "tokens")
+
+    def __init__(self, budget: RetryBudget | None, tokens: int) -> None:
+        self.budget: RetryBudget | None = budget  # None: it was switched off, or this was given back
+        self.tokens: int = tokens  # in millionths; 0 when it was let through without one
+
+    def give_back(self) -> None:
+        """The retry was not made; a second time changes nothing."""
+        budget, self.budget = self.budget, None
+        if budget is not None:
+            with budget._lock:
+                budget._given_back_locked(self.tokens)
 
 
 class RetryBudget:
@@ -49,41 +65,60 @@ class RetryBudget:
         self._tokens = self._capacity
         self._taken = 0
         self._denied = 0
-        self._owed = 0  # retries last let through without a token, while only observing
-        self._lock = allocate_lock()
+        self._owed = 0  # takes without a token since the last one with, while only observing
+        self._lock = fork_safe_lock()
         self.observe_only: bool = observe_only
         self.enabled: bool = True
         """Set to False to let every retry be made, uncounted."""
+
+    def claim(self) -> RetryClaim | None:
+        """Take one retry, to be given back exactly as it was taken; None when there is none left."""
+        if not self.enabled:
+            return RetryClaim(None, 0)
+        with self._lock:
+            tokens = self._taken_locked()
+        return None if tokens is None else RetryClaim(self, tokens)
 
     def take(self) -> bool:
         """Take one retry; False when there is none left."""
         if not self.enabled:
             return True
         with self._lock:
-            if self._tokens < _TOKEN:
-                self._denied += 1
-                if not self.observe_only:
-                    return False
-                self._owed += 1
-            else:
-                self._tokens -= _TOKEN
-                self._owed = 0  # those were made: what comes back now is a token
-            self._taken += 1
-            return True
+            tokens = self._taken_locked()
+            if tokens is not None:
+                self._owed = 0 if tokens else self._owed + 1
+        return tokens is not None
+
+    def _taken_locked(self) -> int | None:
+        """Millionths taken for one retry: 0 when it is let through without a token; None when refused."""
+        tokens = _TOKEN
+        if self._tokens < _TOKEN:
+            self._denied += 1
+            if not self.observe_only:
+                return None
+            tokens = 0
+        self._tokens -= tokens
+        self._taken += 1
+        return tokens
 
     def give_back(self) -> None:
-        """Return a retry that was taken and not made; one that was let through without a token, while only
-        observing, brings none back."""
+        """Return a retry that :meth:`take` took and that was not made.
+
+        While only observing, a retry may have been let through without a token, which then brings none back;
+        of several takers the one who took last is meant.  :meth:`claim` tells them apart.
+        """
         if not self.enabled:
             return
         with self._lock:
             if not self._taken:  # taken while it was switched off
                 return
-            self._taken -= 1
-            if self._owed:
-                self._owed -= 1
-            else:
-                self._tokens = min(self._capacity, self._tokens + _TOKEN)
+            owed = self._owed > 0
+            self._owed -= owed
+            self._given_back_locked(0 if owed else _TOKEN)
+
+    def _given_back_locked(self, tokens: int) -> None:
+        self._taken -= 1
+        self._tokens = min(self._capacity, self._tokens + tokens)
 
     def succeeded(self) -> None:
         """Note a success."""

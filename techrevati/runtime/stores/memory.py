@@ -69,7 +69,13 @@ class MemoryStore:
                 return None
             return self._write_locked(key, value, expires_at, now_s)
 
-    def update(self, keys: Sequence[str], decide: Callable[[Mapping[str, bytes | None]], Change[T]]) -> T:
+    def update(
+        self,
+        keys: Sequence[str],
+        decide: Callable[[Mapping[str, bytes | None]], Change[T]],
+        *,
+        durable: bool = True,
+    ) -> T:
         """Let *decide* see the records of *keys* and write what it says; see :meth:`Store.update`."""
         now_s = self._clock()
         with self._lock:

@@ -95,8 +95,17 @@ class Store(Protocol):
         """
         ...
 
-    def update(self, keys: Sequence[str], decide: Callable[[Mapping[str, bytes | None]], Change[T]]) -> T:
+    def update(
+        self,
+        keys: Sequence[str],
+        decide: Callable[[Mapping[str, bytes | None]], Change[T]],
+        *,
+        durable: bool = True,
+    ) -> T:
         """Let *decide* see the records of *keys* and write what it says: all of it or nothing.
+
+        With *durable* false the write survives the death of the process, but a power failure only once a
+        later durable write, or :meth:`flush`, has returned; a store may be faster then.
 
         *decide* must be pure: it may run more than once, while the store is locked, and must not use the
         store.  What it raises goes to the caller, and nothing is written.  A record it writes keeps the

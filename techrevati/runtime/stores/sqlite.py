@@ -85,9 +85,17 @@ class SqliteStore:
 
         return self._file.write(swap)
 
-    def update(self, keys: Sequence[str], decide: Callable[[Mapping[str, bytes | None]], Change[T]]) -> T:
+    def update(
+        self,
+        keys: Sequence[str],
+        decide: Callable[[Mapping[str, bytes | None]], Change[T]],
+        *,
+        durable: bool = True,
+    ) -> T:
         """Let *decide* see the records of *keys* and write what it says; see :meth:`Store.update`."""
-        return self._file.write(lambda connection: updated(connection, keys, decide, self._clock()).result)
+        return self._file.write(
+            lambda connection: updated(connection, keys, decide, self._clock()).result, durable=durable
+        )
 
     def keys(self, prefix: str, *, after: str = "", limit: int = 1000) -> list[str]:
         """Keys that start with *prefix* and sort behind *after*, in order."""

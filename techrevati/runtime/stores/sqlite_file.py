@@ -85,6 +85,7 @@ class SqliteFile:
         self.is_memory: bool = self.path == MEMORY
         self._schema = schema
         self._synchronous = SYNCHRONOUS[durability]
+        self._synced = self._synchronous == "FULL"  # what the open connection does at a commit
         self._timeout_s = timeout_s
         self._read_only = read_only
         self._clock = clock
@@ -105,11 +106,20 @@ class SqliteFile:
 
     # --- transactions ----------------------------------------
 
-    def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run *work* in one write transaction; committed when it returns, undone when it raises."""
+    def write(self, work: Callable[[sqlite3.Connection], T], *, durable: bool = True) -> T:
+        """Run *work* in one write transaction; committed when it returns, undone when it raises.
+
+        With *durable* false the commit is not synced; the next durable one syncs the whole log, so that a
+        power failure only ever takes the newest writes.
+        """
         with self._lock:
             connection = self._opened()
             try:
+                synced = durable and self._synchronous == "FULL"
+                if synced is not self._synced and not self.is_memory:
+                    # Has no effect inside a transaction.
+                    connection.execute(f"PRAGMA synchronous={'FULL' if synced else 'NORMAL'}")
+                    self._synced = synced
                 self._begin(connection)
                 try:
                     result = work(connection)
@@ -151,6 +161,7 @@ class SqliteFile:
                 finally:
                     _undo(connection)
                     connection.execute(f"PRAGMA synchronous={self._synchronous}")
+                    self._synced = self._synchronous == "FULL"
             except self._errors() as error:
                 raise self._explained(error) from error
 
@@ -194,6 +205,7 @@ class SqliteFile:
             if not self.is_memory:
                 self._patiently(lambda: connection.execute("PRAGMA journal_mode=WAL").fetchone())
                 connection.execute(f"PRAGMA synchronous={self._synchronous}")
+                self._synced = self._synchronous == "FULL"
                 connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
             connection.execute("PRAGMA temp_store=MEMORY")
             self._migrate(connection)

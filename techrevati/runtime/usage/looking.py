@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,22 +38,26 @@ class _Attributes:
 
 
 _NOTHING: Mapping[str, object] = {}
-_AS_DICT, _AS_MODEL, _AS_NOTHING, _AS_OBJECT = range(4)
+_AS_DICT, _AS_MODEL, _AS_NOTHING, _AS_OBJECT, _AS_RECORD = range(5)
 _kinds: dict[type, int] = {dict: _AS_DICT, type(None): _AS_NOTHING}
 _CAPACITY = 512  # types remembered; a program that makes new ones starts over
 
 
 def view(source: object) -> View:
     """*source* as something that can be asked by name; of None, a number or text, nothing."""
+    if type(source) is dict:
+        return source
     kind = _kinds.get(type(source))
     if kind is None:
         kind = _kind(source)
-    if kind == _AS_DICT:
+    if kind == _AS_DICT:  # a subclass
         return source  # type: ignore[return-value]
     if kind == _AS_MODEL:
         values: Mapping[str, object] = source.__dict__
         extra = source.__pydantic_extra__  # type: ignore[attr-defined]
         return {**values, **extra} if extra else values
+    if kind == _AS_RECORD:
+        return source.__dict__
     return _NOTHING if kind == _AS_NOTHING else _Attributes(source)
 
 
@@ -64,6 +69,8 @@ def _kind(source: object) -> int:
         kind = _AS_NOTHING
     elif _is_model(source):
         kind = _AS_MODEL
+    elif _is_record(source):
+        kind = _AS_RECORD
     else:
         kind = _AS_OBJECT
     if len(_kinds) >= _CAPACITY:
@@ -78,6 +85,20 @@ def _is_model(source: object) -> bool:
         type(getattr(source, "__dict__", None)) is dict
         and hasattr(type(source), "__pydantic_fields__")
         and hasattr(source, "__pydantic_extra__")
+    )
+
+
+def _is_record(source: object) -> bool:
+    """An object whose every value is in its ``__dict__``: no property, method or default of its class."""
+    if type(getattr(source, "__dict__", None)) is not dict:
+        return False
+    kind = type(source)
+    if kind.__getattribute__ not in (object.__getattribute__, SimpleNamespace.__getattribute__):
+        return False
+    names = {name for base in kind.__mro__[:-1] for name in vars(base)}
+    fields = getattr(kind, "__dataclass_fields__", ())
+    return names.isdisjoint(("__getattr__", "__slots__")) and all(
+        name in fields or name[:2] == "__" for name in names
     )
 
 

@@ -45,12 +45,15 @@ def find(response: View, depth: int = 0) -> Fields | None:
     """The fields that a response, or a usage object, describes; None if none."""
     for place in _PLACES:
         nested = response.get(place)
-        if nested is None or isinstance(nested, (int, float, str)):
+        if nested is None:
             continue
-        if type(nested) is UsageSnapshot:
-            return read(nested)
-        if type(nested) is not dict and type(nested).__name__ == "method":  # pydantic-ai's ``result.usage()``
-            nested = _called(nested)
+        if type(nested) is not dict:
+            if isinstance(nested, (int, float, str)):
+                continue
+            if type(nested) is UsageSnapshot:
+                return read(nested)
+            if type(nested).__name__ == "method":  # pydantic-ai's ``result.usage()``
+                nested = _called(nested)
         usage = view(nested)
         fields = _fields(usage)
         if fields is not None:
@@ -117,10 +120,12 @@ def _with_context(fields: Fields, response: View, usage: View) -> Fields:
             model = word(view(about).get("model_name")) or word(view(about).get("model"))
             if model is not None:
                 fields["model"] = model
-    tier = served_tier(response, usage)
-    if tier is not None:
-        fields["tier"] = tier
-    cost = reported_cost(usage)
+    plain = type(usage) is dict and _USAGE_EXTRAS.isdisjoint(usage)  # nothing there but counts
+    if not plain or type(response) is not dict or not _RESPONSE_TIERS.isdisjoint(response):
+        tier = served_tier(response, usage)
+        if tier is not None:
+            fields["tier"] = tier
+    cost = None if plain else reported_cost(usage)
     if cost is not None:
         fields["reported_cost_usd"] = cost
     if not fields.get("web_searches"):
@@ -130,6 +135,13 @@ def _with_context(fields: Fields, response: View, usage: View) -> Fields:
     return fields
 
 
+_RESPONSE_TIERS = frozenset(("service_tier", "serviceTier"))
+_USAGE_EXTRAS = frozenset(
+    (
+        *("service_tier", "traffic_type", "trafficType", "speed", "inference_geo"),
+        *("cost", "cost_in_usd_ticks"),
+    )
+)
 _TIER_WORDS = {
     "on_demand": "standard",
     "on_demand_priority": "priority",
@@ -176,8 +188,10 @@ def _searches(response: View, model: object) -> int:
     queries = 0
     for candidate in items(candidates):
         about = view(candidate)
-        grounding = view(about.get("grounding_metadata") or about.get("groundingMetadata"))
-        queries += len(items(grounding.get("web_search_queries") or grounding.get("webSearchQueries")))
+        said = about.get("grounding_metadata") or about.get("groundingMetadata")
+        if said is not None:
+            grounding = view(said)
+            queries += len(items(grounding.get("web_search_queries") or grounding.get("webSearchQueries")))
     if queries and isinstance(model, str) and model.startswith(("gemini-1", "gemini-2")):
         return 1  # before Gemini 3 a grounded prompt is charged, not its queries
     return queries

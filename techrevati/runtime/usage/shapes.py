@@ -33,28 +33,28 @@ def openai_chat(usage: View) -> Fields | None:
         return None
     completion = one(usage, "completion_tokens")
     given, made = view(usage.get("prompt_tokens_details")), view(usage.get("completion_tokens_details"))
-    read = one(given, "cached_tokens") or _read_beside(usage)
+    plain = type(usage) is dict and _CHAT_EXTRAS.isdisjoint(usage)  # as most are, and then quicker to read
+    read = one(given, "cached_tokens") or (0 if plain else _read_beside(usage))
     reasoning = one(made, "reasoning_tokens")
-    if not reasoning and usage.get("reasoning_tokens"):
+    if not plain and not reasoning and usage.get("reasoning_tokens"):
         reasoning = one(usage, "reasoning_tokens")
     if reasoning and _reasoning_beside(usage, prompt, completion, reasoning):
         completion += reasoning
     fields = _inclusive(prompt, completion, read, given, made, reasoning)
-    ask, inside = usage.get, given.get
-    if inside("cache_write_tokens") or inside("cache_creation_tokens") or ask("cache_creation_input_tokens"):
-        write = count(given, "cache_write_tokens", "cache_creation_tokens") or one(
-            usage, "cache_creation_input_tokens"
+    write = 0
+    if given:
+        write = count(given, "cache_write_tokens", "cache_creation_tokens")
+    if not plain:
+        write = write or one(usage, "cache_creation_input_tokens")
+        fields["web_searches"] = one(usage, "num_search_queries") or one(
+            view(usage.get("server_tool_use")), "web_search_requests"
         )
+        fields["citation_tokens"] = one(usage, "citation_tokens")
+    if write:
         ttl = view(given.get("cache_creation_token_details"))
         _take_writes(fields, write, one(ttl, "ephemeral_1h_input_tokens"))
-    if ask("num_search_queries") or ask("server_tool_use") or inside("web_search_requests"):
-        fields["web_searches"] = (
-            one(usage, "num_search_queries")
-            or one(view(usage.get("server_tool_use")), "web_search_requests")
-            or one(given, "web_search_requests")
-        )
-    if ask("citation_tokens"):
-        fields["citation_tokens"] = one(usage, "citation_tokens")
+    if given.get("web_search_requests") and not fields.get("web_searches"):
+        fields["web_searches"] = one(given, "web_search_requests")
     return fields
 
 
@@ -73,6 +73,15 @@ _READ_NAMES = (
     "num_cached_tokens",
     "cached_prompt_text_tokens",
     "cache_read_input_tokens",
+)
+
+
+_CHAT_EXTRAS = frozenset(
+    (
+        *_READ_NAMES,
+        *("reasoning_tokens", "cache_creation_input_tokens"),
+        *("num_search_queries", "server_tool_use", "citation_tokens"),
+    )
 )
 
 
@@ -112,34 +121,37 @@ def input_output(usage: View) -> Fields | None:
 
 def _anthropic(usage: View, given: int, made: int) -> Fields:
     """Cached tokens stand beside the input; the creation total already is 5 minutes plus an hour."""
-    rounds = []
-    if usage.get("iterations") is not None:
+    write, read, hour = _beside(usage)
+    if usage.get("iterations") is not None:  # what compaction used is there alone
         rounds = [view(each) for each in items(usage.get("iterations"))]
         rounds = [each for each in rounds if whole(each.get("input_tokens")) is not None]
-    write = read = hour_write = 0
-    total_given = total_made = 0
-    for part in rounds or (usage,):  # what compaction used is in the iterations alone
-        ttl = view(part.get("cache_creation"))
-        hour = one(ttl, "ephemeral_1h_input_tokens")
-        total = one(part, "cache_creation_input_tokens")
-        total_given += one(part, "input_tokens")
-        total_made += one(part, "output_tokens")
-        write += max(total - hour, one(ttl, "ephemeral_5m_input_tokens"))
-        read += one(part, "cache_read_input_tokens")
-        hour_write += hour
-    if rounds:
-        given, made = total_given, total_made
+        if rounds:
+            given = sum(one(each, "input_tokens") for each in rounds)
+            made = sum(one(each, "output_tokens") for each in rounds)
+            write, read, hour = map(sum, zip(*map(_beside, rounds), strict=True))
     fields: Fields = {
         "input_tokens": given,
         "output_tokens": made,
         "cache_write_tokens": write,
         "cache_read_tokens": read,
-        "cache_write_1h_tokens": hour_write,
+        "cache_write_1h_tokens": hour,
     }
-    thinking = count(view(usage.get("output_tokens_details")), "thinking_tokens", "reasoning_tokens")
-    fields["reasoning_tokens"] = min(thinking, made)
-    fields["web_searches"] = one(view(usage.get("server_tool_use")), "web_search_requests")
+    details, tools = usage.get("output_tokens_details"), usage.get("server_tool_use")
+    if details is not None:
+        fields["reasoning_tokens"] = min(count(view(details), "thinking_tokens", "reasoning_tokens"), made)
+    if tools is not None:
+        fields["web_searches"] = one(view(tools), "web_search_requests")
     return fields
+
+
+def _beside(part: View) -> tuple[int, int, int]:
+    """Tokens written to a cache for 5 minutes, read from it, and written for an hour."""
+    write, read = one(part, "cache_creation_input_tokens"), one(part, "cache_read_input_tokens")
+    ttl = part.get("cache_creation")
+    if ttl is None:
+        return write, read, 0
+    hour = one(view(ttl), "ephemeral_1h_input_tokens")
+    return max(write - hour, one(view(ttl), "ephemeral_5m_input_tokens")), read, hour
 
 
 def _openai_responses(usage: View, given: int, made: int, inside: str, outside: str) -> Fields:
@@ -187,19 +199,22 @@ def _pydantic_ai(usage: View, given: int, made: int) -> Fields:
 
 def gemini(usage: View) -> Fields | None:
     """Gemini and Vertex AI: cached tokens inside the prompt; thoughts and tool results beside everything."""
-    prompt = whole(_either(usage, "prompt_token_count", "promptTokenCount"))
+    names = _GEMINI_CAMEL if usage.get("promptTokenCount") is not None else _GEMINI_SNAKE
+    prompt = whole(usage.get(names[0]))
     if prompt is None:
         return None
     if "generation_token_count" in usage:  # Llama through Bedrock InvokeModel
         return {"input_tokens": prompt, "output_tokens": one(usage, "generation_token_count")}
-    read = count(usage, "cached_content_token_count", "cachedContentTokenCount")
-    answer = count(
-        *(usage, "candidates_token_count", "candidatesTokenCount"),
-        "response_token_count",
-        "responseTokenCount",
-    )
-    thoughts = count(usage, "thoughts_token_count", "thoughtsTokenCount")
-    tool_use = count(usage, "tool_use_prompt_token_count", "toolUsePromptTokenCount")
+    read, thoughts, tool_use = one(usage, names[1]), one(usage, names[2]), one(usage, names[3])
+    answer = one(usage, names[4]) or one(usage, names[5])
+    fields: Fields = {
+        "input_tokens": max(0, prompt - read) + tool_use,
+        "output_tokens": answer + thoughts,
+        "cache_read_tokens": read,
+        "reasoning_tokens": thoughts,
+    }
+    if type(usage) is dict and _GEMINI_DETAILS.isdisjoint(usage):
+        return fields
     given = _modalities(usage, "prompt_tokens_details", "promptTokensDetails")
     cached = _modalities(usage, "cache_tokens_details", "cacheTokensDetails")
     made = _modalities(usage, "candidates_tokens_details", "candidatesTokensDetails")
@@ -207,17 +222,31 @@ def gemini(usage: View) -> Fields | None:
     audio = max(0, given.get("AUDIO", 0) - cached.get("AUDIO", 0))
     image = max(0, given.get("IMAGE", 0) - cached.get("IMAGE", 0))
     audio_out = min(made.get("AUDIO", 0), answer)
-    return {
-        "input_tokens": max(0, prompt - read - audio - image) + tool_use,
-        "output_tokens": answer - audio_out + thoughts,
-        "cache_read_tokens": read,
-        "reasoning_tokens": thoughts,
-        "input_audio_tokens": audio,
-        "output_audio_tokens": audio_out,
-        "input_image_tokens": image,
-        "output_image_tokens": min(made.get("IMAGE", 0), answer - audio_out),
-        "cache_read_audio_tokens": min(cached.get("AUDIO", 0), read),
-    }
+    fields["input_tokens"] = max(0, prompt - read - audio - image) + tool_use
+    fields["output_tokens"] = answer - audio_out + thoughts
+    fields["input_audio_tokens"] = audio
+    fields["output_audio_tokens"] = audio_out
+    fields["input_image_tokens"] = image
+    fields["output_image_tokens"] = min(made.get("IMAGE", 0), answer - audio_out)
+    fields["cache_read_audio_tokens"] = min(cached.get("AUDIO", 0), read)
+    return fields
+
+
+_GEMINI_SNAKE = (
+    *("prompt_token_count", "cached_content_token_count", "thoughts_token_count"),
+    *("tool_use_prompt_token_count", "candidates_token_count", "response_token_count"),
+)
+_GEMINI_CAMEL = (
+    *("promptTokenCount", "cachedContentTokenCount", "thoughtsTokenCount"),
+    *("toolUsePromptTokenCount", "candidatesTokenCount", "responseTokenCount"),
+)
+_GEMINI_DETAILS = frozenset(
+    (
+        *("prompt_tokens_details", "promptTokensDetails", "cache_tokens_details", "cacheTokensDetails"),
+        *("candidates_tokens_details", "candidatesTokensDetails"),
+        *("response_tokens_details", "responseTokensDetails"),
+    )
+)
 
 
 def bedrock(usage: View) -> Fields | None:
@@ -258,10 +287,13 @@ def cohere(usage: View) -> Fields | None:
 
 
 def ollama(usage: View) -> Fields | None:
-    """Ollama: on the response that is done; the prompt's count may be absent when it was cached whole."""
+    """Ollama: on the response that is done, and of embeddings; the prompt's count may be absent when it was
+    cached whole."""
     made = whole(usage.get("eval_count"))
     given = whole(usage.get("prompt_eval_count"))
-    if usage.get("done") is False or (made is None and (given is None or "done" not in usage)):
+    if usage.get("done") is False:
+        return None
+    if made is None and (given is None or ("done" not in usage and "embeddings" not in usage)):
         return None
     return {"input_tokens": given or 0, "output_tokens": made or 0}
 
@@ -308,19 +340,14 @@ def _inclusive(given: int, made: int, read: int, details: View, made_of: View, r
     left = given - read if given > read else 0
     inside, outside = details.get, made_of.get
     if not (
-        inside("audio_tokens")
-        or inside("audio")
-        or inside("image_tokens")
-        or inside("image")
-        or outside("audio_tokens")
-        or outside("audio")
-        or outside("image_tokens")
+        (details and (inside("audio_tokens") or inside("audio") or inside("image_tokens") or inside("image")))
+        or (made_of and (outside("audio_tokens") or outside("audio") or outside("image_tokens")))
     ):
         return {
             "input_tokens": left,
             "output_tokens": made,
             "cache_read_tokens": read,
-            "reasoning_tokens": min(reasoning, made),
+            "reasoning_tokens": reasoning if reasoning < made else made,
         }
     audio = count(details, "audio_tokens", "audio")
     image = count(details, "image_tokens", "image")

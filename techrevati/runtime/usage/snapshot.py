@@ -9,7 +9,7 @@ from techrevati.runtime._core import arguments
 from techrevati.runtime._core.errors import TechrevatiError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from decimal import Decimal
     from typing import NoReturn, Self
 
@@ -264,9 +264,12 @@ class UsageSnapshot:
         Raises:
             UsageNotFoundError: Nothing recognisable is there.
         """
-        from techrevati.runtime.usage.responses import read
+        global _read
+        if _read is None:
+            from techrevati.runtime.usage.responses import read
 
-        return cls(**read(response))  # type: ignore[arg-type]
+            _read = read  # an import costs a fifth of the whole, even of what is loaded
+        return cls(**_read(response))  # type: ignore[arg-type]
 
 
 def _refuse_parts(given: Mapping[str, object]) -> NoReturn:
@@ -308,6 +311,7 @@ def _exact_sum(a: Decimal, b: Decimal) -> Decimal:
 
 
 _put = object.__setattr__
+_read: Callable[[object], dict[str, object]] | None = None
 
 
 class _Open:

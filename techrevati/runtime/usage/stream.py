@@ -75,9 +75,11 @@ class UsageAccumulator:
     def _take(self, event: object) -> None:
         source = view(event)
         kind = word(source.get("type"))
-        if kind == "raw_response_event" and source.get("data") is not None:  # openai-agents
-            self._take(source.get("data"))
-            return
+        if kind is None or kind == "raw_response_event":  # Mistral's SDK and openai-agents wrap the event
+            wrapped = source.get("data")
+            if wrapped is not None and not isinstance(wrapped, (str, bytes, list, tuple)):
+                self._take(wrapped)
+                return
         chunk = source.get("chunk")
         if chunk is not None and isinstance(view(chunk).get("bytes"), (bytes, str)):  # Bedrock InvokeModel
             self.add(view(chunk).get("bytes"))
@@ -156,7 +158,12 @@ def _finished(event: View) -> bool:
             reason = about.get(name)
             if reason is not None and str(getattr(reason, "value", reason)) not in _UNFINISHED:
                 return True
-    return event.get("done") is True or view(event.get("metadata")).get("usage") is not None
+    if event.get("done") is True or view(event.get("metadata")).get("usage") is not None:
+        return True
+    if "generation" in event:  # Llama through Bedrock InvokeModel
+        return word(event.get("stop_reason")) is not None
+    feedback = view(event.get("prompt_feedback") or event.get("promptFeedback"))  # no answer
+    return (feedback.get("block_reason") or feedback.get("blockReason")) is not None
 
 
 def _only_usage(event: View) -> bool:
@@ -164,8 +171,8 @@ def _only_usage(event: View) -> bool:
     choices = event.get("choices")
     if choices is not None:
         return not items(choices)
-    return (
-        not items(event.get("candidates")) and "usage_metadata" not in event and "usageMetadata" not in event
+    return not items(event.get("candidates")) and not any(
+        name in event for name in ("usage_metadata", "usageMetadata", "generation")
     )
 
 

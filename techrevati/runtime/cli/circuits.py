@@ -1,8 +1,4 @@
-"""Which model is asked next: the preferred one, or another while it is in trouble.
-
-Every model has a circuit breaker of its own.  The route only remembers which model is current and when a
-circuit will let a probe through; whether a call may start is the breaker's decision.
-"""
+"""A circuit breaker for each model, whose changes are told, and the numbers that say how patient a run is."""
 
 from __future__ import annotations
 
@@ -11,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from techrevati.runtime.agent_events import AgentEventName as Name, AgentEventStatus as Status
 from techrevati.runtime.circuit_breaker import CircuitBreaker, CircuitState
-from techrevati.runtime.retry_policy import next_provider
+from techrevati.runtime.failures import provider_failures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from techrevati.runtime.cli.announcements import Announcer
 
@@ -28,6 +24,8 @@ class Patience:
         longest_wait_s: What an endpoint may ask for; more is refused.
         failure_threshold: Failures in a row that open a circuit.
         open_s: How long it then stays open.
+        attempts: Attempts of one call, each of which may ask every model.
+        deadline_s: For the whole run.
     """
 
     first_wait_s: float = 1.0
@@ -35,6 +33,8 @@ class Patience:
     longest_wait_s: float = 120.0
     failure_threshold: int = 3
     open_s: float = 15.0
+    attempts: int = 3
+    deadline_s: float = 600.0
 
 
 class Circuit:
@@ -54,22 +54,20 @@ class Circuit:
         self.opened: int = 0
         self.refused: int = 0
         self._patience = patience
-        self._clock = clock
         self._announcer = announcer
-        self._probe_at_s = 0.0
         self.breaker: CircuitBreaker = CircuitBreaker(
-            model, patience.failure_threshold, patience.open_s, clock=clock, on_state_change=self._changed
+            model,
+            patience.failure_threshold,
+            patience.open_s,
+            clock=clock,
+            counts_as_failure=provider_failures,
+            on_state_change=self._changed,
         )
-
-    def seconds_until_probe(self) -> float:
-        """How long it still refuses every call; 0 when it does not."""
-        return max(0.0, self._probe_at_s - self._clock()) if self.breaker.is_open() else 0.0
 
     def _changed(self, name: str, before: CircuitState, after: CircuitState) -> None:
         data = {"circuit": name, "before": before.value, "after": after.value}
         if after is CircuitState.OPEN:
             self.opened += 1
-            self._probe_at_s = self._clock() + self._patience.open_s
             why = "the probe failed"
             if before is CircuitState.CLOSED:
                 why = f"{self._patience.failure_threshold} failures in a row"
@@ -81,26 +79,3 @@ class Circuit:
         else:
             told = f"{name} closed: the call went through, so all calls may again"
             self._announcer.tell(Name.CIRCUIT_CLOSED, Status.GREEN, told, data)
-
-
-class ModelRoute:
-    """The models, in order of preference, and the current one."""
-
-    def __init__(
-        self, models: Sequence[str], patience: Patience, clock: Callable[[], float], announcer: Announcer
-    ) -> None:
-        self.circuits: dict[str, Circuit] = {
-            model: Circuit(model, patience, clock, announcer) for model in models
-        }
-        self.current: Circuit = self.circuits[models[0]]
-
-    def prefer_first(self) -> None:
-        """Go back to the preferred model."""
-        self.current = next(iter(self.circuits.values()))
-
-    def switch(self) -> str | None:
-        """Go on with another model and return its name; None when there is no other."""
-        other = next_provider(self.circuits, self.current.model)
-        if other is not None:
-            self.current = self.circuits[other]
-        return other

@@ -1,0 +1,202 @@
+"""Listen to the body of an answer on its way to the SDK, without changing what the program sees.
+
+An answer may be one JSON text or server-sent events.  Of events only those are parsed that can tell a usage,
+an end or an error; the others are kept, within a bound, and only looked at when the stream is cut off and
+what it generated must be estimated.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from techrevati.runtime._core.errors import TechrevatiError
+from techrevati.runtime.usage import UsageAccumulator, UsageNotFoundError, UsageSnapshot
+
+if TYPE_CHECKING:
+    from typing import Any
+
+_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_NO_USAGE = re.compile(rb'"usage"\s*:\s*null')
+MAX_BODY = 16 * 1024 * 1024  # bytes of a JSON answer, or of one event, that are looked at
+_UNREAD = 256 * 1024  # bytes of events kept unread
+_BYTES_PER_TOKEN = 4
+# Where events carry what was generated.
+_TEXTS = frozenset({"content", "text", "partial_json", "arguments", "refusal", "thinking", "delta", "input"})
+_TEXTS |= {"reasoning", "reasoning_content", "input_json"}
+_NOT_TEXT = frozenset({"id", "object", "model", "type", "role", "name", "signature", "obfuscation"})
+
+
+class StreamError(TechrevatiError):
+    """What an error event inside a stream said; only for judging it, never raised."""
+
+    def __init__(self, body: Mapping[str, Any]) -> None:
+        error = body.get("error")
+        inner: Mapping[str, Any] = error if isinstance(error, Mapping) else body
+        super().__init__(str(inner.get("message") or error or "error event in a stream"))
+        self.body: dict[str, object] = dict(body)
+        self.code: object = inner.get("code")
+        self.type: object = inner.get("type")
+
+
+class AnswerTap:
+    """What one answer says while it passes.  For one reader at a time.
+
+    Args:
+        events: Whether it is server-sent events.
+        hide_usage: Whether the last event of an OpenAI chat stream, which holds only the usage, is kept from
+            the reader, who did not ask for it.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_events",
+        "_hide_usage",
+        "_lost",
+        "_pieces",
+        "_text_bytes",
+        "_unread",
+        "_unread_bytes",
+        "_usage",
+        "_whole",
+        "ended",
+        "error",
+    )  # fmt: skip
+
+    def __init__(self, *, events: bool, hide_usage: bool) -> None:
+        self._events = events
+        self._hide_usage = hide_usage
+        self._buffer = b""
+        self._usage = UsageAccumulator()
+        self._whole: UsageSnapshot | None = None
+        self._unread: list[bytes] = []
+        self._unread_bytes = 0
+        self._text_bytes = 0
+        self._pieces = 0
+        self._lost = False
+        self.error: StreamError | None = None
+        self.ended: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether the answer has said what it used in the end."""
+        return self._whole is not None or self._usage.complete
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Hear *chunk*; what of the answer may be passed on now."""
+        if self._lost:
+            return chunk
+        if not self._events:
+            self._buffer += chunk
+            if len(self._buffer) > MAX_BODY:
+                self._buffer, self._lost = b"", True
+            return chunk
+        data = self._buffer + chunk if self._buffer else chunk
+        passed: list[bytes] = []
+        begin = 0
+        for found in _END.finditer(data):
+            block = data[begin : found.end()]
+            begin = found.end()
+            if self._keep(block):
+                passed.append(block)
+        self._buffer = data[begin:]
+        if len(self._buffer) > MAX_BODY:  # no event is that long: stop looking
+            passed.append(self._buffer)
+            self._buffer, self._lost = b"", True
+        return b"".join(passed) if self._hide_usage else chunk
+
+    def finish(self) -> bytes:
+        """The body is over; what was still held back."""
+        rest, self._buffer = self._buffer, b""
+        if not self._events:
+            if rest and not self._lost:
+                try:
+                    self._whole = UsageSnapshot.from_response(rest)
+                except UsageNotFoundError:
+                    pass
+            return b""
+        keep = not rest or self._keep(rest)
+        return rest if keep and self._hide_usage else b""
+
+    def usage(self) -> UsageSnapshot:
+        """What the answer said it used, so far."""
+        return self._whole if self._whole is not None else self._usage.snapshot()
+
+    def generated_tokens(self) -> int:
+        """About how many tokens of output have passed, for answers that were cut off."""
+        self._read_unread()
+        return max(self._pieces, -(-self._text_bytes // _BYTES_PER_TOKEN))
+
+    # --- one event ------------------------------------------------------------------------------------------
+
+    def _keep(self, block: bytes) -> bool:
+        """Hear one event; whether the reader gets to see it."""
+        if b'"usage"' in block and _NO_USAGE.search(block) is None:
+            event = _parsed(block)
+            if event is not None:
+                self._usage.add(event)
+                if self._hide_usage and event.get("choices") == [] and event.get("usage") is not None:
+                    return False
+            self._count(event)
+        elif b'"error"' in block:
+            event = _parsed(block)
+            if event is not None and event.get("error") is not None and "choices" not in event:
+                self.error = StreamError(event)
+            elif event is not None:
+                self._usage.add(event)
+                self._count(event)
+        else:
+            if b"[DONE]" in block or b'"message_stop"' in block:
+                self.ended = True
+            self._unread.append(block)
+            self._unread_bytes += len(block)
+            if self._unread_bytes > _UNREAD:
+                self._read_unread()
+        return True
+
+    def _read_unread(self) -> None:
+        for block in self._unread:
+            self._count(_parsed(block))
+        self._unread.clear()
+        self._unread_bytes = 0
+
+    def _count(self, event: Mapping[str, Any] | None) -> None:
+        if event is None or _repeats(event):
+            return
+        size = _text_bytes(event, 0)
+        if size:
+            self._pieces += 1
+            self._text_bytes += size
+
+
+def _repeats(event: Mapping[str, Any]) -> bool:
+    """Whether it says again what its deltas said: the closing events of OpenAI responses do."""
+    kind = event.get("type")
+    return isinstance(kind, str) and kind.startswith("response.") and not kind.endswith(".delta")
+
+
+def _parsed(block: bytes) -> Mapping[str, Any] | None:
+    """The JSON object in the data lines of one event."""
+    data = b"\n".join(line[5:].strip() for line in block.splitlines() if line.startswith(b"data:"))
+    if not data.startswith(b"{"):
+        return None
+    try:
+        event = json.loads(data)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) else None
+
+
+def _text_bytes(value: object, depth: int, name: str = "") -> int:
+    """Bytes of generated text in an event."""
+    if depth > 12:
+        return 0
+    if isinstance(value, str):
+        return len(value.encode("utf-8", "surrogatepass")) if name in _TEXTS else 0
+    if isinstance(value, Mapping):
+        return sum(_text_bytes(item, depth + 1, key) for key, item in value.items() if key not in _NOT_TEXT)
+    if isinstance(value, list):
+        return sum(_text_bytes(item, depth + 1, name) for item in value)
+    return 0

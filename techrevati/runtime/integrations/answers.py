@@ -1,0 +1,179 @@
+"""From what an SDK returned to what it used: read it, or listen to what is not read yet.
+
+The SDKs return a model, a raw response, or something that reads on.  The last two hold the HTTP response;
+where its body is still to come, the two methods that all reading goes through, and closing, are wrapped on
+that one response.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING
+
+from techrevati.runtime.integrations.answer_tap import AnswerTap
+from techrevati.runtime.usage import UsageNotFoundError, UsageSnapshot
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from typing import Any
+
+    from techrevati.runtime.integrations.call_guard import PhysicalRequest
+
+
+def http_response_of(result: Any, *, raw: bool, stream: bool) -> Any:
+    """The HTTP response inside what an SDK returned; None when it is an ordinary model."""
+    if raw:
+        return getattr(result, "http_response", None)
+    return getattr(result, "response", None) if stream else None
+
+
+def usage_of(answer: object) -> UsageSnapshot | None:
+    """What an answer says it used; None when it says nothing."""
+    try:
+        return UsageSnapshot.from_response(answer)
+    except UsageNotFoundError:
+        return None
+
+
+class Listener:
+    """Ends one physical request when the body of its answer ends, however that comes about."""
+
+    __slots__ = ("__weakref__", "_finalizer", "_made", "_pulling", "_tap")
+
+    def __init__(self, made: PhysicalRequest, http: Any, *, hide_usage: bool) -> None:
+        kind = str(http.headers.get("content-type", ""))
+        self._made = made
+        self._tap = AnswerTap(events="event-stream" in kind, hide_usage=hide_usage)
+        self._pulling = False
+        # One that nobody reads or closes is settled when it is thrown away.
+        self._finalizer = weakref.finalize(http, self._closed)
+
+    def attach(self, http: Any) -> None:
+        """Listen to a response that is read synchronously."""
+        iter_bytes, close = http.iter_bytes, http.close
+
+        def tapped(chunk_size: int | None = None) -> Iterator[bytes]:
+            return self._passed(iter_bytes(chunk_size))
+
+        def closed() -> None:
+            try:
+                close()
+            finally:
+                if not self._pulling:
+                    self._closed()
+
+        http.iter_bytes, http.close = tapped, closed
+
+    def aattach(self, http: Any) -> None:
+        """Listen to a response that is read asynchronously."""
+        aiter_bytes, aclose = http.aiter_bytes, http.aclose
+
+        def tapped(chunk_size: int | None = None) -> AsyncIterator[bytes]:
+            return self._apassed(aiter_bytes(chunk_size))
+
+        async def closed() -> None:
+            try:
+                await aclose()
+            except BaseException:
+                self._closed()
+                raise
+            if not self._pulling:
+                await self._aclosed()
+
+        http.aiter_bytes, http.aclose = tapped, closed
+
+    def _passed(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        tap = self._tap
+        while True:
+            self._pulling = True
+            try:
+                self._made.check_time()
+                chunk = next(chunks)
+            except StopIteration:
+                break
+            except BaseException as error:
+                self._failed(error)
+                raise
+            finally:
+                self._pulling = False
+            passed = tap.feed(chunk)
+            if passed:
+                yield passed
+        rest = tap.finish()
+        self._finished()
+        if rest:
+            yield rest
+
+    async def _apassed(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        tap = self._tap
+        while True:
+            self._pulling = True
+            try:
+                chunk = await self._made.in_time(anext(chunks))
+            except StopAsyncIteration:
+                break
+            except Exception as error:
+                await self._made.afail(tap.error or error, self._estimate())
+                self._finalizer.detach()
+                raise
+            except BaseException as error:
+                self._failed(error)
+                raise
+            finally:
+                self._pulling = False
+            passed = tap.feed(chunk)
+            if passed:
+                yield passed
+        rest = tap.finish()
+        await self._end(self._made.afinish, self._made.afail)
+        if rest:
+            yield rest
+
+    # --- ending ---------------------------------------------------------------------------------------------
+
+    def _end(self, finish: Callable[..., Any], fail: Callable[..., Any]) -> Any:
+        """The body was read to its end."""
+        self._finalizer.detach()
+        tap = self._tap
+        if tap.error is not None:
+            return fail(tap.error, tap.usage() if tap.complete else self._estimate(), measured=tap.complete)
+        if tap.complete:
+            return finish(tap.usage())
+        return finish(self._estimate(), measured=False)
+
+    def _finished(self) -> None:
+        self._end(self._made.finish, self._made.fail)
+
+    def _failed(self, error: BaseException) -> None:
+        self._finalizer.detach()
+        self._made.fail(self._tap.error or error, self._estimate())
+
+    def _closed(self) -> None:
+        """Somebody closed it: at its end, or before."""
+        tap = self._tap
+        if tap.complete or tap.ended or tap.error is not None:
+            self._finished()
+        else:
+            self._finalizer.detach()
+            self._made.abandon(self._estimate())
+
+    async def _aclosed(self) -> None:
+        tap = self._tap
+        if tap.complete or tap.ended or tap.error is not None:
+            await self._end(self._made.afinish, self._made.afail)
+        else:
+            self._finalizer.detach()
+            await self._made.aabandon(self._estimate())
+
+    def _estimate(self) -> UsageSnapshot:
+        """What an answer that was cut off has used: the input it named, or all that was sent; what came."""
+        known = self._tap.usage()
+        generated = max(known.output_tokens, self._tap.generated_tokens())
+        if known == _NOTHING:
+            return UsageSnapshot(self._made.request.input_tokens, generated)
+        from dataclasses import replace
+
+        return replace(known, output_tokens=generated)
+
+
+_NOTHING = UsageSnapshot()

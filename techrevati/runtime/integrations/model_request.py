@@ -1,0 +1,172 @@
+"""What a model call asks for, as far as a guard must know it: read from the request itself.
+
+The three APIs that providers copy from each other are known by their paths.  Everything else has no bound
+that anybody could read, and is not guarded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from techrevati.runtime.budgets import estimate_input_tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CHAT = "chat.completions"
+RESPONSES = "responses"
+EMBEDDINGS = "embeddings"
+COMPLETIONS = "completions"
+MESSAGES = "messages"
+
+_GUARDED = (
+    ("/chat/completions", CHAT),
+    ("/v1/messages", MESSAGES),
+    ("/responses", RESPONSES),
+    ("/embeddings", EMBEDDINGS),
+    ("/completions", COMPLETIONS),
+)
+# Requests that no provider charges for, beside everything that only reads or deletes.
+_FREE = ("/count_tokens", "/moderations", "/input_tokens", "/files", "/cancel")
+_MAXIMA = {
+    CHAT: ("max_completion_tokens", "max_tokens"),
+    COMPLETIONS: ("max_tokens",),
+    RESPONSES: ("max_output_tokens",),
+    MESSAGES: ("max_tokens",),
+}
+_EXPENSIVE_TIERS = ("priority", "flex", "batch")
+_ELSEWHERE = ("previous_response_id", "conversation", "prompt")  # input that the provider adds by itself
+
+
+def api_of(method: str, path: str) -> str | None:
+    """Which API a request is for; None when it is none of those that can be guarded."""
+    if method.lower() != "post":
+        return None
+    path = path.partition("?")[0].rstrip("/")
+    for ending, api in _GUARDED:
+        if path.endswith(ending):
+            return api
+    return None
+
+
+def is_free(method: str, path: str) -> bool:
+    """Whether providers charge nothing for it."""
+    if method.lower() != "post":
+        return True
+    path = path.partition("?")[0].rstrip("/")
+    return path.endswith(_FREE) or "/uploads" in path
+
+
+class ModelRequest:
+    """One call of a model, before it is sent.
+
+    Args:
+        provider: Whose model, for the breaker and the reports.
+        model: Its name as the request has it; None when it has none.
+        shape: How it is called, for :func:`coverage`.
+        content: The request, for an upper bound of its input; see ``estimate_input_tokens``.
+        input_tokens: That bound, when it is known better.
+        max_output_tokens: The most that the request lets it generate; None when it does not say.
+        answers: How many answers it asks for.
+        price_provider, tier: For the price; None when the model's name is enough.
+        credential_id: Tells credentials apart; never the key itself.
+        unbounded: Why the input has no bound that can be read from the request; None when it has.
+    """
+
+    __slots__ = (
+        "_content",
+        "_input_tokens",
+        "answers",
+        "credential_id",
+        "max_output_tokens",
+        "model",
+        "price_provider",
+        "provider",
+        "shape",
+        "tier",
+        "unbounded",
+    )
+
+    def __init__(
+        self,
+        provider: str,
+        model: str | None,
+        shape: str,
+        *,
+        content: object = None,
+        input_tokens: int | None = None,
+        max_output_tokens: int | None = None,
+        answers: int = 1,
+        price_provider: str | None = None,
+        tier: str | None = None,
+        credential_id: str = "",
+        unbounded: str | None = None,
+    ) -> None:
+        self.provider: str = provider
+        self.model: str | None = model
+        self.shape: str = shape
+        self._content = content
+        self._input_tokens = input_tokens
+        self.max_output_tokens: int | None = max_output_tokens
+        self.answers: int = answers
+        self.price_provider: str | None = price_provider
+        self.tier: str | None = tier
+        self.credential_id: str = credential_id
+        self.unbounded: str | None = unbounded
+
+    @property
+    def input_tokens(self) -> int:
+        """An upper bound of its input tokens."""
+        if self._input_tokens is None:
+            self._input_tokens = estimate_input_tokens(self._content)
+        return self._input_tokens
+
+    def __repr__(self) -> str:
+        return f"ModelRequest({self.provider!r}, {self.model!r}, {self.shape!r})"
+
+
+def read_request(
+    api: str,
+    body: Mapping[str, object],
+    *,
+    provider: str,
+    shape: str,
+    price_provider: str | None,
+    credential_id: str,
+) -> ModelRequest:
+    """What the JSON *body* of a request to *api* asks for."""
+    model = body.get("model")
+    tier = body.get("service_tier")
+    elsewhere = [name for name in _ELSEWHERE if api == RESPONSES and body.get(name) is not None]
+    answers = _count(body.get("n")) if api in (CHAT, COMPLETIONS) else None
+    best_of = _count(body.get("best_of")) if api == COMPLETIONS else None
+    maximum = _first(body, _MAXIMA.get(api, ()), _count)
+    if api == EMBEDDINGS:
+        maximum = 0
+    return ModelRequest(
+        provider,
+        model if isinstance(model, str) and model else None,
+        shape,
+        content=body,
+        max_output_tokens=maximum,
+        answers=max(answers or 1, best_of or 1),
+        price_provider=price_provider,
+        tier=tier if isinstance(tier, str) and tier in _EXPENSIVE_TIERS else None,
+        credential_id=credential_id,
+        unbounded=elsewhere[0] if elsewhere else None,
+    )
+
+
+def _first(
+    body: Mapping[str, object], names: tuple[str, ...], read: Callable[[object], int | None]
+) -> int | None:
+    for name in names:
+        found = read(body.get(name))
+        if found is not None:
+            return found
+    return None
+
+
+def _count(value: object) -> int | None:
+    return value if type(value) is int and value >= 0 else None

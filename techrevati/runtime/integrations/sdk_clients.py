@@ -1,0 +1,355 @@
+"""``guard(client)``: an SDK client whose model calls are guarded, and which is otherwise the same.
+
+openai, anthropic and the clients generated like them send everything through one public method,
+``client.request(cast_to, options, stream=…, stream_cls=…)``.  A guarded client is a copy, made by the SDK's
+own ``copy``, of exactly the same class, with that method and ``copy`` replaced on the instance.  Each pass
+through the SDK's method is then one physical request: its own retries are turned off for it, by request, and
+ours go around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import copy
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from techrevati.runtime.integrations.answers import Listener, http_response_of, usage_of
+from techrevati.runtime.integrations.call_guard import CallGuard, PhysicalRequest
+from techrevati.runtime.integrations.client_facts import ClientFacts
+from techrevati.runtime.integrations.model_request import CHAT, api_of, is_free, read_request
+from techrevati.runtime.retry_policy import Retry
+
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
+    from techrevati.runtime._core.redactor import Redactor
+    from techrevati.runtime.budgets import Budget
+    from techrevati.runtime.circuit_breaker import AsyncCircuitBreaker, BreakerRegistry, CircuitBreaker
+    from techrevati.runtime.deadlines import Deadline
+    from techrevati.runtime.ledger import SpendLedger
+    from techrevati.runtime.sinks import EventSink
+    from techrevati.runtime.usage import UsageSnapshot
+
+    C = TypeVar("C")
+
+GUARD = "_techrevati_guard"  # on a guarded client
+_RAW = "x-stainless-raw-response"
+_HELPERS = ("x-stainless-helper-method", "x-stainless-stream-helper", "x-stainless-helper")
+_RETRY_COUNT = "x-stainless-retry-count"
+_BASE_S, _CAP_S = 0.5, 8.0  # what both SDKs wait themselves
+
+
+def guard(
+    client: C,
+    *,
+    project: str | None = None,
+    breaker: CircuitBreaker | AsyncCircuitBreaker | BreakerRegistry | None = None,
+    budget: Budget | None = None,
+    retry: Retry | None = None,
+    ledger: SpendLedger | None = None,
+    deadline: Deadline | float | None = None,
+    user: str | None = None,
+    session: str | None = None,
+    run: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    credential_id: str | None = None,
+    event_sink: EventSink | None = None,
+    redactor: Redactor | None = None,
+    ask_usage: bool = True,
+    observe_only: bool = False,
+) -> C:
+    """A client like *client* whose model calls are guarded, counted and charged to a project.
+
+    It is a copy of the same class that shares the connections of *client*, which stays as it is.  What it
+    returns and raises is the SDK's own, but for refusals, which are ours and come before anything is sent.
+    Chat completions, responses, embeddings, legacy completions and Anthropic messages are guarded in every
+    form (plain, parsed, raw, streamed, ``.stream()``, ``with_options``); everything else passes through as
+    before, and the first call of each kind says so.  Thread-safe and task-safe as the client itself.
+
+    Args:
+        client: ``OpenAI``, ``AsyncOpenAI``, ``AzureOpenAI``, ``Anthropic``, ``AsyncAnthropic``, or any client
+            with their ``request`` and ``copy``.  A guarded one gets the new guard instead of the old.
+        project, user, session, run, tags: For whom; stands in the ledger's records.
+        breaker: None takes a breaker for each provider, model and credential, shared by the whole process.
+        budget: Every physical request is reserved before it is sent; see ``Budget``.
+        retry: None tries as often as the client's ``max_retries`` says.
+        ledger: Every physical request is recorded there.
+        deadline: A ``Deadline`` for everything, or the seconds each call may take with its retries.  A
+            synchronous call notices it between its steps: every wait for the network is shortened to it.
+        credential_id: A name for the API key, for the breaker; None takes one made from the key, from which
+            nobody gets it back.
+        event_sink: Told of every physical request; never of contents.
+        redactor: Looks at every event before it is told.
+        ask_usage: Ask OpenAI chat streams for their usage where the program does not.
+        observe_only: Refuse nothing; tell what would have been refused.
+
+    Raises:
+        TypeError: *client* has another surface, or an argument is of the wrong kind.
+        ValueError: An argument is out of range.
+
+    Calls of the guarded client also raise ``CircuitOpenError``, ``BudgetExceededError``,
+    ``DeadlineExceededError``, ``UnknownModelError``, ``UnknownPriceError`` and, where a budget cannot bound a
+    request, ``ValueError`` with advice.
+    """
+    guarding = CallGuard(
+        project=project,
+        breaker=breaker,
+        budget=budget,
+        retry=retry,
+        ledger=ledger,
+        deadline=deadline,
+        user=user,
+        session=session,
+        run=run,
+        tags=tags,
+        credential_id=credential_id,
+        event_sink=event_sink,
+        redactor=redactor,
+        observe_only=observe_only,
+    )
+    _check_surface(client)
+    made: C = type(client).copy(client)  # type: ignore[attr-defined]
+    _Seam(made, guarding, ask_usage, own_retries=True)
+    return made
+
+
+def _check_surface(client: object) -> None:
+    kind = type(client)
+    has_surface = all(callable(getattr(kind, name, None)) for name in ("request", "copy", "post"))
+    if not has_surface or isinstance(client, type) or not hasattr(client, "max_retries"):
+        raise TypeError(
+            "client must be an OpenAI or Anthropic client (sync or async, Azure too), or one with their "
+            f"request(), copy() and max_retries; got {client!r}"
+        )
+
+
+class _Seam:
+    """What stands in place of a client's ``request`` and ``copy``."""
+
+    def __init__(self, client: Any, guarding: CallGuard, ask_usage: bool, *, own_retries: bool) -> None:
+        self.client = client
+        self.guarding = guarding
+        self.ask_usage = ask_usage
+        # Whether the retry that was given to guard() counts, and not a max_retries said later.
+        self.own_retries = own_retries
+        self.facts = ClientFacts(client)
+        self.plain = client.request
+        self._retries: dict[int, Retry] = {}
+        is_async = hasattr(client, "__aenter__")
+        client.request = self.arequest if is_async else self.request
+        client.copy = client.with_options = self.copy
+        setattr(client, GUARD, self)
+
+    def copy(self, **changes: Any) -> Any:
+        """The SDK's ``copy`` (and ``with_options``), guarded as this client is."""
+        made = type(self.client).copy(self.client, **changes)
+        said = changes.get("max_retries")
+        own_retries = self.own_retries and type(said) is not int
+        _Seam(made, self.guarding, self.ask_usage, own_retries=own_retries)
+        return made
+
+    def request(self, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None) -> Any:
+        """Make a call of a synchronous client."""
+        call = self._call(cast_to, options, stream, stream_cls)
+        if call is None:
+            return self.plain(cast_to, options, stream=stream, stream_cls=stream_cls)
+        return self.guarding.call(call.request, call.send, retry=self._retry(options))
+
+    async def arequest(
+        self, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None
+    ) -> Any:
+        """Make a call of an asynchronous client."""
+        call = self._call(cast_to, options, stream, stream_cls)
+        if call is None:
+            return await self.plain(cast_to, options, stream=stream, stream_cls=stream_cls)
+        return await self.guarding.acall(call.request, call.asend, retry=self._retry(options))
+
+    def _call(self, cast_to: Any, options: Any, stream: bool, stream_cls: Any) -> _Call | None:
+        """The call, if it is one that is guarded."""
+        method, path = options.method, options.url
+        api = api_of(method, path)
+        self.facts.look(self.client)
+        body = options.json_data
+        if api is None or not isinstance(body, Mapping):
+            shape = f"{method.upper()} {_general(path)}"
+            self.guarding.passed_through(self.facts.provider, shape, free=is_free(method, path))
+            return None
+        return _Call(self, api, body, cast_to, options, stream, stream_cls)
+
+    def _retry(self, options: Any) -> Retry | None:
+        """The retry that was given, or one like it for another number of attempts."""
+        given = None if self.guarding.observe_only else self.guarding.retry
+        said = getattr(options, "max_retries", None)
+        if given is not None and self.own_retries and type(said) is not int:
+            return given
+        retries = said if type(said) is int else self.client.max_retries
+        made = self._retries.get(retries)
+        if made is None:
+            if given is None:
+                made = Retry(retries + 1, base_delay_seconds=_BASE_S, max_delay_seconds=_CAP_S)
+            else:
+                made = given.with_attempts(retries + 1)
+            if len(self._retries) < 16:
+                self._retries[retries] = made
+        return made
+
+
+class _Call:
+    """One call on its way through the SDK."""
+
+    __slots__ = ("_answer", "_cast_to", "_client", "_hide_usage", "_options", "_plain", "_raw", "_stream",
+                 "_stream_cls", "_timeout", "request")  # fmt: skip
+
+    def __init__(
+        self,
+        seam: _Seam,
+        api: str,
+        body: Mapping[str, object],
+        cast_to: Any,
+        options: Any,
+        stream: bool,
+        stream_cls: Any,
+    ) -> None:
+        self._client = seam.client
+        self._plain = seam.plain
+        self._cast_to = cast_to
+        self._stream = stream
+        self._stream_cls = stream_cls
+        self._answer: UsageSnapshot | None = None
+        self._options = options = copy(options)
+        headers = options.headers if isinstance(options.headers, Mapping) else {}
+        low = {name.lower(): value for name, value in headers.items()}
+        self._raw = bool(low.get(_RAW))
+        extra = options.extra_json
+        whole = {**body, **extra} if isinstance(extra, Mapping) else body
+        self._hide_usage = api == CHAT and stream and seam.ask_usage and _silent(whole)
+        if self._hide_usage:
+            asked = whole.get("stream_options")
+            asked = (
+                {**asked, "include_usage": True} if isinstance(asked, Mapping) else {"include_usage": True}
+            )
+            options.json_data = {**body, "stream_options": asked}
+            if isinstance(extra, Mapping) and "stream_options" in extra:
+                options.extra_json = {**extra, "stream_options": asked}
+        options.max_retries = 0  # ours go around
+        if options.idempotency_key is None:
+            options.idempotency_key = f"stainless-python-retry-{uuid4()}"  # one for all attempts
+        self._timeout = options.timeout
+        parse = getattr(options, "post_parser", None)
+        parsed = callable(parse)
+        if parsed and not self._raw:
+            options.post_parser = self._heard(parse)
+        self.request = read_request(
+            api,
+            whole,
+            provider=seam.facts.provider,
+            shape=_shape(api, low, stream, parsed),
+            price_provider=seam.facts.price_provider,
+            credential_id=seam.facts.credential_id(seam.client),
+        )
+
+    def _heard(self, parse: Any) -> Any:
+        """The SDK's parser of answers, which may refuse one that is paid for."""
+
+        def hearing(answer: Any) -> Any:
+            self._answer = usage_of(answer)
+            return parse(answer)
+
+        return hearing
+
+    def _prepare(self, made: PhysicalRequest) -> None:
+        options = self._options
+        if made.number > 1:
+            headers = options.headers if isinstance(options.headers, Mapping) else {}
+            options.headers = {**headers, _RETRY_COUNT: str(made.number - 1)}
+        left_s = made.left_s
+        if left_s is not None:
+            given = self._timeout
+            if given is not None and not isinstance(given, (int, float)) and not hasattr(given, "read"):
+                given = self._client.timeout  # the request does not say
+            options.timeout = _shortened(given, left_s)
+
+    def send(self, made: PhysicalRequest) -> Any:
+        """One physical request of a synchronous client."""
+        self._prepare(made)
+        self._answer = None
+        try:
+            result = self._plain(
+                self._cast_to, self._options, stream=self._stream, stream_cls=self._stream_cls
+            )
+        except Exception:
+            if self._answer is not None:  # the provider did its part
+                made.finish(self._answer)
+            raise
+        http = self._http(result, made)
+        if http is not None and not http.is_closed:
+            Listener(made, http, hide_usage=self._hide_usage).attach(http)
+        else:
+            made.finish(self._usage(result, http))
+        return result
+
+    async def asend(self, made: PhysicalRequest) -> Any:
+        """One physical request of an asynchronous client."""
+        self._prepare(made)
+        self._answer = None
+        try:
+            result = await made.in_time(
+                self._plain(self._cast_to, self._options, stream=self._stream, stream_cls=self._stream_cls)
+            )
+        except Exception:
+            if self._answer is not None:
+                await made.afinish(self._answer)
+            raise
+        http = self._http(result, made)
+        if http is not None and not http.is_closed:
+            Listener(made, http, hide_usage=self._hide_usage).aattach(http)
+        else:
+            await made.afinish(self._usage(result, http))
+        return result
+
+    def _http(self, result: Any, made: PhysicalRequest) -> Any:
+        if self._raw and made.number > 1 and hasattr(result, "retries_taken"):
+            result.retries_taken = made.number - 1
+        return http_response_of(result, raw=self._raw, stream=self._stream)
+
+    def _usage(self, result: Any, http: Any) -> UsageSnapshot | None:
+        if self._answer is not None:
+            return self._answer
+        return usage_of(result if http is None else http.content)
+
+
+def _silent(body: Mapping[str, object]) -> bool:
+    """Whether a chat stream was not asked to tell its usage."""
+    asked = body.get("stream_options")
+    return not (isinstance(asked, Mapping) and asked.get("include_usage") is not None)
+
+
+def _shape(api: str, headers: Mapping[str, Any], stream: bool, parsed: bool) -> str:
+    """How a call is made, for people."""
+    helper = str(next((headers[name] for name in _HELPERS if headers.get(name)), ""))
+    if stream:
+        how = "stream" if helper else "create(stream=True)"
+    else:
+        how = "parse" if parsed or helper.endswith("parse") else "create"
+    raw = headers.get(_RAW)
+    if raw:
+        how += ", raw" if raw == "true" or raw == "raw" else ", streaming response"
+    return f"{api}.{how}"
+
+
+def _general(path: str) -> str:
+    """A path without the ids in it."""
+    parts = path.partition("?")[0].split("/")
+    return "/".join("…" if any(letter.isdigit() for letter in part[2:]) else part for part in parts)
+
+
+def _shortened(timeout: Any, left_s: float) -> Any:
+    """*timeout*, seconds or an HTTP library's, of which no part is longer than *left_s*."""
+    if timeout is None or isinstance(timeout, (int, float)):
+        return left_s if timeout is None else min(timeout, left_s)
+    parts = {}
+    for name in ("connect", "read", "write", "pool"):
+        given = getattr(timeout, name, None)
+        parts[name] = left_s if given is None else min(given, left_s)
+    return type(timeout)(**parts)

@@ -1,0 +1,177 @@
+"""Listening to answers: whatever the chunks, the reader sees the same bytes and the usage is the same."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, strategies as st
+
+from techrevati.runtime.integrations.answer_tap import MAX_BODY, AnswerTap
+from techrevati.runtime.integrations.model_request import api_of, is_free, read_request
+
+USAGE = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
+
+
+def chat_events(texts: list[str], *, end: str = "\n\n") -> list[bytes]:
+    """The events of an OpenAI chat stream with usage asked for."""
+    chunks: list[dict[str, object]] = [
+        {"choices": [{"index": 0, "delta": {"content": text}}], "usage": None} for text in texts
+    ]
+    chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": None})
+    chunks.append({"choices": [], "usage": USAGE})
+    return [f"data: {json.dumps(chunk)}{end}".encode() for chunk in chunks] + [f"data: [DONE]{end}".encode()]
+
+
+@given(
+    texts=st.lists(st.text(max_size=12), max_size=6),
+    end=st.sampled_from(["\n\n", "\r\n\r\n", "\r\r"]),
+    cuts=st.lists(st.integers(0, 2_000), max_size=12),
+    hide=st.booleans(),
+)
+def test_cuts_change_nothing(texts: list[str], end: str, cuts: list[int], hide: bool) -> None:
+    """Only the chunk that was not asked for is missing, wherever the body is cut."""
+    events = chat_events(texts, end=end)
+    body = b"".join(events)
+    places = sorted({0, *(cut for cut in cuts if cut < len(body)), len(body)})
+    tap = AnswerTap(events=True, hide_usage=hide)
+    seen = b"".join(tap.feed(body[a:b]) for a, b in pairwise(places)) + tap.finish()
+    assert seen == (b"".join(events[:-2] + events[-1:]) if hide else body)
+    assert tap.complete
+    assert tap.ended
+    assert (tap.usage().input_tokens, tap.usage().output_tokens) == (9, 4)
+    assert tap.error is None
+
+
+@given(st.lists(st.binary(max_size=40), max_size=8), st.booleans(), st.booleans())
+def test_any_bytes_pass(chunks: list[bytes], events: bool, hide: bool) -> None:
+    """Rubbish is the reader's affair: it passes whole, and nothing raises."""
+    tap = AnswerTap(events=events, hide_usage=hide)
+    seen = b"".join([tap.feed(chunk) for chunk in chunks]) + tap.finish()
+    assert seen == b"".join(chunks)
+    assert not tap.complete
+
+
+def test_an_unfinished_event_is_passed_on_at_the_end() -> None:
+    """A server that ends without the last empty line."""
+    tap = AnswerTap(events=True, hide_usage=True)
+    assert tap.feed(b'data: {"choices": [{"delta": {"content": "Hi"}}]}') == b""
+    assert tap.finish() == b'data: {"choices": [{"delta": {"content": "Hi"}}]}'
+    assert tap.generated_tokens() == 1
+
+
+def test_what_came_is_estimated_from_the_text() -> None:
+    """Pieces, or four bytes each, whichever is more; closing events that repeat their text count once."""
+    tap = AnswerTap(events=True, hide_usage=False)
+    for text in ("a", "b", "x" * 40):
+        tap.feed(f"data: {json.dumps({'type': 'response.output_text.delta', 'delta': text})}\n\n".encode())
+    tap.feed(b'data: {"type": "response.output_text.done", "text": "abxxxxxxxxxx"}\n\n')
+    assert tap.generated_tokens() == 11
+    few = AnswerTap(events=True, hide_usage=False)
+    for _ in range(5):
+        few.feed(b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n')
+    assert few.generated_tokens() == 5
+
+
+def test_anthropic_says_its_input_first() -> None:
+    """So that what was cut off is known in part."""
+    tap = AnswerTap(events=True, hide_usage=False)
+    start = {
+        "type": "message_start",
+        "message": {"model": "m", "usage": {"input_tokens": 7, "output_tokens": 1}},
+    }
+    tap.feed(f"event: message_start\ndata: {json.dumps(start)}\n\n".encode())
+    assert not tap.complete
+    assert tap.usage().input_tokens == 7
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        'event: error\ndata: {"type": "error", "error": {"type": "overloaded_error", "message": "Busy"}}',
+        'data: {"error": {"type": "server_error", "message": "The server had an error"}}',
+    ],
+)
+def test_error_events_are_judged(event: str) -> None:
+    """As failures of the provider."""
+    from techrevati.runtime.failures import classify, provider_failures
+
+    tap = AnswerTap(events=True, hide_usage=True)
+    assert tap.feed(event.encode() + b"\n\n")
+    assert tap.error is not None
+    assert provider_failures(tap.error)
+    assert classify(tap.error).kind.value in ("overloaded", "server_error")
+
+
+def test_a_json_answer() -> None:
+    """Whole, in pieces, or none at all."""
+    tap = AnswerTap(events=False, hide_usage=True)
+    body = json.dumps({"model": "m", "usage": USAGE}).encode()
+    assert tap.feed(body[:20]) + tap.feed(body[20:]) + tap.finish() == body
+    assert tap.complete
+    assert tap.usage().output_tokens == 4
+
+
+@pytest.mark.parametrize("events", [False, True])
+def test_it_is_bounded(events: bool) -> None:
+    """What grows beyond all answers passes unheard."""
+    tap = AnswerTap(events=events, hide_usage=True)
+    size = MAX_BODY // 4 + 1
+    passed = sum(len(tap.feed(b"x" * size)) for _ in range(5)) + len(tap.finish())
+    assert passed == 5 * size
+    assert not tap.complete
+
+
+# --- requests ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "api", "free"),
+    [
+        ("post", "/chat/completions", "chat.completions", False),
+        ("POST", "/openai/v1/chat/completions", "chat.completions", False),
+        ("post", "/v1/messages?beta=true", "messages", False),
+        ("post", "/responses", "responses", False),
+        ("post", "/embeddings", "embeddings", False),
+        ("post", "/completions", "completions", False),
+        ("post", "/threads/thread_1/messages", None, False),
+        ("post", "/images/generations", None, False),
+        ("post", "/v1/messages/batches", None, False),
+        ("post", "/v1/messages/count_tokens", None, True),
+        ("post", "/moderations", None, True),
+        ("get", "/responses/resp_1", None, True),
+        ("delete", "/chat/completions", None, True),
+    ],
+)
+def test_paths(method: str, path: str, api: str | None, free: bool) -> None:
+    """Which request is for which API."""
+    assert api_of(method, path) == api
+    assert api is not None or is_free(method, path) is free
+
+
+@pytest.mark.parametrize(
+    ("api", "body", "most", "answers", "unbounded"),
+    [
+        ("chat.completions", {"max_tokens": 9}, 9, 1, None),
+        ("chat.completions", {"max_completion_tokens": 5, "max_tokens": 9, "n": 3}, 5, 3, None),
+        ("completions", {"max_tokens": 9, "n": 2, "best_of": 4}, 9, 4, None),
+        ("responses", {"max_output_tokens": 7, "conversation": "c"}, 7, 1, "conversation"),
+        ("messages", {"max_tokens": 8}, 8, 1, None),
+        ("embeddings", {}, 0, 1, None),
+        ("chat.completions", {"max_tokens": True, "n": "2"}, None, 1, None),
+    ],
+)
+def test_bounds(
+    api: str, body: dict[str, object], most: int | None, answers: int, unbounded: str | None
+) -> None:
+    """What a request lets the model generate."""
+    found = read_request(
+        api, {"model": "m", **body}, provider="p", shape="s", price_provider=None, credential_id=""
+    )
+    assert (found.model, found.max_output_tokens, found.answers, found.unbounded) == (
+        "m",
+        most,
+        answers,
+        unbounded,
+    )
