@@ -28,6 +28,11 @@ def _refuse(what: str) -> Callable[..., NoReturn]:
 class _End:
     """One end of a pipe that looks like a socket: what an event loop needs to wake itself."""
 
+    __enter__ = _refuse("sockets")
+
+    def __exit__(self, *_: object) -> None:
+        """A ``with`` asks for both before it enters."""
+
     def __init__(self, descriptor: int) -> None:
         self.fileno = lambda: descriptor
         self.recv = lambda size: os.read(descriptor, size)
