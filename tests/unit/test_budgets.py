@@ -356,6 +356,27 @@ def test_a_renewed_lease_is_no_doubt(clock: FakeClock) -> None:
     assert budget.snapshot().settled == {"usd": Decimal("0.00001")}
 
 
+def test_without_a_thread_to_renew_with_a_reservation_holds_for_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And the next one is renewed again."""
+    renewed = threading.Event()
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with SpendLedger(":memory:") as ledger:
+        budget = Budget("acme", 1, ledger=ledger, lease_seconds=0.06)
+        renewal = budget._renewal
+        assert renewal is not None
+        monkeypatch.setattr(renewal, "_renew", lambda _: renewed.set())
+        with monkeypatch.context() as crowded:
+            crowded.setattr(threading.Thread, "start", refuse)
+            budget.reserve(model=MODEL, input_tokens=10, max_output_tokens=0).settle(UsageSnapshot(10))
+        with budget.reserve(model=MODEL, input_tokens=10, max_output_tokens=0):
+            assert renewed.wait(10)
+
+
 @pytest.mark.parametrize(("policy", "left"), [("estimate", "0.00004"), ("release", "0")])
 def test_a_policy_decides_over_doubts(
     make: Callable[..., Budget], clock: FakeClock, policy: str, left: str

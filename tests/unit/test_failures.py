@@ -15,11 +15,13 @@ import subprocess
 import sys
 import threading
 import urllib.error
+from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
 
+import techrevati.runtime
 from techrevati.runtime._core.errors import BudgetExceededError, TechrevatiError
 from techrevati.runtime._core.failure_class import AgentFailureClass
 from techrevati.runtime.failures import (
@@ -907,8 +909,10 @@ def test_classes_made_on_the_fly_do_not_pile_up() -> None:
 
 
 def test_loading_and_classifying_facts_imports_nothing_heavy() -> None:
-    script = """
-import sys
+    place = str(Path(techrevati.runtime.__file__).parents[2])
+    script = (
+        f"import sys; sys.path.insert(0, {place!r})"
+        + """
 before = set(sys.modules)
 from techrevati.runtime.failures import classify
 loaded = set(sys.modules) - before
@@ -921,5 +925,8 @@ assert failure.retry_after == 3.0
 assert "re" not in set(sys.modules) - before, "a regular expression was not needed"
 print("ok")
 """
-    done = subprocess.run([sys.executable, "-S", "-c", script], capture_output=True, text=True, check=False)
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=False
+    )
     assert done.stdout == "ok\n", done.stderr

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import sqlite3
+import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
@@ -314,6 +315,22 @@ def test_sigkill_loses_nothing_acknowledged(tmp_path: Path, durability: str) -> 
     assert len(keys) - len(said) <= 3  # at most what was recorded and not yet said
     assert ledger.total() == Decimal("0.00125") * len(keys)
     assert not list(tmp_path.glob("*.spool-*"))
+    ledger.close()
+
+
+def test_no_thread_to_be_had_is_no_reason_to_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch that nobody would commit later is committed at once."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    ledger = SpendLedger(tmp_path / "s.db", durability="batched")
+    with monkeypatch.context() as crowded:
+        crowded.setattr(threading.Thread, "start", refuse)
+        ledger.record(project="acme", model="ledger-small", usage=USAGE)
+    with sqlite3.connect(tmp_path / "s.db") as other:
+        assert other.execute("select count(*) from spend").fetchone() == (1,)
+    other.close()
     ledger.close()
 
 

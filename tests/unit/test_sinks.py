@@ -208,10 +208,10 @@ def test_a_closed_file_drops_and_counts(tmp_path: Path, caplog: pytest.LogCaptur
     assert len(caplog.records) == 1
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_drops_and_counts(caplog: pytest.LogCaptureFixture) -> None:
     """A device without space: nothing raises, not even closing."""
     full = Path("/dev/full")
-    assert full.exists()
     with caplog.at_level(logging.WARNING, logger="techrevati.runtime.sinks"):
         sink = JsonlEventSink(full)
         try:

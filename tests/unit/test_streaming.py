@@ -333,6 +333,28 @@ def test_the_watchdog_ends_a_blocked_read(limit: str) -> None:
     no_watchdog_is_left()
 
 
+def test_no_thread_to_be_had_is_told_and_the_next_stream_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as crowded:
+        crowded.setattr(threading.Thread, "start", refuse)
+        stream = watch(Source("a"), 3_600)
+        with pytest.raises(RuntimeError, match="new thread"):
+            next(stream)
+        stream.close()
+    no_watchdog_is_left()
+    woken = threading.Event()
+
+    def blocked() -> str:
+        assert woken.wait(PATIENCE_S), "nobody interrupted the read"
+        raise ConnectionError("shut down")
+
+    with pytest.raises(StreamStalledError):
+        next(watch(Source(blocked), 0.05, interrupt=woken.set))
+    no_watchdog_is_left()
+
+
 def test_a_read_of_a_socket_is_ended_by_shutting_it_down() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:

@@ -47,7 +47,14 @@ class Renewal:
             if self._runs_in:
                 return
             self._runs_in = pid
-        Thread(target=self._run, name="techrevati-leases", daemon=True).start()
+        try:
+            Thread(target=self._run, name="techrevati-leases", daemon=True).start()
+        except (
+            RuntimeError
+        ) as error:  # no thread to be had: the lease holds for its time; the next one tries again
+            with self._lock:
+                self._runs_in = 0
+            logger("budgets").warning("no thread to renew leases with: %s", error)
 
     def _run(self) -> None:
         while True:

@@ -130,8 +130,8 @@ class _ThreadSteps:
             self._leave()
             return None
         if not self._started:
-            self._started = True
             Thread(target=self._work, name="techrevati-timed-stream", daemon=True).start()
+            self._started = True
         try:
             self._asked.put(step)
             return self._answers.get(timeout=min(allowed_s, TIMEOUT_MAX))

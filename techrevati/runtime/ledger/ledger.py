@@ -257,7 +257,12 @@ class SpendLedger(LedgerReports, LedgerReservations):
             except StoreError as error:
                 logger("ledger").warning("records wait for the disk: %s", error)
 
-        Thread(target=later, name="techrevati-ledger", daemon=True).start()
+        try:
+            Thread(target=later, name="techrevati-ledger", daemon=True).start()
+        except RuntimeError:  # no thread to be had: it is written at once
+            with self._lock:
+                self._flusher_runs = False
+            self._commit_buffer()
 
     def _commit_buffer(self) -> None:
         """Write what waits; it stays in the spool until it is in the database."""

@@ -170,6 +170,12 @@ class SqliteFile:
         with self._lock:
             self._drop_locked()
 
+    def __del__(self) -> None:
+        # Nothing is open that a transaction did not end: a file nobody closed is no reason for a warning.
+        connection: sqlite3.Connection | None = getattr(self, "_connection", None)
+        if connection is not None and self._pid == os.getpid():
+            connection.close()
+
     # --- the connection ----------------------------------------
 
     def _opened(self) -> sqlite3.Connection:

@@ -41,8 +41,13 @@ class Watchdog:
             self._entries[id(stream)] = (ref(stream),)
             self._news = True
             if self._thread is None:
-                self._thread = Thread(target=self._run, name="techrevati-stream-watchdog", daemon=True)
-                self._thread.start()
+                thread = Thread(target=self._run, name="techrevati-stream-watchdog", daemon=True)
+                try:
+                    thread.start()
+                except BaseException:  # no thread to be had: the next stream tries again
+                    del self._entries[id(stream)]
+                    raise
+                self._thread = thread
             else:
                 self._changed.notify()
 
