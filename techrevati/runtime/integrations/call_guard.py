@@ -468,8 +468,7 @@ class PhysicalRequest:
             raise
 
     def _out_of_time(self) -> DeadlineExceededError:
-        deadline = getattr(self._deadline, "deadline", None)
-        return DeadlineExceededError(getattr(deadline, "seconds", 0.0))
+        return DeadlineExceededError(0.0 if self._deadline is None else self._deadline.seconds)
 
     # --- ending ---------------------------------------------------------------------------------------------
 
