@@ -77,14 +77,11 @@ def name_of(worker: int) -> str:
     return f"worker-{worker:02}"
 
 
-def _client(sdk: str, plan: Plan, worker: int, **options: Any) -> Any:
+def _client(sdk: str, plan: Plan, worker: int) -> Any:
+    module = import_module(sdk)
     if sdk == "openai":
-        import openai
-
-        return openai.OpenAI(base_url=plan.openai_url, api_key=key_of(worker), **options)
-    import anthropic
-
-    return anthropic.Anthropic(base_url=plan.anthropic_url, api_key=key_of(worker), **options)
+        return module.OpenAI(base_url=plan.openai_url, api_key=key_of(worker))
+    return module.Anthropic(base_url=plan.anthropic_url, api_key=key_of(worker))
 
 
 def _send(client: Any, question: str) -> Any:
