@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from techrevati.runtime.pipeline import Pipeline
 from techrevati.runtime.retry_policy import Retry, own_retries
 from techrevati.runtime.testing import run
 
@@ -50,6 +51,18 @@ def test_a_client_that_retries_is_told_of_once(
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == (1 if own else 0)
     assert all("max_retries=0" in text and "up to 9 requests" in text for text in told)
+
+
+@pytest.mark.parametrize("own", [0, 2])
+@pytest.mark.parametrize("decorate", [Retry(3), Pipeline(Retry(3))], ids=["retry", "pipeline"])
+@pytest.mark.parametrize("nth", [0, 1], ids=["sync", "async"])
+def test_a_decorated_method_is_told_of_at_once(
+    decorate: Any, nth: int, own: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = METHODS["chat"][nth](api_key="k", base_url="http://127.0.0.1:9", max_retries=own)
+    decorate(client.chat.completions.create)
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == (1 if own else 0)
 
 
 @pytest.mark.parametrize("own", [0, 1])

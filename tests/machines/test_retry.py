@@ -96,9 +96,13 @@ class RetryMachine(RuleBasedStateMachine):
             self.waiting.append(call)
         else:
             assert call.ended is error
-            assert getattr(error, "__notes__", []) == (
-                [f"tried {call.attempts} times"] if call.attempts > 1 else []
-            )
+            times = "once" if call.attempts == 1 else f"{call.attempts} times"
+            why = f"; a wait of {asked} s is asked for, and at most {CAP_S} s are waited"
+            if call.attempts == ATTEMPTS:
+                why = ""
+            elif asked <= CAP_S:
+                why = "; the retry budget is used up"
+            assert error.__notes__ == [f"tried {times}{why}"]
 
     @precondition(lambda self: self.trying)
     @rule(nth=st.integers(0, 9), kind=st.sampled_from([TypeError, asyncio.CancelledError]))

@@ -63,6 +63,22 @@ def test_an_inner_deadline_can_only_end_sooner(clock: FakeClock) -> None:
         assert remaining_s() == 10
 
 
+@pytest.mark.parametrize("form", ["call", "acall"])
+def test_the_error_of_a_cut_says_how_long_the_deadline_had(clock: FakeClock, form: str) -> None:
+    """Not what was left of it when the call began; of several, the one that ended first."""
+    timeout = Timeout(60)
+
+    async def never() -> None:
+        raise AssertionError("there is no time to begin")
+
+    deadline = Deadline(30, clock=clock)
+    clock.advance(30)
+    with deadline, Deadline(50, clock=clock):
+        with pytest.raises(DeadlineExceededError) as caught:
+            timeout.call(print) if form == "call" else run(timeout.acall(never))
+    assert (caught.value.seconds, str(caught.value)) == (30, "the deadline of 30 s has passed")
+
+
 def test_what_it_shortens_is_told_by_the_deadline_that_ends_first(clock: FakeClock) -> None:
     """Only real cuts are told, once, however often it is entered; a listener that raises changes nothing."""
     told: list[tuple[str, float, float]] = []

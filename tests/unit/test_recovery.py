@@ -293,6 +293,18 @@ def test_observing_and_switching_off(ask: Ask) -> None:
     assert (script.calls, len(bench.news)) == (1, 1)
 
 
+def test_observing_follows_no_escalation_policy(ask: Ask) -> None:
+    """What it would not even begin is told, answered and marked by nobody: layers around it go on as ever."""
+    alerts: list[RecoveryNews] = []
+    bench = Bench(
+        observe_only=True, idempotent=False, on_alert=alerts.append, fallback=lambda failure: "instead"
+    )
+    script = Script(TimeoutError("read timed out"), "answer")
+    with pytest.raises(TimeoutError) as caught:
+        ask(bench, script)
+    assert (bench.news, alerts, vars(caught.value)) == ([], [], {})
+
+
 def test_async_handlers_work_with_acall_only(caplog: pytest.LogCaptureFixture) -> None:
     """In a sync call an async handler is a handler that fails, and says so."""
     cut: list[int] = []

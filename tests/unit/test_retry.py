@@ -111,6 +111,28 @@ def test_the_last_exception_comes_out_unchanged(clock: FakeClock, ask: Ask) -> N
     assert not hasattr(errors[0], "__notes__")
 
 
+def test_a_note_says_why_it_was_the_last_attempt(clock: FakeClock, ask: Ask) -> None:
+    """Where a limit of this retry, not the failure, ended the attempts."""
+
+    def notes(error: Exception, **settings: Any) -> list[str]:
+        with pytest.raises(type(error)) as caught:
+            ask(retry_on(clock, **settings), Endpoint(error, error))
+        return caught.value.__notes__
+
+    assert notes(HttpError(retry_after="90")) == [
+        "tried once; a wait of 90 s is asked for, and at most 60 s are waited"
+    ]
+    assert notes(TimeoutError(), idempotent=False) == [
+        "tried once; it may have taken effect, and idempotent is False"
+    ]
+    assert notes(HttpError(), max_elapsed_seconds=0.5) == [
+        "tried once; the next attempt would begin after max_elapsed_seconds (0.5)"
+    ]
+    assert notes(HttpError(), budget=RetryBudget(1)) == ["tried 2 times; the retry budget is used up"]
+    with Deadline(1, clock=clock):
+        assert notes(HttpError()) == ["tried once; the next attempt would begin after the deadline"]
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -442,6 +464,9 @@ def test_observing_changes_nothing(clock: FakeClock, ask: Ask) -> None:
     assert [(one.wait_seconds, one.reason) for one in told] == [(1.0, "observed only")]
     endpoint = Endpoint(HttpError, "answer")
     assert retry_on(clock).call(lambda: observing.call(endpoint)) == "answer"
+    endpoint = Endpoint(HttpError(retry_after="5"), "answer")
+    observing = retry_on(clock, observe_only=True, max_retry_after_seconds=1)
+    assert retry_on(clock).call(lambda: observing.call(endpoint)) == "answer"  # though it would have given up
 
 
 # --- layers -------------------------------------------------------------------------------------------------

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     class Remaining(Protocol):
         """Something that knows how many seconds are left."""
 
+        @property
+        def seconds(self) -> float:
+            """How long the one had that ends first."""
+            ...
+
         def remaining(self) -> float:
             """Seconds left, >= 0."""
             ...
@@ -37,3 +42,9 @@ def shortened(seconds: float) -> float:
     """*seconds*, or what is left of the running deadline if that is less."""
     deadline = current.get()
     return seconds if deadline is None else deadline.shortened(seconds)
+
+
+def given_s(waited_s: float) -> float:
+    """How long the running deadline had that ends first; *waited_s* without one."""
+    deadline = current.get()
+    return waited_s if deadline is None else deadline.seconds

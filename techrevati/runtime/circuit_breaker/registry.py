@@ -29,6 +29,11 @@ class BreakerRegistry:
             ``failures.provider_failures`` when None.  Two threads that ask for a new key at once may both
             have it made; one of them is kept.
         capacity: Breakers kept, >= 1.
+
+    >>> from techrevati.runtime.failures import provider_failures
+    >>> registry = BreakerRegistry(lambda key: CircuitBreaker(key, 3, counts_as_failure=provider_failures))
+    >>> registry.get("openai", "gpt-5-mini", "team-a")
+    CircuitBreaker('openai/gpt-5-mini/team-a', closed)
     """
 
     __slots__ = ("_breakers", "_lock", "_make", "capacity", "forgotten")
@@ -75,6 +80,9 @@ class BreakerRegistry:
         """A copy of what is kept, by provider, model and credential id, asked for longest ago first."""
         with self._lock:
             return dict(self._breakers)
+
+    def __repr__(self) -> str:
+        return f"BreakerRegistry({len(self._breakers)} of at most {self.capacity} breakers)"
 
     def _kept(self, key: tuple[str, str, str], made: CircuitBreaker | None = None) -> CircuitBreaker | None:
         """The breaker of *key*, now asked for last; *made* is kept when there is none."""

@@ -121,6 +121,11 @@ class _Entered:
         self.deadline: Deadline = deadline
         self.outer: Remaining | None = outer
 
+    @property
+    def seconds(self) -> float:
+        deadline, outer = self.deadline, self.outer
+        return outer.seconds if outer is not None and outer.remaining() <= self.remaining() else deadline.seconds
+
     def remaining(self) -> float:
         deadline, outer = self.deadline, self.outer
         if not deadline.enabled or deadline.observe_only:

@@ -7,7 +7,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, cast
 
 from techrevati.runtime._core import arguments
-from techrevati.runtime._core.deadline import current, shortened
+from techrevati.runtime._core.deadline import current, given_s, shortened
 from techrevati.runtime._core.errors import DeadlineExceededError, TechrevatiError
 from techrevati.runtime._core.log import logger
 from techrevati.runtime._core.scrub import error_text
@@ -266,7 +266,7 @@ class Timeout:
         """The error for a wait of so long when *seconds* were left: the call was too slow, or the time for
         everything is over."""
         if waited_s < seconds:
-            return DeadlineExceededError(waited_s)
+            return DeadlineExceededError(given_s(waited_s))
         return TurnTimeoutError(self.seconds)
 
     def _observed(self, fn: Callable[..., T], args: tuple[object, ...], kwargs: dict[str, object]) -> T:

@@ -18,6 +18,7 @@ from techrevati.runtime._core.log import announce, logger
 from techrevati.runtime._core.redactor import Redactor
 from techrevati.runtime.agent_events import AgentEvent, AgentEventName, AgentEventStatus
 from techrevati.runtime.budgets import Budget
+from techrevati.runtime.budgets.reservation import failure_of
 from techrevati.runtime.circuit_breaker import (
     AsyncCircuitBreaker,
     BreakerRegistry,
@@ -467,8 +468,7 @@ class PhysicalRequest:
             raise
 
     def _out_of_time(self) -> DeadlineExceededError:
-        deadline = getattr(self._deadline, "deadline", None)
-        return DeadlineExceededError(getattr(deadline, "seconds", 0.0))
+        return DeadlineExceededError(0.0 if self._deadline is None else self._deadline.seconds)
 
     # --- ending ---------------------------------------------------------------------------------------------
 
@@ -545,7 +545,7 @@ class PhysicalRequest:
         for reservation in self._reservations:
             try:
                 if usage is not None:
-                    reservation.settle(usage, certainty=certainty)
+                    reservation.settle(usage, certainty=certainty, failure=failure_of(error))
                 else:
                     reservation.fail(error)
             except TechrevatiError as trouble:  # the answer is paid for: it is not thrown away

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from weakref import WeakSet
 
 from techrevati.runtime._core import arguments
-from techrevati.runtime._core.deadline import shortened
+from techrevati.runtime._core.deadline import given_s, shortened
 from techrevati.runtime._core.streams import close
 from techrevati.runtime.budgets import estimate_input_tokens
 from techrevati.runtime.deadlines import DeadlineExceededError, Timeout, TurnTimeoutError
@@ -84,7 +84,7 @@ def _opening_s(first_token_seconds: float | None) -> float:
 def _opened_late(seconds: float, first_token_seconds: float | None) -> Exception:
     if first_token_seconds is not None and seconds >= first_token_seconds:
         return StreamStalledError("first_token", first_token_seconds)
-    return DeadlineExceededError(seconds)
+    return DeadlineExceededError(given_s(seconds))
 
 
 class SyncStreams(SessionStreams):

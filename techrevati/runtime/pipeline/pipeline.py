@@ -130,6 +130,9 @@ class Pipeline:
 
         from techrevati.runtime._core.wrapping import COROUTINE, PLAIN, chosen
 
+        for part in self.parts:
+            if isinstance(part, Retry):
+                part._know(fn)
         kind = kind_of(fn)
         wrapper: Callable[..., Any]
         if kind == PLAIN:

@@ -23,8 +23,14 @@ if TYPE_CHECKING:
 
 # Refusals: the request was turned away before anything was done.
 NO_EFFECT = frozenset({FailureKind.RATE_LIMIT, FailureKind.OVERLOADED})
-# After these the first attempt was the last one only because this layer would not repeat it.
-ENOUGH = frozenset({"may have taken effect", "retry-after too long", "elapsed", "deadline", "budget"})
+# After these the first attempt was the last one only because this layer would not repeat it; in words.
+ENOUGH = {
+    "may have taken effect": "it may have taken effect, and idempotent is False",
+    "retry-after too long": "a wait of {asked:g} s is asked for, and at most {longest:g} s are waited",
+    "elapsed": "the next attempt would begin after max_elapsed_seconds ({elapsed:g})",
+    "deadline": "the next attempt would begin after the deadline",
+    "budget": "the retry budget is used up",
+}
 _LONGEST_S = 1e9  # a wait of our own making without a limit
 
 
@@ -204,16 +210,25 @@ class Attempts:
         if gave_up_inside(error, self._given_up_before):
             return self._decided(failure, None, "retried inside")
         wait_s, reason = self._next(failure, not never_sent(error))
-        if wait_s is None and reason != "off":
-            if self.number > 1:
-                note(error, f"tried {self.number} times")
-            if self.number > 1 or reason in ENOUGH:
+        if wait_s is None and reason != "off" and not self._retry.observe_only:
+            why = ENOUGH.get(reason or "")
+            if self.number > 1 or why is not None:
+                times = "once" if self.number == 1 else f"{self.number} times"
+                note(error, f"tried {times}" + ("" if why is None else f"; {self._told(why, failure)}"))
                 mark(error)
             if failure.origin is FailureOrigin.RUNTIME:
                 caused(error, self._last)  # a refusal of ours: why is what the call failed with before
         if failure.origin is not FailureOrigin.RUNTIME:
             self._last = error
         return self._decided(failure, wait_s, reason)
+
+    def _told(self, why: str, failure: Failure) -> str:
+        rules = self._retry._rules
+        return why.format(
+            asked=failure.retry_after or 0.0,
+            longest=_longest_asked_s(failure, rules),
+            elapsed=rules.max_elapsed_s,
+        )
 
     def after_result(self) -> float | None:
         """Seconds to wait before trying again; None to keep the result."""

@@ -105,8 +105,9 @@ class Course:
         recipe = recovery.recipe(failure.scenario)
         taken: list[RecoveryStep] = []
         reason = self._refused(error, failure, recipe)
-        if reason is None and recovery.observe_only:
-            self._tell("attempted", tuple(recipe.steps), reason="observed only", error=error)
+        if recovery.observe_only:
+            if reason is None:
+                self._tell("attempted", tuple(recipe.steps), reason="observed only", error=error)
             return _GIVE_UP
         budget = recovery.budget
         claim = None if reason is not None or budget is None else budget.claim()

@@ -231,7 +231,12 @@ class Retry:
 
         if self._retry_result is not None and colour(fn) in STREAMS:
             raise TypeError(f"retry_result judges returned values, and a stream has none: {fn!r}")
+        self._know(fn)
         return decorated(self.call, self.acall, fn)
+
+    def _know(self, fn: Callable[..., object]) -> None:
+        """Look once at what will be tried: its client may retry by itself."""
+        warn_of_own_retries(fn, None, self._rules.max_attempts)
 
     def with_attempts(self, max_attempts: int) -> Retry:
         """A retry like this one, also in its budget and listeners, with another *max_attempts*.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from techrevati.runtime._core import arguments
-from techrevati.runtime._core.deadline import remaining_s
+from techrevati.runtime._core.deadline import given_s, remaining_s
 from techrevati.runtime._core.errors import DeadlineExceededError
 from techrevati.runtime._core.log import announce, logger
 from techrevati.runtime._core.scrub import error_text
@@ -56,7 +56,7 @@ class Watched(Generic[T]):
         self._on_end = on_end
         self._is_token: Callable[[Any], bool] = says_something if is_token is None else is_token
         left_s = remaining_s()
-        self._had_s = NEVER if left_s is None else left_s
+        self._had_s = NEVER if left_s is None else given_s(left_s)
         deadline = NEVER if left_s is None or left_s == NEVER else clock() + left_s
         self._patience = Patience(first_s, idle_s, deadline)
         self._chunks = 0
