@@ -18,6 +18,7 @@ from techrevati.runtime._core.log import announce, logger
 from techrevati.runtime._core.redactor import Redactor
 from techrevati.runtime.agent_events import AgentEvent, AgentEventName, AgentEventStatus
 from techrevati.runtime.budgets import Budget
+from techrevati.runtime.budgets.reservation import failure_of
 from techrevati.runtime.circuit_breaker import (
     AsyncCircuitBreaker,
     BreakerRegistry,
@@ -544,7 +545,7 @@ class PhysicalRequest:
         for reservation in self._reservations:
             try:
                 if usage is not None:
-                    reservation.settle(usage, certainty=certainty)
+                    reservation.settle(usage, certainty=certainty, failure=failure_of(error))
                 else:
                     reservation.fail(error)
             except TechrevatiError as trouble:  # the answer is paid for: it is not thrown away
