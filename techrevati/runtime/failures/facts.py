@@ -82,12 +82,7 @@ class Facts(Hints):
     __slots__ = ("code", "codes", "message", "provider", "status")
 
     def __init__(self) -> None:
-        # Those of Hints, without a call: each exception of a chain has facts.
-        self.headers = {}
-        self.limits = []
-        self.spent = False
-        self.wait_s = None
-        self.request = None
+        Hints.__init__(self)
         self.status: int | None = None
         self.codes: list[str] = []
         self.code: str | None = None
