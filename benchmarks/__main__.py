@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from benchmarks import environment, peers
 from benchmarks.harness import FULL, QUICK, Effort, Figure, WrongAnswerError
-from benchmarks.report import as_json, machine, say, table
+from benchmarks.report import as_json, as_markdown, machine, say, table
 from techrevati.runtime import __version__
 
 NOUNS = (
@@ -32,18 +33,23 @@ NOUNS = (
     "chaos",
 )
 
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"  # of a whole run
+
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
     """What was asked for."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measure us, the floor and the peers in one run; answers are checked before anything is "
-        "timed.  A missed aim is reported; only a wrong answer is an error (exit status 1).",
+        "timed.  A missed aim is reported; only a wrong answer is an error (exit status 1).  A whole run writes docs/benchmarks.md.",
     )
     parser.add_argument("nouns", nargs="*", metavar="NOUN", help=f"only these: {', '.join(NOUNS)}")
     parser.add_argument("--no-peers", action="store_true", help="without the peers and their environment")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter samples, for a first look")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE", help="write them there as a page, docs/benchmarks.md"
+    )
     asked = parser.parse_args(argv)
     for noun in asked.nouns:
         if noun not in NOUNS:
@@ -59,10 +65,18 @@ def main(argv: Sequence[str]) -> int:
             return environment.run_inside(environment.prepared(), argv)
         except (OSError, subprocess.CalledProcessError) as error:
             say(f"no environment for the peers: {error}")
-    return measure(asked.nouns or NOUNS, QUICK if asked.quick else FULL, not asked.no_peers, asked.json)
+    return measure(
+        asked.nouns or NOUNS, QUICK if asked.quick else FULL, not asked.no_peers, asked.json, asked.page
+    )
 
 
-def measure(nouns: Sequence[str], effort: Effort, with_peers: bool, file: Path | None) -> int:
+def measure(
+    nouns: Sequence[str],
+    effort: Effort,
+    with_peers: bool,
+    file: Path | None = None,
+    page: Path | None = None,
+) -> int:
     """Run the benchmarks of *nouns* and report; 1 when an answer is wrong."""
     where = machine()
     versions = {"techrevati-runtime": __version__} | (peers.versions() if with_peers else {})
@@ -84,6 +98,9 @@ def measure(nouns: Sequence[str], effort: Effort, with_peers: bool, file: Path |
     say(f"\n{sum(aims)} of {len(aims)} aims met" + (f"; {len(wrong)} wrong answers" if wrong else ""))
     if file is not None:
         file.write_text(json.dumps(as_json(figures, versions, where), indent=2) + "\n", encoding="utf-8")
+    if page is not None:
+        today = datetime.date.today().isoformat()
+        page.write_text(as_markdown(figures, versions, where, today), encoding="utf-8")
     return 1 if wrong else 0
 
 

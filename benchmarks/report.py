@@ -12,6 +12,17 @@ from benchmarks.harness import Aim, Figure
 
 COLUMNS = ("", "us", "floor us", "ratio", "quartiles", "aim", "")
 
+INTRODUCTION = """\
+# Benchmarks
+
+Made on {day} by `python -m benchmarks`, which measures us, the floor and the peers in one run, in pairs:
+microseconds are medians, ratios are medians over the pairs, with their quartiles. A floor is the least that
+code around the same call can do. Answers are checked before anything is timed. What a peer does not do, or
+does otherwise, stands beside its figure, since speed without it is not comparable; see also
+[how circuit breakers behave](breaker-conformance.md).
+
+"""
+
 
 def say(line: str = "") -> None:
     """One line for the reader, at once."""
@@ -39,6 +50,24 @@ def table(figures: Iterable[Figure]) -> list[str]:
         lines += ["", what]
         lines += ["  " + _aligned(row, widths) for row in rows]
     return lines
+
+
+def as_markdown(
+    figures: Iterable[Figure], versions: Mapping[str, str], where: Mapping[str, object], day: str
+) -> str:
+    """The figures as a page of the documentation."""
+    lines = [
+        *INTRODUCTION.format(day=day).splitlines(),
+        *(f"- {name}: {value}" for name, value in where.items()),
+        "- versions: " + ", ".join(f"{name} {number}" for name, number in versions.items()),
+    ]
+    for what, group in groupby(figures, lambda figure: figure.what):
+        lines += ["", f"## {what[:1].upper()}{what[1:]}", ""]
+        lines += ["| | us | floor us | ratio | quartiles | aim | |", "|---|---|---|---|---|---|---|"]
+        lines += [
+            "| " + " | ".join(cell.replace("|", "/") for cell in _row(figure)) + " |" for figure in group
+        ]
+    return "\n".join(lines) + "\n"
 
 
 def as_json(

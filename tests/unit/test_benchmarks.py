@@ -24,6 +24,7 @@ from benchmarks import (
     bench_pricing,
     bench_streaming,
     bench_usage,
+    breaker_conformance,
     environment,
     peers,
 )
@@ -38,7 +39,7 @@ from benchmarks.harness import (
     WrongAnswerError,
     compare,
 )
-from benchmarks.report import as_json, table
+from benchmarks.report import as_json, as_markdown, table
 
 TINY = Effort(rounds=3, sample_s=1e-5, processes=1)
 
@@ -268,3 +269,23 @@ def test_requirements_name_every_peer() -> None:
     lines = environment.REQUIREMENTS.read_text(encoding="utf-8").splitlines()
     pinned = {line.partition("==")[0] for line in lines if "==" in line}
     assert pinned == set(peers.DISTRIBUTIONS)
+
+
+def test_the_page_about_breakers_has_every_behaviour() -> None:
+    """Ours are tested where they belong, in virtual time; the page is made with real waits."""
+    lines = breaker_conformance.PAGE.read_text(encoding="utf-8").splitlines()
+    rows = [line.split("|")[1:3] for line in lines if "|" in line][2:]
+    assert [name.strip() for name, _ in rows] == [name for name, _ in breaker_conformance.BEHAVIOURS]
+    assert {ours.strip() for _, ours in rows} == {"yes"}
+
+
+def test_the_page_of_figures_says_where_and_when_they_were_made() -> None:
+    """And marks what must not be compared."""
+    missed = Figure("a call", "ours", 3e-6, 1e-6, 3.0, 2.9, 3.1, Aim(2.0))
+    peer = Figure("a call", "theirs", 9e-6, 1e-6, 9.0, 8.0, 10.0, note="half-open: a second caller enters")
+    page = as_markdown([missed, peer], {"theirs": "1.0"}, {"python": "CPython 3.11.7"}, "2026-11-26")
+    assert "2026-11-26" in page
+    assert "python: CPython 3.11.7" in page
+    assert "theirs 1.0" in page
+    assert "| ours | 3.000 | 1.000 | 3.000 | 2.900 - 3.100 | <= 2x | MISSED |" in page
+    assert "| theirs | 9.000 | 1.000 | 9.000 | 8.000 - 10.0 |  | half-open: a second caller enters |" in page
