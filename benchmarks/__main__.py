@@ -41,7 +41,8 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measure us, the floor and the peers in one run; answers are checked before anything is "
-        "timed.  A missed aim is reported; only a wrong answer is an error (exit status 1).  A whole run writes docs/benchmarks.md.",
+        "timed.  A missed aim is reported; only a wrong answer is an error (exit status 1).  A whole run "
+        "writes docs/benchmarks.md.",
     )
     parser.add_argument("nouns", nargs="*", metavar="NOUN", help=f"only these: {', '.join(NOUNS)}")
     parser.add_argument("--no-peers", action="store_true", help="without the peers and their environment")
