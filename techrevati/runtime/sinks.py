@@ -291,12 +291,30 @@ class _FanOut(Generic[S]):
 class FanOutEventSink(_FanOut[EventSink]):
     """Hands every event to several sinks in order; one that raises does not keep it from the others.
 
-    The first failure is logged, each one is counted in ``dropped``.
+    The first failure is logged, each one is counted in ``dropped``.  The beginnings and ends of turns and
+    attempts go only to the sinks that ask for them (see :attr:`follows_turns`).
     """
+
+    def __init__(self, *sinks: EventSink) -> None:
+        super().__init__(*sinks)
+        self._followers: tuple[EventSink, ...] = tuple(
+            sink for sink in sinks if getattr(sink, "follows_turns", False)
+        )
+
+    @property
+    def follows_turns(self) -> bool:
+        """True when one of the sinks wants to be told where turns and attempts begin and end."""
+        return bool(self._followers)
 
     def emit(self, event: AgentEvent) -> None:
         """Give *event* to every sink."""
-        for sink in self.sinks:
+        sinks = self.sinks
+        if len(self._followers) != len(sinks):
+            from techrevati.runtime.agent_events.vocabulary import TURN_EVENTS
+
+            if event.event in TURN_EVENTS:
+                sinks = self._followers
+        for sink in sinks:
             try:
                 sink.emit(event)
             except Exception as error:

@@ -8,6 +8,7 @@ its answer, its error or its reader who went away.  What refuses it raises befor
 from __future__ import annotations
 
 import time
+from contextvars import copy_context
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -517,7 +518,8 @@ class PhysicalRequest:
         import asyncio
 
         try:
-            ending = asyncio.get_running_loop().run_in_executor(None, end)
+            # In this context, so that what is told stands under the caller's span.
+            ending = asyncio.get_running_loop().run_in_executor(None, copy_context().run, end)
         except RuntimeError:  # the program is ending: no more threads
             end()
             return
