@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from techrevati.runtime.integrations.answers import Listener, http_response_of, usage_of
-from techrevati.runtime.integrations.call_guard import CallGuard, PhysicalRequest
+from techrevati.runtime.integrations.call_guard import CallGuard
 from techrevati.runtime.integrations.client_facts import ClientFacts
 from techrevati.runtime.integrations.model_request import CHAT, api_of, is_free, read_request
 from techrevati.runtime.retry_policy import Retry
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from techrevati.runtime.budgets import Budget
     from techrevati.runtime.circuit_breaker import AsyncCircuitBreaker, BreakerRegistry, CircuitBreaker
     from techrevati.runtime.deadlines import Deadline
+    from techrevati.runtime.integrations.physical_request import PhysicalRequest
     from techrevati.runtime.ledger import SpendLedger
     from techrevati.runtime.sinks import EventSink
     from techrevati.runtime.usage import UsageSnapshot
