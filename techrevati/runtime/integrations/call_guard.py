@@ -61,6 +61,7 @@ class CallGuard:
         event_sink: Told of every physical request, and of calls that are not guarded.
         redactor: Looks at every event; None takes one with the built-in patterns.
         observe_only: Refuse nothing: what would have been refused is told and sent.
+        counted: Whether its calls are part of ``coverage()``; False for a guard inside another one.
         clock: Monotonic seconds.
 
     Raises:
@@ -84,6 +85,7 @@ class CallGuard:
         event_sink: EventSink | None = None,
         redactor: Redactor | None = None,
         observe_only: bool = False,
+        counted: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if isinstance(breaker, AsyncCircuitBreaker):
@@ -102,6 +104,7 @@ class CallGuard:
         self.project: str | None = project
         self.retry: Retry | None = retry
         self.observe_only: bool = observe_only
+        self._counted = counted
         self.credential_id: str | None = credential_id
         self._breaker = _breakers if breaker is None else breaker
         self._budgets: list[Budget] = []
@@ -139,7 +142,7 @@ class CallGuard:
             UnknownModelError, UnknownPriceError: Money is limited and nothing prices the model.
             Exception: What *send* raised last.
         """
-        covered.note(request.provider, request.shape, "guarded", calls=1)
+        self.note(request, calls=1)
         numbers = count(1)
 
         def once() -> T:
@@ -165,7 +168,7 @@ class CallGuard:
         retry: Retry | None = None,
     ) -> T:
         """:meth:`call` for tasks; cancelling it ends the request under way as one that was cut off."""
-        covered.note(request.provider, request.shape, "guarded", calls=1)
+        self.note(request, calls=1)
         numbers = count(1)
 
         async def once() -> T:
@@ -238,7 +241,7 @@ class CallGuard:
         """Raise *refusal*, or only tell it."""
         if not self.observe_only:
             raise refusal
-        covered.note(request.provider, request.shape, "guarded", refused=1)
+        self.note(request, refused=1)
         self.events.tell(
             AgentEventName.MODEL_REFUSED, AgentEventStatus.GREEN, request, error=refusal, observed=True
         )
@@ -254,10 +257,33 @@ class CallGuard:
 
     def passed_through(self, provider: str, shape: str, *, free: bool) -> None:
         """Note a call that is not guarded; the first of its shape is told."""
+        if not self._counted:
+            return
         if free:
             covered.note(provider, shape, "free", calls=1)
         elif covered.passed_through(provider, shape):
             self.events.unguarded(provider, shape)
+
+    def note(
+        self,
+        request: ModelRequest,
+        *,
+        calls: int = 0,
+        requests: int = 0,
+        without_usage: int = 0,
+        refused: int = 0,
+    ) -> None:
+        """Count in ``coverage()`` what became of a guarded call."""
+        if self._counted:
+            covered.note(
+                request.provider,
+                request.shape,
+                "guarded",
+                calls=calls,
+                requests=requests,
+                without_usage=without_usage,
+                refused=refused,
+            )
 
     def tell(
         self,

@@ -23,7 +23,8 @@ class CallCoverage(NamedTuple):
 
     Attributes:
         provider, shape: Such as "openai" and "chat.completions.create, stream".
-        treatment: "guarded", "passed through", or "free" for requests that no provider charges for.
+        treatment: "guarded", "passed through", "free" for requests that no provider charges for, or "unseen"
+            for an SDK that was imported under ``techrevati run`` and whose calls nobody sees.
         calls: Calls of the program.
         requests: Physical requests of guarded calls, retries included.
         without_usage: Answers that did not say what they used, aborted streams included; they are on the

@@ -15,7 +15,6 @@ from techrevati.runtime.agent_events import AgentEventName, AgentEventStatus
 from techrevati.runtime.circuit_breaker import CircuitOpenError
 from techrevati.runtime.deadlines import DeadlineExceededError
 from techrevati.runtime.failures import provider_failures
-from techrevati.runtime.integrations import covered
 from techrevati.runtime.usage import UsageSnapshot
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ class PhysicalRequest:
             reservation.release()
         self._leave_breaker(_Neutral())
         if isinstance(error, Exception):
-            covered.note(self.request.provider, self.request.shape, "guarded", refused=1)
+            self._guard.note(self.request, refused=1)
             self._tell(AgentEventName.MODEL_REFUSED, AgentEventStatus.RED, error)
 
     @property
@@ -154,7 +153,7 @@ class PhysicalRequest:
         if self._closing():
             self._leave_breaker(_Neutral())
             self._settle(usage, None, "estimated")
-            covered.note(self.request.provider, self.request.shape, "guarded", requests=1, without_usage=1)
+            self._guard.note(self.request, requests=1, without_usage=1)
             self._tell(AgentEventName.MODEL_ABANDONED, AgentEventStatus.COMPLETED, None)
 
     async def afinish(self, usage: UsageSnapshot | None, *, measured: bool = True) -> None:
@@ -214,9 +213,7 @@ class PhysicalRequest:
 
     def _told_end(self, usage: UsageSnapshot | None, error: BaseException | None) -> None:
         missing = usage is None and error is None
-        covered.note(
-            self.request.provider, self.request.shape, "guarded", requests=1, without_usage=int(missing)
-        )
+        self._guard.note(self.request, requests=1, without_usage=int(missing))
         if error is not None:
             self._tell(AgentEventName.MODEL_FAILED, AgentEventStatus.FAILED, error, usage)
         else:

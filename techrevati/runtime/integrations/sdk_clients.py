@@ -111,34 +111,46 @@ def guard(
     )
     _check_surface(client)
     made: C = type(client).copy(client)  # type: ignore[attr-defined]
-    _Seam(made, guarding, ask_usage, own_retries=True)
+    Seam(made, made.request, guarding, ask_usage, own_retries=True).attach()  # type: ignore[attr-defined]
     return made
 
 
+def has_surface(kind: type) -> bool:
+    """Whether clients of this class send everything through one public method, and can be copied."""
+    return all(callable(getattr(kind, name, None)) for name in ("request", "copy", "post"))
+
+
 def _check_surface(client: object) -> None:
-    kind = type(client)
-    has_surface = all(callable(getattr(kind, name, None)) for name in ("request", "copy", "post"))
-    if not has_surface or isinstance(client, type) or not hasattr(client, "max_retries"):
+    if not has_surface(type(client)) or isinstance(client, type) or not hasattr(client, "max_retries"):
         raise TypeError(
             "client must be an OpenAI or Anthropic client (sync or async, Azure too), or one with their "
             f"request(), copy() and max_retries; got {client!r}"
         )
 
 
-class _Seam:
-    """What stands in place of a client's ``request`` and ``copy``."""
+class Seam:
+    """What stands in place of a client's ``request`` and ``copy``.
 
-    def __init__(self, client: Any, guarding: CallGuard, ask_usage: bool, *, own_retries: bool) -> None:
+    Args:
+        plain: The client's ``request`` as the SDK has it, bound to the client.
+        own_retries: Whether the retry of *guarding* counts, and not the client's ``max_retries``.
+    """
+
+    def __init__(
+        self, client: Any, plain: Any, guarding: CallGuard, ask_usage: bool = True, *, own_retries: bool
+    ) -> None:
         self.client = client
         self.guarding = guarding
         self.ask_usage = ask_usage
-        # Whether the retry that was given to guard() counts, and not a max_retries said later.
         self.own_retries = own_retries
         self.facts = ClientFacts(client)
-        self.plain = client.request
+        self.plain = plain
         self._retries: dict[int, Retry] = {}
-        is_async = hasattr(client, "__aenter__")
-        client.request = self.arequest if is_async else self.request
+
+    def attach(self) -> None:
+        """Stand there, on this one client."""
+        client = self.client
+        client.request = self.arequest if hasattr(client, "__aenter__") else self.request
         client.copy = client.with_options = self.copy
         setattr(client, GUARD, self)
 
@@ -147,7 +159,7 @@ class _Seam:
         made = type(self.client).copy(self.client, **changes)
         said = changes.get("max_retries")
         own_retries = self.own_retries and type(said) is not int
-        _Seam(made, self.guarding, self.ask_usage, own_retries=own_retries)
+        Seam(made, made.request, self.guarding, self.ask_usage, own_retries=own_retries).attach()
         return made
 
     def request(self, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None) -> Any:
@@ -204,7 +216,7 @@ class _Call:
 
     def __init__(
         self,
-        seam: _Seam,
+        seam: Seam,
         api: str,
         body: Mapping[str, object],
         cast_to: Any,
