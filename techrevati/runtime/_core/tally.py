@@ -61,24 +61,28 @@ class Refusal(NamedTuple):
 class Tally:
     """Sums of one budget in one window; ``told`` is the highest threshold told, by unit.  Not thread-safe.
 
+    ``limits`` are those of the last reservation, for reports: who reserves brings its own.
+
     An amount of 0 is not kept.
     """
 
-    __slots__ = ("reserved", "settled", "told")
+    __slots__ = ("limits", "reserved", "settled", "told")
 
     def __init__(
         self,
         settled: Mapping[str, Amount] | None = None,
         reserved: Mapping[str, Amount] | None = None,
         told: Mapping[str, int] | None = None,
+        limits: Mapping[str, Amount] | None = None,
     ) -> None:
         self.settled: dict[str, Amount] = dict(settled or ())
         self.reserved: dict[str, Amount] = dict(reserved or ())
         self.told: dict[str, int] = dict(told or ())
+        self.limits: Mapping[str, Amount] = limits or {}
 
     def copy(self) -> Tally:
         """One that does not change with this one."""
-        return Tally(self.settled, self.reserved, self.told)
+        return Tally(self.settled, self.reserved, self.told, self.limits)
 
 
 def refusal(tally: Tally, limits: Amounts, asked: Amounts) -> Refusal | None:
@@ -185,10 +189,14 @@ def tally_bytes(tally: Tally) -> bytes:
     """A tally as a record of a store."""
     import json
 
-    return json.dumps(
-        {"s": amounts_text(tally.settled), "r": amounts_text(tally.reserved), "t": tally.told},
-        separators=(",", ":"),
-    ).encode()
+    written: dict[str, object] = {
+        "s": amounts_text(tally.settled),
+        "r": amounts_text(tally.reserved),
+        "t": tally.told,
+    }
+    if tally.limits:
+        written["l"] = amounts_text(tally.limits)
+    return json.dumps(written, separators=(",", ":")).encode()
 
 
 def tally_from(value: bytes | None) -> Tally:
@@ -198,7 +206,8 @@ def tally_from(value: bytes | None) -> Tally:
     import json
 
     written = json.loads(value)
-    return Tally(amounts_from(written["s"]), amounts_from(written["r"]), written["t"])
+    limits = amounts_from(written.get("l") or {})
+    return Tally(amounts_from(written["s"]), amounts_from(written["r"]), written["t"], limits)
 
 
 def lease_bytes(lease: Lease) -> bytes:

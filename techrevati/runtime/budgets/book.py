@@ -251,6 +251,7 @@ class RecordBook:
             expires = {}
             for charge, tally in zip(charges, tallies, strict=True):
                 reserve(tally, lease.asked)
+                tally.limits = charge.limits
                 values[charge.tally] = tally_bytes(tally)
                 if charge.end_s != float("inf"):
                     expires[charge.tally] = charge.end_s + _KEPT_AFTER_WINDOW_S

@@ -46,10 +46,11 @@ class Ends:
         usage: UsageSnapshot | None,
         cost: float | Decimal | None,
         certainty: str,
+        failure: str = "",
     ) -> None:
         """Write the end of a lease and tell of it; once the result is paid for, a disk that fails raises
         nothing."""
-        found = self._written(charges, lease, actual, usage, cost, certainty)
+        found = self._written(charges, lease, actual, usage, cost, certainty, failure)
         if found is not None:
             self._telling.end(charges, lease, actual, found)
 
@@ -61,9 +62,10 @@ class Ends:
         usage: UsageSnapshot | None,
         cost: float | Decimal | None,
         certainty: str,
+        failure: str = "",
     ) -> None:
         """:meth:`now` for tasks.  Cancelled, it still ends the lease; listeners are called by the loop."""
-        future = self.soon(charges, lease, actual, usage, cost, certainty)
+        future = self.soon(charges, lease, actual, usage, cost, certainty, failure)
         if future is not None:
             await ended(future)
             future.result()
@@ -76,11 +78,12 @@ class Ends:
         usage: UsageSnapshot | None,
         cost: float | Decimal | None,
         certainty: str,
+        failure: str = "",
     ) -> Future[Crossings | None] | None:
         """Have the end of a lease written and told; None when that is done already."""
         worker = self._worker
         if worker is None:
-            self.now(charges, lease, actual, usage, cost, certainty)
+            self.now(charges, lease, actual, usage, cost, certainty, failure)
             return None
         import asyncio
 
@@ -95,7 +98,7 @@ class Ends:
             if found or _overrun(lease, actual):
                 on_loop(loop, partial(self._telling.end, charges, lease, actual, found or ()))
 
-        written = partial(self._written, charges, lease, actual, usage, cost, certainty)
+        written = partial(self._written, charges, lease, actual, usage, cost, certainty, failure)
         future = worker.submit(written)
         future.add_done_callback(tell)
         return future
@@ -108,6 +111,7 @@ class Ends:
         usage: UsageSnapshot | None,
         cost: float | Decimal | None,
         certainty: str,
+        failure: str = "",
     ) -> Crossings | None:
         """Write the end of a lease; None when it waits for the disk and will be told later."""
         ledger, book = self._ledger, self._book
@@ -123,6 +127,8 @@ class Ends:
                 "usage": usage,
                 "certainty": certainty,
             }
+            if failure:
+                booking["failure"] = failure
             if cost is not None:
                 booking["cost"] = cost
         try:

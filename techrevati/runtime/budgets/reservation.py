@@ -88,6 +88,7 @@ class Reservation:
         *,
         cost: float | Decimal | None = None,
         certainty: str = "measured",
+        failure: str | None = None,
     ) -> None:
         """Count what was really used, give the rest back, and put it on the books.
 
@@ -99,13 +100,14 @@ class Reservation:
             usage: What the call used.
             cost: US dollars, if the caller knows better than the price book.
             certainty: "measured", "estimated" or "unknown".
+            failure: What kind of failure ended the call, as ``classify`` names it; for reports.
 
         Raises:
             ReservationSettledError: It was settled or released before.
             TypeError, ValueError: An argument is out of range; the reservation stays open.
         """
         actual = self._settling(usage, cost)
-        self._budget._ends.now(self._charges, self._lease, actual, usage, cost, certainty)
+        self._budget._ends.now(self._charges, self._lease, actual, usage, cost, certainty, failure or "")
 
     async def asettle(
         self,
@@ -113,13 +115,16 @@ class Reservation:
         *,
         cost: float | Decimal | None = None,
         certainty: str = "measured",
+        failure: str | None = None,
     ) -> None:
         """:meth:`settle` for tasks: while a ledger's file is written, the event loop goes on.
 
         A cancelled wait still settles, and ends when that is done; cancelled twice, it ends at once.
         """
         actual = self._settling(usage, cost)
-        await self._budget._ends.awaited(self._charges, self._lease, actual, usage, cost, certainty)
+        await self._budget._ends.awaited(
+            self._charges, self._lease, actual, usage, cost, certainty, failure or ""
+        )
 
     def _settling(self, usage: UsageSnapshot, cost: float | Decimal | None) -> dict[str, Amount]:
         if not isinstance(usage, UsageSnapshot):
@@ -229,15 +234,18 @@ class Reservation:
         """
         known = self._known_of(error)
         if known is not None:
-            usage, certainty = known
-            self.release() if usage is None else self.settle(usage, certainty=certainty)
+            usage, certainty, failure = known
+            self.release() if usage is None else self.settle(usage, certainty=certainty, failure=failure)
 
     async def afail(self, error: BaseException | None = None) -> None:
         """:meth:`fail` for tasks; see :meth:`asettle`."""
         known = self._known_of(error)
         if known is not None:
-            usage, certainty = known
-            await (self.arelease() if usage is None else self.asettle(usage, certainty=certainty))
+            usage, certainty, failure = known
+            if usage is None:
+                await self.arelease()
+            else:
+                await self.asettle(usage, certainty=certainty, failure=failure)
 
     def end_soon(
         self,
@@ -251,19 +259,20 @@ class Reservation:
         An end that cannot be written yet is written later; see :meth:`settle`.  Gives what is still being
         written.
         """
-        known = self._known_of(error) if usage is None else (usage, certainty)
+        known = self._known_of(error) if usage is None else (usage, certainty, failure_of(error))
         if known is None or self.state != "open":
             return None
-        used, certainty = known
+        used, certainty, failure = known
         actual: dict[str, Amount] = {}
         if used is None:
             self.state = "released"
         else:
             actual = self._settling(used, None)
-        return self._budget._ends.soon(self._charges, self._lease, actual, used, None, certainty)
+        return self._budget._ends.soon(self._charges, self._lease, actual, used, None, certainty, failure)
 
-    def _known_of(self, error: BaseException | None) -> tuple[UsageSnapshot | None, str] | None:
-        """The usage of a call that ended with *error*, and how it is known; no usage: it was never sent.
+    def _known_of(self, error: BaseException | None) -> tuple[UsageSnapshot | None, str, str] | None:
+        """The usage of a call that ended with *error*, how it is known, and the kind of failure; no usage:
+        it was never sent.
 
         None when the reservation has ended.
         """
@@ -274,14 +283,25 @@ class Reservation:
 
             found = proof(error)
             if found is Proof.UNSENT:
-                return None, ""
+                return None, "", ""
             if found is Proof.UNBILLED:
-                return NOTHING, "measured"
+                return NOTHING, "measured", failure_of(error)
         sent = self._lease.about.get("input_tokens")
-        return (UsageSnapshot(sent), "estimated") if sent and isinstance(sent, int) else (NOTHING, "unknown")
+        if sent and isinstance(sent, int):
+            return UsageSnapshot(sent), "estimated", failure_of(error)
+        return NOTHING, "unknown", failure_of(error)
 
     def __repr__(self) -> str:
         return f"Reservation({self.key!r}, {self.state})"
+
+
+def failure_of(error: BaseException | None) -> str:
+    """The kind of failure that *error* is, for the books; "" for none."""
+    if error is None:
+        return ""
+    from techrevati.runtime.failures import classify
+
+    return classify(error).kind.value
 
 
 def input_of(usage: UsageSnapshot) -> int:

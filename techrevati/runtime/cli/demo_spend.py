@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from techrevati.runtime.budgets import Budget, Reservation, estimate_input_tokens
 from techrevati.runtime.budgets.reservation import input_of
-from techrevati.runtime.cli.report_page import page, transitions
+from techrevati.runtime.cli.report_page import page, timeline
 from techrevati.runtime.cli.spend import show
 from techrevati.runtime.ledger import SpendLedger
 from techrevati.runtime.stores import StoreError
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
     from techrevati.runtime.cli.conversation import Conversation
     from techrevati.runtime.cli.terminal import Terminal
+
+LIMITS = {
+    "model_calls": 1_000
+}  # a run needs about 15; whose endpoint it is, and what that costs, is not known
 
 
 def spend_files(events: Path) -> tuple[Path, Path]:
@@ -75,7 +79,7 @@ class Books:
         self.run: str = os.urandom(4).hex()
         try:
             self._ledger = SpendLedger(self._book)
-            self._budget = Budget("demo", ledger=self._ledger)
+            self._budget = Budget("demo", per="day", limits=LIMITS, ledger=self._ledger)
         except (OSError, StoreError) as error:
             self._trouble = str(error)
 
@@ -117,7 +121,7 @@ class Books:
                 return
             self._ledger.flush()
             show(terminal, self._ledger.by("project", "model"))
-            told = transitions(str(self._events)) if self._events.is_file() else None
+            told = timeline(str(self._events)) if self._events.is_file() else None
             text = page(self._ledger, told, {}, datetime.now(UTC))
             self._report.write_text(text, encoding="utf-8")
         except (OSError, StoreError) as error:

@@ -39,21 +39,21 @@ def add_to(commands: argparse._SubParsersAction[P]) -> None:
         metavar="BUDGET=USD",
         action="append",
         default=[],
-        help="the limit of a budget, which the ledger does not know; shows what is left",
+        help="a limit other than the one that the budget itself had",
     )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, *, clock: Callable[[], float] = time.time) -> int:
     """Write the page; returns the exit status."""
-    from techrevati.runtime.cli.report_page import limits, page, transitions
+    from techrevati.runtime.cli.report_page import limits, page, timeline
 
     try:
         if os.path.exists(options.output) and os.path.samefile(options.output, options.file):
             raise ledger_file.LedgerFileError("-o is the ledger itself")
         known = limits(options.limit)
         with ledger_file.opened(options.file) as ledger:
-            told = None if options.events is None else transitions(options.events)
+            told = None if options.events is None else timeline(options.events)
             text = page(ledger, told, known, datetime.fromtimestamp(clock(), UTC))
         with open(options.output, "w", encoding="utf-8") as file:
             file.write(text)

@@ -12,6 +12,7 @@ from techrevati.runtime._core.deadline import current
 from techrevati.runtime._core.errors import TechrevatiError
 from techrevati.runtime._core.log import logger
 from techrevati.runtime.agent_events import AgentEventName, AgentEventStatus
+from techrevati.runtime.budgets.reservation import failure_of
 from techrevati.runtime.circuit_breaker import CircuitOpenError
 from techrevati.runtime.deadlines import DeadlineExceededError
 from techrevati.runtime.failures import provider_failures
@@ -205,7 +206,7 @@ class PhysicalRequest:
         for reservation in self._reservations:
             try:
                 if usage is not None:
-                    reservation.settle(usage, certainty=certainty)
+                    reservation.settle(usage, certainty=certainty, failure=failure_of(error))
                 else:
                     reservation.fail(error)
             except TechrevatiError as trouble:  # the answer is paid for: it is not thrown away

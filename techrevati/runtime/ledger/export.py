@@ -51,6 +51,7 @@ _HEADS = (
     "run",
     "tags",
     "certainty",
+    "failure",
     "usage",
     "cost_usd",
     "cost_source",

@@ -134,6 +134,7 @@ class SpendLedger(LedgerReports, LedgerReservations):
         certainty: str = "measured",
         provider: str | None = None,
         tier: str | tuple[str, ...] | None = None,
+        failure: str | None = None,
     ) -> str:
         """Put one call on the books, once; returns its key.
 
@@ -146,6 +147,7 @@ class SpendLedger(LedgerReports, LedgerReservations):
             key: The same key twice is one record; made up when None.
             certainty: "measured", "estimated" or "unknown".
             provider, tier: For the price.
+            failure: What kind of failure ended the call, as ``classify`` names it.
 
         Raises:
             IdempotencyConflictError: *key* was recorded before with other content.
@@ -153,7 +155,9 @@ class SpendLedger(LedgerReports, LedgerReservations):
                 :attr:`pending` and written by the next use that can; do not record it again.
             ValueError, TypeError: An argument is out of range; nothing was recorded.
         """
-        given = self._given(project, model, usage, cost, user, session, run, tags, certainty, provider, tier)
+        given = self._given(
+            project, model, usage, cost, user, session, run, tags, certainty, provider, tier, failure
+        )
         made = self._new_key() if key is None else short_text("key", key)
         self._put(draft(given, made, self._clock()), unique=key is None)
         return made
@@ -171,6 +175,7 @@ class SpendLedger(LedgerReports, LedgerReservations):
         certainty: str = "measured",
         provider: str | None = None,
         tier: str | tuple[str, ...] | None = None,
+        failure: str | None = None,
     ) -> Given:
         if not isinstance(usage, UsageSnapshot):
             raise TypeError(f"usage must be a UsageSnapshot, got {usage!r}")
@@ -188,6 +193,7 @@ class SpendLedger(LedgerReports, LedgerReservations):
             certainty,
             None if provider is None else short_text("provider", provider),
             tier,
+            optional_text("failure", failure),
         )
 
     def _new_key(self) -> str:

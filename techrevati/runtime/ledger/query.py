@@ -29,6 +29,7 @@ GROUPS = (
     "session",
     "run",
     "source",
+    "failure",
 )
 _SUMMED = frozenset({"project", "model", "provider", "user", "certainty", "day", "month"})
 _TIMES = {"day": "%Y-%m-%d", "month": "%Y-%m", "hour": "%Y-%m-%dT%H"}

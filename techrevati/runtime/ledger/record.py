@@ -36,6 +36,8 @@ class SpendRecord:
         user, session, run, tags: Whose, as given.
         key: The idempotency key.
         certainty: "measured", "estimated" or "unknown": how the usage is known.
+        failure: What kind of failure ended the call, as ``classify`` names it; None: it is not known to have
+            failed.
         provider: Who charges, if known.
         at: When, in UTC.
         tier: The service tier priced.
@@ -62,6 +64,7 @@ class SpendRecord:
     price_book: str = ""
     unit_prices: Mapping[str, str] = field(default_factory=dict)
     sequence: int = 0
+    failure: str | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Everything as JSON values; money as text, so that no digit is lost."""
@@ -76,6 +79,7 @@ class SpendRecord:
             "run": self.run,
             "tags": dict(self.tags),
             "certainty": self.certainty,
+            "failure": self.failure,
             "usage": self.usage.to_dict(),
             "cost_usd": None if self.cost is None else format(self.cost, "f"),
             "cost_source": self.cost_source,
@@ -134,6 +138,7 @@ class Draft(NamedTuple):
     book: str
     tier: str
     unit_prices: str
+    failure: str = ""  # last, and not always there: spools of older versions have none
 
 
 class Given(NamedTuple):
@@ -150,6 +155,7 @@ class Given(NamedTuple):
     certainty: str
     provider: str | None
     tier: str | tuple[str, ...] | None
+    failure: str = ""
 
 
 def total_tokens(usage: UsageSnapshot) -> int:
@@ -209,6 +215,7 @@ def draft(given: Given, key: str, at_s: float) -> Draft:
         book,
         tier,
         unit_prices,
+        given.failure,
     )
 
 
@@ -258,6 +265,7 @@ def record_from(row: tuple[object, ...]) -> SpendRecord:
         values.book,
         json.loads(values.unit_prices),
         int(sequence),  # type: ignore[call-overload]
+        values.failure or None,
     )
 
 
@@ -269,7 +277,7 @@ def exact_cost(cost: int | None, cost_exact: str | None) -> Amount | None:
 def differences(stands: Draft, given: Draft) -> tuple[str, ...]:
     """What differs between two records of one key.  When prices were looked up, a newer price is no other
     content; the time is none either."""
-    names = ["project", "model", "user", "session", "run", "certainty", "usage", "tags"]
+    names = ["project", "model", "user", "session", "run", "certainty", "failure", "usage", "tags"]
     if stands.source == given.source == "given":
         names += ["cost", "cost_exact"]
     elif "given" in (stands.source, given.source):

@@ -75,7 +75,7 @@ class LedgerReports:
 
         Args:
             names: Of "project", "model", "provider", "user", "certainty", "day", "month", "hour", "session",
-                "run", "source".  Groups come in their order; what was not given is the group "".
+                "run", "source", "failure".  Groups come in their order; what was not given is the group "".
         """
         if not names:
             raise ValueError(f"by needs at least one name of {', '.join(query.GROUPS)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from techrevati.runtime._core.tally import (
     LEASE_PREFIX,
@@ -36,6 +36,14 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _PAGE = 1000
+
+
+class BudgetWindow(NamedTuple):
+    """One window of a budget on the books: exact amounts by unit."""
+
+    settled: Mapping[str, Amount]
+    reserved: Mapping[str, Amount]
+    limits: Mapping[str, Amount]
 
 
 class LedgerReservations:
@@ -174,9 +182,9 @@ class LedgerReservations:
 
         self.transact([name, *lease.tallies], decide, bookings)
 
-    def budgets(self) -> dict[str, tuple[Mapping[str, Amount], Mapping[str, Amount]]]:
-        """(settled, reserved) of every budget window on the books, by "name:window"; US dollars are
-        pico-dollars, wall time milliseconds."""
+    def budgets(self) -> dict[str, BudgetWindow]:
+        """What is settled and reserved in every budget window on the books, and its limits when it was last
+        reserved in, by "name:window"; US dollars are pico-dollars, wall time milliseconds."""
 
         def work(connection: sqlite3.Connection) -> dict[str, bytes]:
             rows = connection.execute(
@@ -187,7 +195,8 @@ class LedgerReservations:
 
         tallies = {key: tally_from(value) for key, value in self._file.read(work).items()}
         return {
-            key.removeprefix(TALLY_PREFIX): (tally.settled, tally.reserved) for key, tally in tallies.items()
+            key.removeprefix(TALLY_PREFIX): BudgetWindow(tally.settled, tally.reserved, tally.limits)
+            for key, tally in tallies.items()
         }
 
 

@@ -36,9 +36,13 @@ SCHEMA: tuple[tuple[str, ...], ...] = (
         " tokens INTEGER NOT NULL, high INTEGER NOT NULL, low INTEGER NOT NULL, cost_exact TEXT,"
         " PRIMARY KEY (day, project, model, provider, user, certainty)) WITHOUT ROWID",
     ),
+    (
+        "ALTER TABLE spend ADD COLUMN failure TEXT NOT NULL DEFAULT ''",
+        "CREATE INDEX spend_failure ON spend (failure) WHERE failure <> ''",
+    ),
 )
 
-_PLACES = ", ".join("?" * 16)
+_PLACES = ", ".join("?" * 17)
 _INSERT = f"INSERT INTO spend VALUES (NULL, {_PLACES})"
 # A statement for each row costs half as much again as one for many.
 _ROWS = 32
@@ -51,7 +55,7 @@ _ADD = (
 )
 COLUMNS = (
     "spend.id, key, at_s, project, model, provider, user, session, run, certainty, source, cost, cost_exact,"
-    " tokens, usage, tags, book, tier, unit_prices"
+    " tokens, usage, tags, book, tier, unit_prices, failure"
 )
 ROWS = f"SELECT {COLUMNS} FROM spend JOIN spend_price ON spend.price = spend_price.id"
 
@@ -70,7 +74,7 @@ class Writer:
         """Write drafts whose keys nobody has used before."""
         prices = self._prices
         number = self._price
-        rows = [(*d[:15], prices.get(d[15:]) or number(connection, d[15:])) for d in drafts]
+        rows = [(*d[:15], prices.get(d[15:18]) or number(connection, d[15:18]), d[18]) for d in drafts]
         whole = len(rows) // _ROWS * _ROWS
         for start in range(0, whole, _ROWS):
             connection.execute(_INSERT_ROWS, tuple(chain.from_iterable(rows[start : start + _ROWS])))

@@ -6,7 +6,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, TypedDict
 
 from techrevati.runtime.budgets import Budget, Reservation, estimate_input_tokens
-from techrevati.runtime.budgets.reservation import input_of, output_of
+from techrevati.runtime.budgets.reservation import failure_of, input_of, output_of
 from techrevati.runtime.orchestrator.turns import named
 from techrevati.runtime.usage import UsageSnapshot
 
@@ -130,7 +130,7 @@ class TurnSpend:
             elif usage is None:
                 reservation.fail(error)
             else:
-                reservation.settle(usage, certainty=certainty)
+                reservation.settle(usage, certainty=certainty, failure=failure_of(error))
         return writing
 
     # --- told late ---
