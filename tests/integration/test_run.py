@@ -424,7 +424,8 @@ def test_signals_are_passed_on_where_nobody_says_who_sent_them(tmp_path: Path) -
     """The way of systems without ``sigtimedwait``; without a terminal SIGINT is passed on, too."""
     agent = program(tmp_path, COUNTING, preamble="")
     code = (
-        "import os, signal, sys; del signal.sigtimedwait; from techrevati.runtime.cli.child_process import *; "
+        "import os, signal, sys; del signal.sigtimedwait; "
+        "from techrevati.runtime.cli.child_process import run_child; "
         "sys.exit(run_child(sys.argv[1:], os.environ))"
     )
     for name in ("SIGINT", "SIGTERM"):
