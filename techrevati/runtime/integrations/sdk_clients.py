@@ -139,12 +139,12 @@ class Seam:
     def __init__(
         self, client: Any, plain: Any, guarding: CallGuard, ask_usage: bool = True, *, own_retries: bool
     ) -> None:
-        self.client = client
-        self.guarding = guarding
-        self.ask_usage = ask_usage
-        self.own_retries = own_retries
-        self.facts = ClientFacts(client)
-        self.plain = plain
+        self.client: Any = client
+        self.guarding: CallGuard = guarding
+        self.ask_usage: bool = ask_usage
+        self.own_retries: bool = own_retries
+        self.facts: ClientFacts = ClientFacts(client)
+        self.plain: Any = plain
         self._retries: dict[int, Retry] = {}
 
     def attach(self) -> None:
