@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
+from techrevati.runtime._core.tally import Tally, refusal
 from techrevati.runtime.agent_events import AgentEventName
 from techrevati.runtime.budgets import (
     Budget,
@@ -256,6 +257,27 @@ def test_user_and_project_are_charged_together_or_not_at_all(make: Callable[...,
         reserve(project, 10, also=Budget("x", 1, ledger=SpendLedger(":memory:")))
     with pytest.raises(TypeError, match="also"):
         reserve(project, 10, also="user")
+
+
+def test_an_ancestor_that_two_share_is_charged_once(make: Callable[..., Budget]) -> None:
+    """Two sub-agents of one run, charged together: the run pays one call, not two."""
+    run = make("run", 1)
+    left, right = run.child("left"), run.child("right")
+    reservation = reserve(left, 10, also=right)
+    assert run.snapshot().reserved == {"usd": Decimal("0.00001")}
+    reservation.settle(UsageSnapshot(10))  # type: ignore[attr-defined]
+    assert run.snapshot().settled == {"usd": Decimal("0.00001")}
+
+
+def test_what_is_reserved_for_others_refuses_nobody_who_asks_for_nothing() -> None:
+    """Spent to the limit and more reserved, by somebody who used more than he said: a call that takes
+    nothing of the unit goes on, and one that overspent stops all."""
+    for settled, stops in ((10, False), (11, True)):
+        tally = Tally({"turns": settled}, {"turns": 1})
+        assert (refusal(tally, {"turns": 10}, {}) is not None) is stops
+        why = refusal(tally, {"turns": 10}, {"turns": 1})
+        assert why is not None
+        assert why.reason == "spent"
 
 
 @pytest.mark.parametrize(
