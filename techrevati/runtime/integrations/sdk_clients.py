@@ -9,8 +9,10 @@ ours go around it.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from copy import copy
+from functools import wraps
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -150,8 +152,9 @@ class Seam:
     def attach(self) -> None:
         """Stand there, on this one client."""
         client = self.client
-        client.request = self.arequest if hasattr(client, "__aenter__") else self.request
-        client.copy = client.with_options = self.copy
+        mine: Any = self.arequest if hasattr(client, "__aenter__") else self.request
+        client.request = _like(self.plain, mine)
+        client.copy = client.with_options = _like(client.copy, self.copy)
         setattr(client, GUARD, self)
 
     def copy(self, **changes: Any) -> Any:
@@ -206,6 +209,23 @@ class Seam:
             if len(self._retries) < 16:
                 self._retries[retries] = made
         return made
+
+
+def _like(theirs: Any, ours: Any) -> Any:
+    """*ours* with the signature and the documentation of *theirs*."""
+    if inspect.iscoroutinefunction(ours):
+
+        @wraps(theirs)
+        async def acalled(*args: Any, **options: Any) -> Any:
+            return await ours(*args, **options)
+
+        return acalled
+
+    @wraps(theirs)
+    def called(*args: Any, **options: Any) -> Any:
+        return ours(*args, **options)
+
+    return called
 
 
 class _Call:
@@ -335,7 +355,7 @@ class _Call:
 def _silent(body: Mapping[str, object]) -> bool:
     """Whether a chat stream was not asked to tell its usage."""
     asked = body.get("stream_options")
-    return not (isinstance(asked, Mapping) and asked.get("include_usage") is not None)
+    return not (isinstance(asked, Mapping) and asked.get("include_usage"))
 
 
 def _shape(api: str, headers: Mapping[str, Any], stream: bool, parsed: bool) -> str:
