@@ -189,7 +189,7 @@ def _stack(timed: bool) -> tuple[PolicyPeer, ...]:
         retry = m.RetryConfig(max_attempts=3, delay=FIRST_WAIT_S)
         return m.resilient(retry=retry, circuit_breaker=m.CircuitBreakerConfig(), **more)
 
-    pool = "four threads for timed calls: a fifth waits" if timed else ""
+    pool = "sync: four threads for timed calls, a fifth waits" if timed else ""
     return (
         PolicyPeer("nopanic", "nopanic", nopanic),
         PolicyPeer("interlock-cb", "interlock", interlock, "retries are tenacity's"),
