@@ -202,6 +202,16 @@ def test_the_caller_may_overrule_that_both_ways() -> None:
     assert timed(Script((0, HttpError(500)), 0), asking)[0] == 2
 
 
+def test_a_broken_judge_is_logged_and_means_no(caplog: pytest.LogCaptureFixture) -> None:
+    """The failure of the request comes out, not that of the judge."""
+
+    def broken(failure: Failure) -> bool:
+        raise ZeroDivisionError("a judge's bug")
+
+    assert isinstance(timed(Script((0, HttpError(500))), hedge(hedges_on=broken))[0], HttpError)
+    assert "hedges_on raised" in caplog.text
+
+
 def test_when_all_fail_the_most_telling_error_is_raised() -> None:
     """One that asking again does not cure, else one that says when, else the first; the note names all."""
     a, b, c = HttpError(500), HttpError(429, retry_after=9), HttpError(401)
