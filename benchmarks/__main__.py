@@ -31,6 +31,7 @@ NOUNS = (
     "streaming",
     "import",
     "chaos",
+    "guard",
 )
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"  # of a whole run
