@@ -156,7 +156,7 @@ def test_what_was_reserved_before_a_refusal_is_given_back() -> None:
 @every_shape
 def test_errors_keep_their_type(shape: Shape, ledger: SpendLedger) -> None:
     """After the retries the SDK's own last exception is raised, and the ledger has each attempt at $0."""
-    sdk = openai if "chat" in shape.name else anthropic
+    sdk = anthropic if "messages" in shape.name else openai
     with endpoint(*[Fault(FaultKind.RATE_LIMIT)] * 9) as server:
         with pytest.raises(sdk.RateLimitError) as caught:
             shape.call(server, wrapping(ledger, retry=at_once(3)))
