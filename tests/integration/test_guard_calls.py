@@ -20,6 +20,7 @@ from techrevati.runtime.ledger import SpendLedger
 from techrevati.runtime.pricing import UnknownModelError
 from techrevati.runtime.retry_policy import Retry
 from techrevati.runtime.sinks import RingBufferEventSink
+from techrevati.runtime.stores import StoreError
 from tests.integration.guard_shapes import (
     ANSWER,
     KEY,
@@ -122,6 +123,9 @@ def test_an_open_breaker_sends_nothing(shape: Shape, ledger: SpendLedger) -> Non
             shape.call(server, wrapping(ledger, breaker=breaker, retry=at_once()))
         assert server.bill.requests == 0
     assert ledger.total() == 0
+    (row,) = coverage()
+    assert (row.calls, row.requests) == (1, 0)
+    assert row.refused >= 1
 
 
 @every_shape
@@ -133,12 +137,26 @@ def test_an_empty_budget_sends_nothing(shape: Shape, ledger: SpendLedger) -> Non
             shape.call(server, wrapping(ledger, budget, retry=at_once()))
         assert server.bill.requests == 0
     assert not any(budget.snapshot().reserved.values())
+    (row,) = coverage()
+    assert (row.calls, row.requests, row.refused) == (1, 0, 1)
+
+
+def test_what_was_reserved_before_a_refusal_is_given_back() -> None:
+    """The budget has let it in, and then its record cannot be written."""
+    budget = Budget("acme", 1)
+    closed = SpendLedger(":memory:")
+    closed.close()
+    with endpoint() as server, openai_client(server) as plain:
+        with pytest.raises(StoreError):
+            wrapping(closed, budget, retry=at_once(1))(plain).chat.completions.create(**request())
+        assert server.bill.requests == 0
+    assert not any(budget.snapshot().reserved.values())
 
 
 @every_shape
 def test_errors_keep_their_type(shape: Shape, ledger: SpendLedger) -> None:
     """After the retries the SDK's own last exception is raised, and the ledger has each attempt at $0."""
-    sdk = openai if "chat" in shape.name else anthropic
+    sdk = anthropic if "messages" in shape.name else openai
     with endpoint(*[Fault(FaultKind.RATE_LIMIT)] * 9) as server:
         with pytest.raises(sdk.RateLimitError) as caught:
             shape.call(server, wrapping(ledger, retry=at_once(3)))
