@@ -14,13 +14,14 @@ from techrevati.runtime.budgets import Budget, BudgetExceededError
 from techrevati.runtime.chaos import ChaosServer, Fault, FaultKind
 from techrevati.runtime.circuit_breaker import BreakerRegistry, CircuitBreaker, CircuitOpenError
 from techrevati.runtime.deadlines import Deadline, DeadlineExceededError
-from techrevati.runtime.integrations import assert_guarded, coverage, guard
+from techrevati.runtime.integrations import CallGuard, ModelRequest, assert_guarded, coverage, guard
 from techrevati.runtime.integrations.covered import UnguardedCallsError
 from techrevati.runtime.ledger import SpendLedger
 from techrevati.runtime.pricing import UnknownModelError
 from techrevati.runtime.retry_policy import Retry
 from techrevati.runtime.sinks import RingBufferEventSink
 from techrevati.runtime.stores import StoreError
+from techrevati.runtime.usage import UsageSnapshot
 from tests.integration.guard_shapes import (
     ANSWER,
     KEY,
@@ -411,6 +412,22 @@ def test_observe_only_refuses_nothing(ledger: SpendLedger) -> None:
     refused = [event for event in sink.events if event.event.value == "model.refused"]
     assert len(refused) == 2
     assert all(event.data is not None and event.data["observed"] for event in refused)
+
+
+def test_a_request_ends_once(ledger: SpendLedger) -> None:
+    """Whoever comes later with another end changes nothing: books, breaker, coverage and events."""
+    sink, breaker = RingBufferEventSink(), CircuitBreaker("api", failure_threshold=1)
+    guarding = CallGuard(project="acme", ledger=ledger, breaker=breaker, event_sink=sink)
+    made = guarding.begin(ModelRequest("openai", MODEL, "chat", input_tokens=5, max_output_tokens=5))
+    made.finish(UsageSnapshot(1, 2))
+    made.fail(ConnectionError("late"))
+    made.abandon()
+    (record,) = ledger.records()
+    assert (record.certainty, record.usage.output_tokens) == ("measured", 2)
+    (row,) = coverage()
+    assert (row.requests, row.without_usage) == (1, 0)
+    assert len(sink.events) == 1
+    assert breaker.snapshot().failures == 0
 
 
 # --- events ------------------------------------------------------------------------------------------------
