@@ -30,6 +30,7 @@ from tests.integration.guard_shapes import (
     endpoint,
     openai_client,
     request,
+    responses_request,
 )
 
 BUSY, LIMITED = Fault(FaultKind.UNAVAILABLE), Fault(FaultKind.RATE_LIMIT)
@@ -158,6 +159,17 @@ def chat_lines_left(client: Any) -> None:
         next(response.iter_lines())
 
 
+def responses_left(client: Any) -> None:
+    with client.responses.create(**responses_request(), stream=True) as stream:
+        for _ in range(6):
+            next(stream)
+
+
+async def aresponses_stream_cancelled(client: Any) -> None:
+    async for _ in await client.responses.create(**responses_request(), stream=True):
+        pass
+
+
 def messages_left(client: Any) -> None:
     with client.messages.create(**request(), stream=True) as stream:
         for _ in range(4):
@@ -191,10 +203,12 @@ EARLY: tuple[tuple[Callable[[Any], Any], Callable[..., Any]], ...] = (
     (chat_left, openai_client),
     (chat_stream_left, openai_client),
     (chat_lines_left, openai_client),
+    (responses_left, openai_client),
     (messages_left, anthropic_client),
     (messages_stream_left, anthropic_client),
     (achat_cancelled, async_openai_client),
     (achat_stream_cancelled, async_openai_client),
+    (aresponses_stream_cancelled, async_openai_client),
     (amessages_cancelled, async_anthropic_client),
     (amessages_stream_cancelled, async_anthropic_client),
 )

@@ -50,6 +50,12 @@ def request() -> dict[str, Any]:
     return {"model": MODEL, "max_tokens": 60, "messages": [*messages, {"role": "user", "content": NOTES}]}
 
 
+def responses_request() -> dict[str, Any]:
+    """The same for the Responses API."""
+    body = request()
+    return {"model": MODEL, "max_output_tokens": body["max_tokens"], "input": body["messages"]}
+
+
 def openai_client(server: ChaosServer, **more: Any) -> openai.OpenAI:
     return openai.OpenAI(api_key=KEY, base_url=server.base_url, **more)
 
@@ -132,6 +138,41 @@ def chat_options(client: Any) -> str:
     return chat_create(client.with_options(timeout=30, max_retries=2).copy(timeout=20))
 
 
+def responses_create(client: Any) -> str:
+    return client.responses.create(**responses_request()).output_text
+
+
+def responses_parse(client: Any) -> str:
+    said = client.responses.parse(**responses_request(), text_format=Answer)
+    assert isinstance(said.output_parsed, Answer)
+    return ANSWER
+
+
+def responses_raw(client: Any) -> str:
+    return client.responses.with_raw_response.create(**responses_request()).parse().output_text
+
+
+def responses_streaming_response(client: Any) -> str:
+    with client.responses.with_streaming_response.create(**responses_request()) as response:
+        return response.parse().output_text
+
+
+def events_text(events: list[Any]) -> str:
+    assert events[-1].type == "response.completed"
+    return "".join(event.delta for event in events if event.type == "response.output_text.delta")
+
+
+def responses_streamed(client: Any) -> str:
+    return events_text(list(client.responses.create(**responses_request(), stream=True)))
+
+
+def responses_stream(client: Any) -> str:
+    with client.responses.stream(**responses_request()) as stream:
+        for _ in stream:
+            pass
+        return stream.get_final_response().output_text
+
+
 def messages_create(client: Any) -> str:
     return client.messages.create(**request()).content[0].text
 
@@ -200,6 +241,32 @@ async def achat_options(client: Any) -> str:
     return await achat_create(client.with_options(timeout=30, max_retries=2).copy(timeout=20))
 
 
+async def aresponses_create(client: Any) -> str:
+    return (await client.responses.create(**responses_request())).output_text
+
+
+async def aresponses_parse(client: Any) -> str:
+    said = await client.responses.parse(**responses_request(), text_format=Answer)
+    assert isinstance(said.output_parsed, Answer)
+    return ANSWER
+
+
+async def aresponses_raw(client: Any) -> str:
+    return (await client.responses.with_raw_response.create(**responses_request())).parse().output_text
+
+
+async def aresponses_streamed(client: Any) -> str:
+    stream = await client.responses.create(**responses_request(), stream=True)
+    return events_text([event async for event in stream])
+
+
+async def aresponses_stream(client: Any) -> str:
+    async with client.responses.stream(**responses_request()) as stream:
+        async for _ in stream:
+            pass
+        return (await stream.get_final_response()).output_text
+
+
 async def amessages_create(client: Any) -> str:
     return (await client.messages.create(**request())).content[0].text
 
@@ -266,6 +333,12 @@ SHAPES = [
             chat_streamed_raw,
             chat_stream,
             chat_options,
+            responses_create,
+            responses_parse,
+            responses_raw,
+            responses_streaming_response,
+            responses_streamed,
+            responses_stream,
         )
     ),
     *(
@@ -279,6 +352,11 @@ SHAPES = [
             achat_streamed_raw,
             achat_stream,
             achat_options,
+            aresponses_create,
+            aresponses_parse,
+            aresponses_raw,
+            aresponses_streamed,
+            aresponses_stream,
         )
     ),
     *(

@@ -14,12 +14,14 @@ from techrevati.runtime.budgets import Budget, BudgetExceededError
 from techrevati.runtime.chaos import ChaosServer, Fault, FaultKind
 from techrevati.runtime.circuit_breaker import BreakerRegistry, CircuitBreaker, CircuitOpenError
 from techrevati.runtime.deadlines import Deadline, DeadlineExceededError
-from techrevati.runtime.integrations import assert_guarded, coverage, guard
+from techrevati.runtime.integrations import CallGuard, ModelRequest, assert_guarded, coverage, guard
 from techrevati.runtime.integrations.covered import UnguardedCallsError
 from techrevati.runtime.ledger import SpendLedger
 from techrevati.runtime.pricing import UnknownModelError
 from techrevati.runtime.retry_policy import Retry
 from techrevati.runtime.sinks import RingBufferEventSink
+from techrevati.runtime.stores import StoreError
+from techrevati.runtime.usage import UsageSnapshot
 from tests.integration.guard_shapes import (
     ANSWER,
     KEY,
@@ -122,6 +124,9 @@ def test_an_open_breaker_sends_nothing(shape: Shape, ledger: SpendLedger) -> Non
             shape.call(server, wrapping(ledger, breaker=breaker, retry=at_once()))
         assert server.bill.requests == 0
     assert ledger.total() == 0
+    (row,) = coverage()
+    assert (row.calls, row.requests) == (1, 0)
+    assert row.refused >= 1
 
 
 @every_shape
@@ -133,12 +138,26 @@ def test_an_empty_budget_sends_nothing(shape: Shape, ledger: SpendLedger) -> Non
             shape.call(server, wrapping(ledger, budget, retry=at_once()))
         assert server.bill.requests == 0
     assert not any(budget.snapshot().reserved.values())
+    (row,) = coverage()
+    assert (row.calls, row.requests, row.refused) == (1, 0, 1)
+
+
+def test_what_was_reserved_before_a_refusal_is_given_back() -> None:
+    """The budget has let it in, and then its record cannot be written."""
+    budget = Budget("acme", 1)
+    closed = SpendLedger(":memory:")
+    closed.close()
+    with endpoint() as server, openai_client(server) as plain:
+        with pytest.raises(StoreError):
+            wrapping(closed, budget, retry=at_once(1))(plain).chat.completions.create(**request())
+        assert server.bill.requests == 0
+    assert not any(budget.snapshot().reserved.values())
 
 
 @every_shape
 def test_errors_keep_their_type(shape: Shape, ledger: SpendLedger) -> None:
     """After the retries the SDK's own last exception is raised, and the ledger has each attempt at $0."""
-    sdk = openai if "chat" in shape.name else anthropic
+    sdk = anthropic if "messages" in shape.name else openai
     with endpoint(*[Fault(FaultKind.RATE_LIMIT)] * 9) as server:
         with pytest.raises(sdk.RateLimitError) as caught:
             shape.call(server, wrapping(ledger, retry=at_once(3)))
@@ -393,6 +412,22 @@ def test_observe_only_refuses_nothing(ledger: SpendLedger) -> None:
     refused = [event for event in sink.events if event.event.value == "model.refused"]
     assert len(refused) == 2
     assert all(event.data is not None and event.data["observed"] for event in refused)
+
+
+def test_a_request_ends_once(ledger: SpendLedger) -> None:
+    """Whoever comes later with another end changes nothing: books, breaker, coverage and events."""
+    sink, breaker = RingBufferEventSink(), CircuitBreaker("api", failure_threshold=1)
+    guarding = CallGuard(project="acme", ledger=ledger, breaker=breaker, event_sink=sink)
+    made = guarding.begin(ModelRequest("openai", MODEL, "chat", input_tokens=5, max_output_tokens=5))
+    made.finish(UsageSnapshot(1, 2))
+    made.fail(ConnectionError("late"))
+    made.abandon()
+    (record,) = ledger.records()
+    assert (record.certainty, record.usage.output_tokens) == ("measured", 2)
+    (row,) = coverage()
+    assert (row.requests, row.without_usage) == (1, 0)
+    assert len(sink.events) == 1
+    assert breaker.snapshot().failures == 0
 
 
 # --- events ------------------------------------------------------------------------------------------------

@@ -386,6 +386,56 @@ def test_a_python_that_cannot_be_guarded_lets_no_sdk_in(tmp_path: Path) -> None:
     assert "techrevati run cannot guard openai in this Python, so it is not let in" in done.stderr
 
 
+OTHER = """
+import sys
+before = list(sys.path)
+import openai
+assert sys.path == before, sys.path
+try:
+    openai.OpenAI().request(object, openai.Options())
+except ValueError as error:
+    print(error)
+"""
+FAKE_SDK = """
+class Options:
+    method, url, json_data, extra_json = "post", "/chat/completions", {"model": "gpt-5-mini"}, None
+    headers, idempotency_key, timeout, max_retries = {}, None, None, None
+
+
+class OpenAI:
+    max_retries, base_url, api_key = 0, None, "any"
+
+    def request(self, cast_to, options, *, stream=False, stream_cls=None):
+        raise ValueError(type(self).request.__wrapped__.__name__ + " was wrapped")
+
+    copy = post = request
+"""
+
+
+def test_another_environment_is_guarded_and_sees_nothing_else(tmp_path: Path) -> None:
+    """A Python that this package is not installed in: it is found, and what stands beside it is not."""
+    (tmp_path / "openai.py").write_text(FAKE_SDK, encoding="utf-8")
+    agent = program(tmp_path, OTHER, preamble="")
+    python = getattr(sys, "_base_executable", sys.executable)
+    probe = [python, "-c", "import techrevati.runtime"]
+    bare = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    if subprocess.run(probe, env=bare, capture_output=True, check=False, cwd=tmp_path).returncode == 0:
+        pytest.skip("every Python here has this package")
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from techrevati.runtime.cli import main; "
+    done = subprocess.run(
+        [sys.executable, "-c", code + "sys.exit(main(sys.argv[1:]))", *RUN[3:], "--", python, agent],
+        env=bare,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=BOUND_S,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "request was wrapped\n"
+    assert "1 calls guarded in 1 process" in done.stderr
+
+
 # --- signals -----------------------------------------------------------------------------------------------
 
 COUNTING = """

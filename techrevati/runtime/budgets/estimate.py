@@ -45,6 +45,15 @@ def estimate_input_tokens(request: Request) -> int:
 def _size(value: object, depth: int) -> int:
     if depth > _MAX_DEPTH:
         raise ValueError(f"request must be nested at most {_MAX_DEPTH} deep, got more")
+    if type(value) is str:  # what requests are made of, first
+        return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
+    if type(value) is dict:
+        return _mapping_size(value, depth)
+    if type(value) is list:
+        size = PER_MESSAGE
+        for item in value:
+            size += _size(item, depth + 1)
+        return size
     if value is None or isinstance(value, bool):
         return 2
     if isinstance(value, str):
@@ -54,10 +63,7 @@ def _size(value: object, depth: int) -> int:
     if isinstance(value, (int, float)):
         return len(str(value))
     if isinstance(value, Mapping):
-        kind = value.get("type")
-        image = isinstance(kind, str) and "image" in kind
-        parts = sum(_size(str(name), depth + 1) + _size(item, depth + 1) for name, item in value.items())
-        return PER_MESSAGE + parts + (PER_IMAGE if image else 0)
+        return _mapping_size(value, depth)
     if isinstance(value, (list, tuple, set, frozenset)):
         return PER_MESSAGE + sum(_size(item, depth + 1) for item in value)
     dump = getattr(value, "model_dump", None)
@@ -65,3 +71,11 @@ def _size(value: object, depth: int) -> int:
         return _size(dump(), depth + 1)
     attributes = getattr(value, "__dict__", None)
     return _size(attributes, depth + 1) if attributes else len(str(value).encode("utf-8", "surrogatepass"))
+
+
+def _mapping_size(value: Mapping[object, object], depth: int) -> int:
+    kind = value.get("type")
+    size = PER_MESSAGE + (PER_IMAGE if isinstance(kind, str) and "image" in kind else 0)
+    for name, item in value.items():
+        size += _size(str(name), depth + 1) + _size(item, depth + 1)
+    return size

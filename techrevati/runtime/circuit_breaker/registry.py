@@ -61,16 +61,16 @@ class BreakerRegistry:
         Raises:
             ValueError: *credential_id* looks like a key: it would stand in every refusal.
         """
+        key = (provider, model, credential_id)
+        kept = self._kept(key)
+        if kept is not None:  # its parts were looked at when it was made
+            return kept
         arguments.text("provider", provider)
         if credential_id:
             from techrevati.runtime._core.scrub import scrubbed
 
             if scrubbed(credential_id) != credential_id:
                 raise ValueError("credential_id must be a name for the credential, got something like a key")
-        key = (provider, model, credential_id)
-        kept = self._kept(key)
-        if kept is not None:
-            return kept
         made = self._make(
             "/".join(part for part in key if part)
         )  # not under the lock: it is the caller's code

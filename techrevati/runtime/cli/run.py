@@ -79,7 +79,9 @@ def run(options: argparse.Namespace, *, clock: Callable[[], float] = time.monoto
     with ExitStack() as stack:
         try:
             command = _command(options.program)
-            notes = stack.enter_context(tempfile.TemporaryDirectory(prefix="techrevati-run-"))
+            notes = stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="techrevati-run-", ignore_cleanup_errors=True)
+            )
             settings = _settings(options, notes)
             with SpendLedger(settings.ledger) as ledger:  # made here, so that trouble is told before
                 settings.budget(ledger)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "TECHREVATI_RUN"
 # Those that are guarded, and those whose calls are at least known to be unseen.
+_WATCHED = "_techrevati_watched"
 SDKS = frozenset({"openai", "anthropic", "groq", "litellm", "mistralai", "cohere", "ollama", "google.genai"})
 
 
@@ -38,13 +39,17 @@ class SdkFinder:
 
 
 def _watch(loader: Any) -> None:
+    if getattr(loader, _WATCHED, False):  # some finders are the loader of all that they find
+        return
     execute = loader.exec_module
 
     def exec_module(module: Any) -> None:
         execute(module)
-        _imported(module)
+        if module.__name__ in SDKS:
+            _imported(module)
 
     loader.exec_module = exec_module
+    setattr(loader, _WATCHED, True)
 
 
 def _imported(module: Any) -> None:
@@ -56,6 +61,10 @@ def _imported(module: Any) -> None:
             from techrevati.runtime.integrations.run_guard import guard_module
         except ModuleNotFoundError:  # another environment: this package needs nothing but Python
             sys.path.append(home)
+            try:
+                import techrevati.runtime  # noqa: F401
+            finally:  # what stands beside it there is not the program's
+                sys.path.remove(home)
             from techrevati.runtime.integrations.run_guard import guard_module
         guard_module(module)
     except Exception as error:
