@@ -124,7 +124,9 @@ class _Entered:
     @property
     def seconds(self) -> float:
         deadline, outer = self.deadline, self.outer
-        return outer.seconds if outer is not None and outer.remaining() <= self.remaining() else deadline.seconds
+        return (
+            outer.seconds if outer is not None and outer.remaining() <= self.remaining() else deadline.seconds
+        )
 
     def remaining(self) -> float:
         deadline, outer = self.deadline, self.outer

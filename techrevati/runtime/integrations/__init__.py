@@ -11,12 +11,14 @@ __all__ = [
     "CallCoverage",
     "CallGuard",
     "Coverage",
+    "GuardOptions",
     "ModelRequest",
     "PhysicalRequest",
     "UnguardedCallsError",
     "assert_guarded",
     "coverage",
     "guard",
+    "guarded",
 ]
 
 TYPE_CHECKING = False
@@ -29,13 +31,17 @@ if TYPE_CHECKING:
         assert_guarded,
         coverage,
     )
+    from techrevati.runtime.integrations.guarded_functions import guarded
     from techrevati.runtime.integrations.model_request import ModelRequest
+    from techrevati.runtime.integrations.options import GuardOptions
     from techrevati.runtime.integrations.sdk_clients import guard
 else:
     _HOME = {
         "call_guard": "CallGuard PhysicalRequest",
         "covered": "CallCoverage Coverage UnguardedCallsError assert_guarded coverage",
+        "guarded_functions": "guarded",
         "model_request": "ModelRequest",
+        "options": "GuardOptions",
         "sdk_clients": "guard",
     }
     __getattr__, __dir__ = lazy_names(
