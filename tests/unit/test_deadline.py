@@ -73,9 +73,8 @@ def test_the_error_of_a_cut_says_how_long_the_deadline_had(clock: FakeClock, for
 
     deadline = Deadline(30, clock=clock)
     clock.advance(30)
-    with deadline, Deadline(50, clock=clock):
-        with pytest.raises(DeadlineExceededError) as caught:
-            timeout.call(print) if form == "call" else run(timeout.acall(never))
+    with deadline, Deadline(50, clock=clock), pytest.raises(DeadlineExceededError) as caught:
+        timeout.call(print) if form == "call" else run(timeout.acall(never))
     assert (caught.value.seconds, str(caught.value)) == (30, "the deadline of 30 s has passed")
 
 

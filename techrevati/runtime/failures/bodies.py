@@ -56,10 +56,9 @@ def _read_error(facts: Facts, error: dict[object, object]) -> None:
             if "headers" in metadata:
                 facts.add_headers(metadata["headers"])
     for name in _CODES:
-        if name in error:
-            value = error[name]
-            if value is not None:
-                facts.add_code(value)
+        value = error.get(name)
+        if value is not None:
+            facts.add_code(value)
     if facts.message is None:
         for name in _MESSAGES:
             value = error.get(name)

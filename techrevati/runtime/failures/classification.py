@@ -34,7 +34,6 @@ from techrevati.runtime.failures.words import COMPLAINS, SAYS, TEXT, Text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
 
 _MAX_CHAIN = 12  # links of causes; SDKs have three or four
@@ -87,10 +86,9 @@ def _judged(error: BaseException) -> _Verdict:
     info = evidence_of(error)
     verdict = _Verdict(error, facts_of(error, info.package, info.offers), info)
     facts = verdict.facts
-    on_record: Callable[[BaseException], Failure] | None = getattr(type(error), "__on_record__", None)
-    if on_record is not None:  # it happened before, and was judged then
-        verdict.whole = on_record(error)
-        verdict.kind, verdict.sure = verdict.whole.kind, EXACTLY
+    if info.on_record:
+        told: Failure = type(error).__on_record__(error)  # type: ignore[attr-defined]  # pyright: ignore
+        verdict.whole, verdict.kind, verdict.sure = told, told.kind, EXACTLY
         return verdict
     if registered.any_rules():
         answer = registered.answer(error, facts, info, lambda: _text(verdict))
@@ -145,7 +143,7 @@ def _by_text(verdict: _Verdict) -> bool:
     """Decide by the text alone; False when it says nothing either."""
     text = _text(verdict)
     codes = words.codes_in(text.text)
-    rule = next((TABLE.codes[code] for code in codes if code in TABLE.codes), None)
+    rule = next((TABLE.codes[code] for code in codes if code in TABLE.codes), None) if codes else None
     if rule is None:
         rule = _said(text, refused=True, unless_setting=True)
     status = words.status_in(text.text)
@@ -155,7 +153,7 @@ def _by_text(verdict: _Verdict) -> bool:
         rule = _rule_of_status(status)
     if rule is None:
         rule = TABLE.phrases.first(text, (TEXT,), unless_setting=True)
-    if rule is None:
+    if rule is None and codes:
         rule = next((TABLE.broad[code] for code in codes if code in TABLE.broad), None)
     if rule is None:
         return False
@@ -177,7 +175,7 @@ def _below(error: BaseException) -> tuple[BaseException | None, bool]:
         return None, False
 
 
-def _chained(verdict: _Verdict, depth: int, groups: _Groups) -> _Verdict:
+def _chained(verdict: _Verdict, depth: int, groups: _Groups | None) -> _Verdict:
     """*verdict* of the outermost exception, or a better one from below it."""
     if verdict.info.bug:  # raised while it dealt with some failure, perhaps; it is still wrong code
         return verdict
@@ -202,7 +200,11 @@ def _chained(verdict: _Verdict, depth: int, groups: _Groups) -> _Verdict:
         error, (below, named) = below, _below(below)
         if response is not None and attribute(error, "response") is response:
             continue  # the same answer, as the transport told it to the SDK
-        found = _of_group(error, depth, groups) if isinstance(error, BaseExceptionGroup) else _judged(error)
+        if isinstance(error, BaseExceptionGroup):
+            groups = _Groups() if groups is None else groups
+            found = _of_group(error, depth, groups)
+        else:
+            found = _judged(error)
         if found.kind is FailureKind.CANCELLED:
             continue
         if found.info.last is not None and found.info.builtin and found.sure <= BY_STATUS:
@@ -268,7 +270,7 @@ def _verdict(error: BaseException, depth: int, groups: _Groups | None) -> _Verdi
             ):  # a wrapper knows what it is; the SDK's own error knows the rest
                 verdict.facts.fill_from(_judged(below).facts)
         return verdict
-    best = _chained(verdict, depth, _Groups() if groups is None else groups)
+    best = _chained(verdict, depth, groups)
     if best is not verdict:
         best.facts.fill_from(verdict.facts)
     return best
@@ -336,8 +338,8 @@ def _failure(error: BaseException, now_s: float | None) -> Failure:
             facts.status,
             facts.code,
             facts.request_id,
+            row[2] if rule is None or rule.scenario is None else rule.scenario,
         ),
-        row[2] if rule is None or rule.scenario is None else rule.scenario,
         text,
     )
 
@@ -345,8 +347,8 @@ def _failure(error: BaseException, now_s: float | None) -> Failure:
 def _bare(error: BaseException) -> Failure | None:
     """The failure that the class of *error* decides, when that carries nothing that could say more."""
     info = evidence_of(error)
-    known = info.bare
-    if known is None or registered.any_rules():
+    values = info.bare
+    if values is None or registered.any_rules():
         return None
     try:
         if error.__dict__:
@@ -356,11 +358,10 @@ def _bare(error: BaseException) -> Failure | None:
             return None
     except Exception:
         return None
-    values, scenario = known
     text = text_of(error)
     if args and values[0] in _WAITING_KINDS and waits.from_prose(text.lower()) is not None:
         return None
-    return made(values, scenario, text)
+    return made(values, text)
 
 
 def _epoch_s(now: datetime | float | None) -> float | None:

@@ -139,6 +139,9 @@ class Facts(Hints):
 
     def read_status(self, error: BaseException, held: dict[str, object], package: str) -> None:
         value = held.get("status_code")
+        if type(value) is int and 100 <= value <= 599:
+            self.status = value
+            return
         if value is None and "http_status" in held:
             value = held["http_status"]
         self.status = status_of(value) if value is not None else None
@@ -154,7 +157,10 @@ class Facts(Hints):
         if "headers" in held:
             self.add_headers(held["headers"])
         body = held.get("body")
-        if body is None:
+        if type(body) is dict:
+            read_body(self, body)
+            body = None
+        elif body is None:
             details = held.get("details")
             if is_dict(details) or is_list(details):
                 body = details
@@ -270,11 +276,21 @@ def facts_of(error: BaseException, package: str, offers: Collection[str]) -> Fac
             if not isinstance(error, OSError):
                 return facts
             sources = _CODES_ALONE
+    if sources is _SOURCES:
+        try:
+            facts.read_status(error, held, package)
+            facts.read_content(error, held, package)
+            facts.read_codes(error, held, package)
+            facts.read_rest(error, held, package)
+        except Exception:
+            facts = Facts()  # a hostile attribute; what the others tell still counts
+        else:
+            return facts
     for read in sources:
         try:
             read(facts, error, held, package)
         except Exception:
-            continue  # a hostile attribute; what the others tell still counts
+            continue
     return facts
 
 

@@ -26,6 +26,7 @@ _REQUEST_IDS = (
     "cf-ray",
 )
 _WANTED = frozenset({"x-should-retry", "retry-after", "retry-after-ms", *_REQUEST_IDS})
+_DIGITS = "123456789"
 _RESET, _REMAINING = "reset of a limit", "what remains of a limit"
 # What a header is for, by its name as it came (text, or bytes from httpx): one of these, its name, or "".
 _uses: dict[str | bytes, str] = {}
@@ -36,7 +37,7 @@ class Hints:
 
     Attributes:
         headers: Those that are hints or ids, names in lower case, values as they came.
-        limits: Headers of rate limits, as they came.
+        limits: Headers objects in which there are rate limits.
         spent: Of one of those limits nothing remains.
         wait_s: A wait that something else than a header told.
         request: A request id that something else than a header told.
@@ -46,7 +47,7 @@ class Hints:
 
     def __init__(self) -> None:
         self.headers: dict[str, object] = {}
-        self.limits: list[tuple[object, object]] = []
+        self.limits: list[object] = []
         self.spent: bool = False
         self.wait_s: float | None = None
         self.request: str | None = None
@@ -64,16 +65,17 @@ class Hints:
     def wait(self, now_s: float | None) -> float | None:
         """Seconds that headers, an attribute or a body ask for, measured from *now_s*."""
         headers = self.headers
-        if headers:
-            for name, unit_s in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
-                if name in headers:
-                    wait_s = waits.asked(plain(headers[name]), now_s, unit_s)
-                    if wait_s is not None:
-                        return wait_s
+        if "retry-after-ms" in headers:
+            wait_s = waits.asked(plain(headers["retry-after-ms"]), now_s, 1e-3)
+            if wait_s is not None:
+                return wait_s
+        if "retry-after" in headers:
+            wait_s = waits.asked(plain(headers["retry-after"]), now_s)
+            if wait_s is not None:
+                return wait_s
         if self.wait_s is None and self.spent:
-            return waits.until_reset(  # only a limit of which nothing is left asks to wait
-                {plain(name).lower(): plain(value) for name, value in self.limits}, now_s
-            )
+            # Only a limit of which nothing is left asks to wait.
+            return waits.until_reset(_limits(self.limits), now_s)
         return self.wait_s
 
     def should_retry(self) -> bool | None:
@@ -92,21 +94,25 @@ class Hints:
 
     def add_headers(self, headers: object) -> None:
         """Keep the headers that matter; the first source that has one of them wins."""
-        kept, known = self.headers, _uses.get
-        # A name that cannot be looked up ends the reading; what came before it is kept.
-        for name, value in islice(_pairs(headers), _MAX_HEADERS):
-            use = known(name)
-            if use is None:
-                use = _use_of(name)
-            if use:
-                if use is _RESET:
-                    self.limits.append((name, value))
-                elif use is _REMAINING:
-                    self.limits.append((name, value))
-                    if not self.spent and plain(value)[:1] not in "123456789":
-                        self.spent = waits.number(plain(value)) == 0
-                elif use not in kept:
-                    kept[use] = value
+        kept, known, limited = self.headers, _uses.get, False
+        try:
+            # A name that cannot be looked up ends the reading; what came before it is kept.
+            for name, value in islice(_pairs(headers), _MAX_HEADERS):
+                use = known(name)
+                if use is None:
+                    use = _use_of(name)
+                if use:
+                    if use is _RESET:
+                        limited = True
+                    elif use is _REMAINING:
+                        limited = True
+                        if not self.spent and plain(value)[:1] not in _DIGITS:
+                            self.spent = waits.number(plain(value)) == 0
+                    elif use not in kept:
+                        kept[use] = value
+        finally:
+            if limited:
+                self.limits.append(headers)
 
     def add_wait(self, value: object) -> None:
         """Take *value*, seconds, as the wait where it is a number."""
@@ -118,6 +124,19 @@ class Hints:
         """Take *value* as the request id unless one is known."""
         if self.request is None and isinstance(value, str) and value:
             self.request = value[:200]
+
+
+def _limits(sources: Iterable[object]) -> dict[str, str]:
+    """All headers of rate limits, names in lower case; those of a broken object up to where it breaks."""
+    found: dict[str, str] = {}
+    for headers in sources:
+        try:
+            for name, value in islice(_pairs(headers), _MAX_HEADERS):
+                if _use_of(name) in (_RESET, _REMAINING):
+                    found[plain(name).lower()] = plain(value)
+        except Exception:
+            continue
+    return found
 
 
 def _pairs(headers: object) -> Iterable[tuple[str, object]]:

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from techrevati.runtime.failures.vocabulary import FailureKind, FailureScenario, _Values
+    from techrevati.runtime.failures.vocabulary import FailureKind, _Values
 
 MAX_CLASSES = 512
 
@@ -84,7 +84,19 @@ class Index:
 class ClassEvidence:
     """What a class alone tells; worked out once per class."""
 
-    __slots__ = ("bare", "bug", "builtin", "last", "names", "offers", "package", "rule", "sure")
+    __slots__ = (
+        "bare",
+        "bug",
+        "builtin",
+        "last",
+        "names",
+        "offers",
+        "on_record",
+        "package",
+        "provider",
+        "rule",
+        "sure",
+    )
 
     def __init__(self, kind: type[BaseException]) -> None:
         self.names: tuple[str, ...] = tuple(_class_names(kind))
@@ -94,6 +106,9 @@ class ClassEvidence:
             if top in SDKS:
                 self.package = top
                 break
+        self.provider: str | None = SDKS.get(self.package)
+        # What happened before, and was judged then, says so itself.
+        self.on_record: bool = hasattr(kind, "__on_record__")
         self.builtin: bool = kind.__module__ == "builtins"
         self.offers: tuple[str, ...] = offered(kind)
         self.rule: Rule | None
@@ -108,9 +123,9 @@ class ClassEvidence:
         if self.bug:
             # What causes a call of ours to fail may be such a bug; a status that hides it is the better word.
             self.rule, self.sure = self.last, BY_STATUS
-        self.bare: tuple[_Values, FailureScenario] | None = self._of_the_bare(kind)
+        self.bare: _Values | None = self._of_the_bare(kind)
 
-    def _of_the_bare(self, kind: type[BaseException]) -> tuple[_Values, FailureScenario] | None:
+    def _of_the_bare(self, kind: type[BaseException]) -> _Values | None:
         """What an exception of *kind* is that carries only words; None when words may count."""
         rule = self.rule
         if (
@@ -124,7 +139,7 @@ class ClassEvidence:
         ):
             return None
         origin, retryable, scenario = KINDS[rule.kind][:3]
-        values = (
+        return (
             rule.kind,
             retryable if rule.retryable is None else rule.retryable,
             None,
@@ -133,8 +148,8 @@ class ClassEvidence:
             None,
             None,
             None,
+            rule.scenario or scenario,
         )
-        return values, rule.scenario or scenario
 
     def _judged(self, index: Index) -> tuple[Rule | None, int]:
         for name in self.names:

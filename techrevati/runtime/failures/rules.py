@@ -412,6 +412,8 @@ RULES: tuple[Rule, ...] = (
         says=("overloaded for", "operator … is overloaded", "method is overloaded", "function is overloaded",
               "overloaded method", "overloaded function", "overloaded operator"),
     ),
+    # What a test is called is no news of a server.
+    Rule(_K.UNKNOWN, says=("test case … overloaded",)),
     # --- no capacity ------------------------------------------------------------------------------
     Rule(
         _K.OVERLOADED,

@@ -14,11 +14,19 @@ from techrevati.runtime._core.scrub import MAX_TEXT_LENGTH, scrubbed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn, TypeAlias
+    from typing import Any, NoReturn, TypeAlias
 
-    # kind, retryable, retry_after, origin, provider, status_code, code, request_id
+    # kind, retryable, retry_after, origin, provider, status_code, code, request_id, scenario
     _Values: TypeAlias = tuple[
-        "FailureKind", bool, float | None, "FailureOrigin", str | None, int | None, str | None, str | None
+        "FailureKind",
+        bool,
+        float | None,
+        "FailureOrigin",
+        str | None,
+        int | None,
+        str | None,
+        str | None,
+        "FailureScenario",
     ]
 
 
@@ -106,13 +114,12 @@ class Failure:
 
     """
 
-    __slots__ = ("_clean", "_scenario", "_text", "_values")
+    __slots__ = ("_clean", "_text", "_values")
 
     # One tuple, because it is made in a fraction of the time that nine attributes take.
     _values: _Values
     _text: str
-    _clean: bool
-    _scenario: FailureScenario
+    _clean: str  # set when it is first asked for
 
     def __init__(
         self,
@@ -141,11 +148,10 @@ class Failure:
             status_code,
             code,
             request_id,
+            row[2] if scenario is None else scenario,
         )
         _set(self, "_values", values)
         _set(self, "_text", message[:_MAX_RAW_LENGTH])
-        _set(self, "_clean", False)
-        _set(self, "_scenario", row[2] if scenario is None else scenario)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"Failure is immutable; cannot set {name!r}")
@@ -196,15 +202,18 @@ class Failure:
     @property
     def message(self) -> str:
         """The exception's text without credentials, at most 2,000 characters."""
-        if not self._clean:  # scrubbing costs more than classifying, and few failures are ever read
-            _set(self, "_text", scrubbed(self._text))
-            _set(self, "_clean", True)
-        return self._text
+        try:
+            return self._clean
+        except AttributeError:  # scrubbing costs more than classifying, and few failures are ever read
+            clean = scrubbed(self._text)
+            _set(self, "_clean", clean)
+            _set(self, "_text", clean)
+            return clean
 
     @property
     def scenario(self) -> FailureScenario:
         """The recovery scenario of the 0.1 recipes."""
-        return self._scenario
+        return self._values[8]
 
     @property
     def failure_class(self) -> AgentFailureClass:
@@ -241,31 +250,29 @@ class Failure:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Failure):
             return NotImplemented
-        return (self._values, self.message, self.scenario) == (other._values, other.message, other.scenario)
+        return (self._values, self.message) == (other._values, other.message)
 
     def __hash__(self) -> int:
-        return hash((self._values, self.message, self.scenario))
+        return hash((self._values, self.message))
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuilt, (self._values, self.message, self.scenario)
+        return _rebuilt, (self._values[:8], self.message, self.scenario)
 
 
 _set_values, _set_text = Failure.__dict__["_values"].__set__, Failure.__dict__["_text"].__set__
-_set_clean, _set_scenario = Failure.__dict__["_clean"].__set__, Failure.__dict__["_scenario"].__set__
+_new = object.__new__
 
 
-def made(values: _Values, scenario: FailureScenario, text: str) -> Failure:
+def made(values: _Values, text: str) -> Failure:
     """A failure whose values are known to be right, in half the time; *text* is bounded already."""
-    failure = object.__new__(Failure)
+    failure = _new(Failure)
     _set_values(failure, values)
     _set_text(failure, text)
-    _set_clean(failure, False)
-    _set_scenario(failure, scenario)
     return failure
 
 
-def _rebuilt(values: _Values, message: str, scenario: FailureScenario) -> Failure:
-    return Failure(*values, message, scenario=scenario)
+def _rebuilt(values: tuple[Any, ...], message: str, scenario: FailureScenario) -> Failure:
+    return Failure(*values[:8], message, scenario=scenario)  # type: ignore[arg-type, misc]
 
 
 def counts_against_provider(failure: Failure) -> bool:

@@ -36,7 +36,7 @@ def _pattern(name: str) -> re.Pattern[str]:
         part += r"|ns|us|µs|ms|s|m|h|d)(?![a-zµ])"
         sources = {
             "part": r"(\d{1,9}(?:\.\d{1,9})?)\s?([a-zµ]+)",
-            "prose": rf"(?:(?:again|retry|retrying|wait)\s(?:in|after|for)?\s?|retry-after\s)"
+            "prose": rf"(?:(?:again|retry(?:ing)?|wait)\s(?:in|after|for)?\s?|retry-after\s)"
             rf"(?:about\s|at least\s)?({part}(?:[,\s]*(?:and\s)?{part})*)",
             "header": r"retry-after['\"]?\s?[:=]\s?['\"]?(\d{1,9}(?:\.\d{1,9})?)(?![\w.])",
             # google.rpc.RetryInfo, as JSON or as protobuf text, inside somebody else's message
@@ -141,7 +141,12 @@ def from_prose(text: str) -> float | None:
     """``Please try again in 1m2.5s.``: *text* in lower case; a number needs its unit, or a header's name."""
     if "again" not in text and "retry" not in text and "wait" not in text:
         return None
-    found = _pattern("prose").search(text)
+    start = len(text)  # before the first of these words there is nothing to find
+    for word in ("again", "retry", "wait"):
+        at = text.find(word)
+        if 0 <= at < start:
+            start = at
+    found = _pattern("prose").search(text, start)
     if found:
         return duration(found[1])
     found = _pattern("header").search(text)

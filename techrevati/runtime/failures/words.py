@@ -178,6 +178,8 @@ class Phrases:
         else:
             found = text.found = self._candidates(text)
             text.searched = self
+        if not found:
+            return None
         for column, _, phrase, rule, _ in found:
             if column in columns and has_phrase(text.text, phrase, unless_setting=unless_setting):
                 return rule
@@ -187,8 +189,10 @@ class Phrases:
         """All phrases whose words are those of *text*, in order."""
         by_word, words, said = self._by_word, text.words, text.text
         # Letters of other scripts are in no text that is ASCII.
-        loose = self._loose if words is None else self._loose_ascii
-        found = [candidate for bare, candidate in loose if bare in said]
+        found: list[_Candidate] = []
+        for bare, candidate in self._loose if words is None else self._loose_ascii:
+            if bare in said:
+                found.append(candidate)
         if words is None:
             for row in by_word.values():
                 found += row
@@ -200,12 +204,8 @@ class Phrases:
                     if candidate[4] <= words:
                         found.append(candidate)
         if len(found) > 1:
-            found.sort(key=_place)
+            found.sort()  # by column and place, which no two of them share
         return found
-
-
-def _place(candidate: _Candidate) -> tuple[int, int]:
-    return candidate[:2]
 
 
 def _whole_words(phrase: str) -> list[str]:

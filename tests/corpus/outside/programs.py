@@ -542,7 +542,9 @@ def _ends() -> Iterator[_What]:
         SystemExit,
         GeneratorExit,
     ):
-        yield _What(kind.__qualname__, lambda kind=kind: kind(), K.CANCELLED)
+        yield _What(
+            f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}", lambda kind=kind: kind(), K.CANCELLED
+        )
     yield _What("exit with words", lambda: SystemExit("rate limit reached, try again later"), K.CANCELLED)
 
 
