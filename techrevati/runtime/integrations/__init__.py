@@ -14,6 +14,8 @@ __all__ = [
     "GuardOptions",
     "ModelRequest",
     "PhysicalRequest",
+    "ToldRefusal",
+    "ToolGuard",
     "UnguardedCallsError",
     "assert_guarded",
     "coverage",
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from techrevati.runtime.integrations.model_request import ModelRequest
     from techrevati.runtime.integrations.options import GuardOptions
     from techrevati.runtime.integrations.sdk_clients import guard
+    from techrevati.runtime.integrations.tool_guard import ToldRefusal, ToolGuard
 else:
     _HOME = {
         "call_guard": "CallGuard PhysicalRequest",
@@ -43,6 +46,7 @@ else:
         "model_request": "ModelRequest",
         "options": "GuardOptions",
         "sdk_clients": "guard",
+        "tool_guard": "ToldRefusal ToolGuard",
     }
     __getattr__, __dir__ = lazy_names(
         __name__, {name: module for module, names in _HOME.items() for name in names.split()}, []

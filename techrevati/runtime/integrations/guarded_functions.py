@@ -44,6 +44,8 @@ class GuardedFunction:
         max_output_tokens: int | None,
         usage_of: Callable[[Any], object] | None,
         request: Callable[..., ModelRequest] | None,
+        not_input: frozenset[str] = frozenset(),
+        control_flow: tuple[type[BaseException], ...] = (),
     ) -> None:
         self._colour = colour(fn)
         self._guard = guard
@@ -52,6 +54,8 @@ class GuardedFunction:
         self._most = max_output_tokens
         self._usage_of = usage_of
         self._request = request
+        self._not_input = not_input
+        self._control_flow = control_flow  # exceptions that are no failures
         self._name = getattr(innermost(fn), "__qualname__", type(fn).__qualname__)
         self._signature = inspect.signature(fn)
 
@@ -72,6 +76,8 @@ class GuardedFunction:
         for name, value in bound.arguments.items():
             kind = self._signature.parameters[name].kind
             said.update(value if kind is inspect.Parameter.VAR_KEYWORD else {name: value})
+        for name in self._not_input:
+            said.pop(name, None)
         model = said.get("model")
         most = next((value for name in _MAXIMA if type(value := said.get(name)) is int), self._most)
         return ModelRequest(
@@ -105,7 +111,11 @@ class GuardedFunction:
 
             async def acall(*args: object, **kwargs: object) -> object:
                 async def send(made: PhysicalRequest) -> object:
-                    answer = await made.in_time(fn(*args, **kwargs))
+                    try:
+                        answer = await made.in_time(fn(*args, **kwargs))
+                    except self._control_flow:
+                        await made.aabandon()
+                        raise
                     await made.afinish(usage(answer))
                     return answer
 
@@ -136,7 +146,11 @@ class GuardedFunction:
 
         def call(*args: object, **kwargs: object) -> object:
             def send(made: PhysicalRequest) -> object:
-                answer = fn(*args, **kwargs)
+                try:
+                    answer = fn(*args, **kwargs)
+                except self._control_flow:
+                    made.abandon()
+                    raise
                 if isinstance(answer, Awaitable):
                     close = getattr(answer, "close", None)
                     if close is not None:

@@ -108,16 +108,26 @@ def guard(
         redactor=redactor,
         observe_only=observe_only,
     )
+    return guard_with(client, guarding, ask_usage=ask_usage)
+
+
+def guard_with(client: C, guarding: CallGuard, *, ask_usage: bool = True) -> C:
+    """:func:`guard` with a guard that others share: the adapters', for the client inside of a model."""
     _check_surface(client)
     made: C = type(client).copy(client)  # type: ignore[attr-defined]
     _Seam(made, guarding, ask_usage, own_retries=True)
     return made
 
 
-def _check_surface(client: object) -> None:
-    kind = type(client)
+def is_client(found: object) -> bool:
+    """Whether it has the surface of an SDK client."""
+    kind = type(found)
     has_surface = all(callable(getattr(kind, name, None)) for name in ("request", "copy", "post"))
-    if not has_surface or isinstance(client, type) or not hasattr(client, "max_retries"):
+    return has_surface and not isinstance(found, type) and hasattr(found, "max_retries")
+
+
+def _check_surface(client: object) -> None:
+    if not is_client(client):
         raise TypeError(
             "client must be an OpenAI or Anthropic client (sync or async, Azure too), or one with their "
             f"request(), copy() and max_retries; got {client!r}"
