@@ -38,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
         doubts,
         events,
         prices,
+        proof,
         replay,
         report,
         runs,
@@ -50,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_to(commands)
     chaos.add_to(commands)
     prices.add_to(commands)
+    proof.add_to(commands)
     runs.add_to(commands)
     replay.add_to(commands)
     events.add_to(commands)
