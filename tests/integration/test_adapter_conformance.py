@@ -168,7 +168,8 @@ def test_errors_keep_their_type(adapter: Adapter) -> None:
             adapter.run(server, options(retry=Waits().retry(2)))
         server.wait_idle()
         assert server.bill.requests == 2
-    assert type(caught.value) is _error(adapter)
+    raised, wanted = type(caught.value), _error(adapter)
+    assert (raised.__module__, raised.__name__) == (wanted.__module__, wanted.__name__)
 
 
 @every_stream
