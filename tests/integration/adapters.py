@@ -224,6 +224,17 @@ def lc_anthropic(server: ChaosServer, options: Options, take: int | None) -> str
     return told(guard_model(made, **options).invoke(lc_messages()).content)
 
 
+def lc_responses(server: ChaosServer, options: Options, take: int | None) -> str:
+    from langchain_openai import ChatOpenAI
+
+    from techrevati.runtime.integrations.langchain import guard_model
+
+    made: Any = ChatOpenAI(
+        model=MODEL, base_url=server.base_url, api_key=KEY, max_tokens=MAX_TOKENS, use_responses_api=True
+    )
+    return told(guard_model(made, **options).invoke(lc_messages()).content)
+
+
 def lc_handler(server: ChaosServer, options: Options, take: int | None) -> str:
     from langchain_openai import ChatOpenAI
 
@@ -318,15 +329,21 @@ def lc_agent_tool(guard: ToolGuard, call_id: str) -> Any:
 # --- openai-agents ------------------------------------------------------------------------------------------
 
 
-def _agent(server: ChaosServer, options: Options, **more: Any) -> Any:
-    from agents import Agent, ModelSettings, OpenAIChatCompletionsModel, set_tracing_disabled
+def _agent(server: ChaosServer, options: Options, *, responses: bool = False) -> Any:
+    from agents import (
+        Agent,
+        ModelSettings,
+        OpenAIChatCompletionsModel,
+        OpenAIResponsesModel,
+        set_tracing_disabled,
+    )
 
     from techrevati.runtime.integrations.openai_agents import guard_agent
 
     set_tracing_disabled(True)
     client = async_openai_client(server, max_retries=2)
-    model = OpenAIChatCompletionsModel(MODEL, client)
-    agent = Agent(name="writer", model=model, model_settings=ModelSettings(max_tokens=MAX_TOKENS), **more)
+    model = (OpenAIResponsesModel if responses else OpenAIChatCompletionsModel)(MODEL, client)
+    agent = Agent(name="writer", model=model, model_settings=ModelSettings(max_tokens=MAX_TOKENS))
     return guard_agent(agent, **options), client
 
 
@@ -364,6 +381,25 @@ async def oa_streamed_run(server: ChaosServer, options: Options, take: int | Non
         return str(result.final_output)
 
 
+async def oa_responses(server: ChaosServer, options: Options, take: int | None) -> str:
+    from agents import Runner
+
+    agent, client = _agent(server, options, responses=True)
+    async with client:
+        return str((await Runner.run(agent, messages())).final_output)
+
+
+async def oa_responses_stream(server: ChaosServer, options: Options, take: int | None) -> str:
+    from agents import Runner
+
+    agent, client = _agent(server, options, responses=True)
+    async with client:
+        result = Runner.run_streamed(agent, messages())
+        async for _ in result.stream_events():
+            pass
+        return str(result.final_output)
+
+
 async def oa_tool(guard: ToolGuard, call_id: str) -> Any:
     from agents import function_tool
     from agents.tool_context import ToolContext
@@ -392,6 +428,21 @@ def _pa_model(server: ChaosServer, options: Options) -> tuple[Any, Any]:
     client: Any = async_openai_client(server, max_retries=2)
     made = OpenAIChatModel(MODEL, provider=OpenAIProvider(openai_client=client))
     return GuardedModel(made, **options), client
+
+
+async def pa_responses(server: ChaosServer, options: Options, take: int | None) -> str:
+    from pydantic_ai import Agent
+    from pydantic_ai.models.openai import OpenAIResponsesModel
+    from pydantic_ai.providers.openai import OpenAIProvider
+
+    from techrevati.runtime.integrations.pydantic_ai import GuardedModel
+
+    client: Any = async_openai_client(server, max_retries=2)
+    async with client:
+        made = OpenAIResponsesModel(MODEL, provider=OpenAIProvider(openai_client=client))
+        settings: Any = {"max_tokens": MAX_TOKENS}
+        agent: Any = Agent(GuardedModel(made, **options), model_settings=settings)
+        return str((await agent.run(NOTES, message_history=_pa_history())).output)
 
 
 def _pa_history() -> list[Any]:
@@ -553,14 +604,18 @@ ADAPTERS = [
         "langchain, Anthropic", (*_LC, "langchain_anthropic"), lc_anthropic,
         error=_LCA_ERROR,
     ),
+    Adapter("langchain, responses", _LC, lc_responses, error=_LC_ERROR),
     Adapter("langchain, callback", _LC, lc_handler, error=_LC_ERROR),
     Adapter("langchain, create_agent", _LC1, lc_agent, tool=lc_agent_tool, error=_LC_ERROR),
     Adapter("langchain, create_agent async", _LC1, lc_aagent, task=True, error=_LC_ERROR),
     Adapter("openai-agents, run", _OA, oa_run, task=True, tool=oa_tool),
     Adapter("openai-agents, run_streamed", _OA, oa_streamed_run, task=True),
     Adapter("openai-agents, model stream", _OA, oa_stream, streamed=True, task=True),
+    Adapter("openai-agents, responses", _OA, oa_responses, task=True),
+    Adapter("openai-agents, responses streamed", _OA, oa_responses_stream, task=True),
     Adapter("pydantic-ai, run", _PA, pa_run, task=True, error=_PA_ERROR, tool=pa_tool),
     Adapter("pydantic-ai, run_stream", _PA, pa_stream, streamed=True, task=True, error=_PA_ERROR),
+    Adapter("pydantic-ai, responses", _PA, pa_responses, task=True, error=_PA_ERROR),
     Adapter("pydantic-ai, Anthropic", _PA, pa_anthropic, task=True, error=_PA_ERROR),
     Adapter("langgraph, node", _LG, lg_node, tool=lg_tool, error=_LC_ERROR),
     Adapter("langgraph, async node", _LG, lg_anode, task=True, error=_LC_ERROR),
