@@ -25,7 +25,7 @@ __all__ = [
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from techrevati.runtime.integrations.call_guard import CallGuard, PhysicalRequest
+    from techrevati.runtime.integrations.call_guard import CallGuard
     from techrevati.runtime.integrations.covered import (
         CallCoverage,
         Coverage,
@@ -36,15 +36,17 @@ if TYPE_CHECKING:
     from techrevati.runtime.integrations.guarded_functions import guarded
     from techrevati.runtime.integrations.model_request import ModelRequest
     from techrevati.runtime.integrations.options import GuardOptions
+    from techrevati.runtime.integrations.physical_request import PhysicalRequest
     from techrevati.runtime.integrations.sdk_clients import guard
     from techrevati.runtime.integrations.tool_guard import ToldRefusal, ToolGuard
 else:
     _HOME = {
-        "call_guard": "CallGuard PhysicalRequest",
+        "call_guard": "CallGuard",
         "covered": "CallCoverage Coverage UnguardedCallsError assert_guarded coverage",
         "guarded_functions": "guarded",
         "model_request": "ModelRequest",
         "options": "GuardOptions",
+        "physical_request": "PhysicalRequest",
         "sdk_clients": "guard",
         "tool_guard": "ToldRefusal ToolGuard",
     }

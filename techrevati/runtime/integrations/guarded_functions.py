@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
     from typing import Any, TypeVar, Unpack
 
-    from techrevati.runtime.integrations.call_guard import PhysicalRequest
     from techrevati.runtime.integrations.options import GuardOptions
+    from techrevati.runtime.integrations.physical_request import PhysicalRequest
     from techrevati.runtime.usage import UsageSnapshot
 
     F = TypeVar("F", bound=Callable[..., object])

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
     from typing import Any, TypeVar
 
-    from techrevati.runtime.integrations.call_guard import CallGuard, PhysicalRequest
+    from techrevati.runtime.integrations.call_guard import CallGuard
     from techrevati.runtime.integrations.model_request import ModelRequest
+    from techrevati.runtime.integrations.physical_request import PhysicalRequest
 
     T = TypeVar("T")
 

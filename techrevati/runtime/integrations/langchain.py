@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar, Unpack
     from uuid import UUID
 
-    from techrevati.runtime.integrations.call_guard import PhysicalRequest
     from techrevati.runtime.integrations.options import GuardOptions
+    from techrevati.runtime.integrations.physical_request import PhysicalRequest
     from techrevati.runtime.integrations.tool_guard import ToolGuard
 
     M = TypeVar("M", bound=BaseChatModel)

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from agents.tool_context import ToolContext
 
     from techrevati.runtime.budgets import Budget
-    from techrevati.runtime.integrations.call_guard import PhysicalRequest
     from techrevati.runtime.integrations.options import GuardOptions
+    from techrevati.runtime.integrations.physical_request import PhysicalRequest
     from techrevati.runtime.integrations.tool_guard import ToolGuard
     from techrevati.runtime.usage import UsageSnapshot
 

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from pydantic_ai.settings import ModelSettings
     from pydantic_ai.toolsets import AbstractToolset, ToolsetTool
 
-    from techrevati.runtime.integrations.call_guard import PhysicalRequest
     from techrevati.runtime.integrations.options import GuardOptions
+    from techrevati.runtime.integrations.physical_request import PhysicalRequest
     from techrevati.runtime.integrations.tool_guard import ToolGuard
 
 __all__ = ["GuardedModel", "GuardedToolset"]
