@@ -13,6 +13,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
+from techrevati.runtime._core.errors import TechrevatiError
 
 if TYPE_CHECKING:
     from typing import TypeVar
@@ -52,6 +53,21 @@ class PermissionOutcome:
             "active_mode": self.active_mode,
             "required_mode": self.required_mode,
         }
+
+
+class PermissionDeniedError(TechrevatiError, PermissionError):
+    """A role may not use a tool; the tool did not run.
+
+    Attributes:
+        outcome: What the policy said.
+    """
+
+    def __init__(self, outcome: PermissionOutcome) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+
+    def __str__(self) -> str:
+        return self.outcome.reason or "permission denied"
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,11 @@ def guard(
         redactor=redactor,
         observe_only=observe_only,
     )
+    return guard_with(client, guarding, ask_usage=ask_usage)
+
+
+def guard_with(client: C, guarding: CallGuard, *, ask_usage: bool = True) -> C:
+    """:func:`guard` with a guard that others share: the adapters', for the client inside of a model."""
     _check_surface(client)
     made: C = type(client).copy(client)  # type: ignore[attr-defined]
     Seam(made, made.request, guarding, ask_usage, own_retries=True).attach()  # type: ignore[attr-defined]
@@ -122,8 +127,13 @@ def has_surface(kind: type) -> bool:
     return all(callable(getattr(kind, name, None)) for name in ("request", "copy", "post"))
 
 
+def is_client(found: object) -> bool:
+    """Whether it is a client of that surface."""
+    return has_surface(type(found)) and not isinstance(found, type) and hasattr(found, "max_retries")
+
+
 def _check_surface(client: object) -> None:
-    if not has_surface(type(client)) or isinstance(client, type) or not hasattr(client, "max_retries"):
+    if not is_client(client):
         raise TypeError(
             "client must be an OpenAI or Anthropic client (sync or async, Azure too), or one with their "
             f"request(), copy() and max_retries; got {client!r}"

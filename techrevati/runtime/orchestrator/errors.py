@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from techrevati.runtime._core.errors import TechrevatiError
-
-if TYPE_CHECKING:
-    from techrevati.runtime.permissions import PermissionOutcome
+from techrevati.runtime.permissions import PermissionDeniedError as PermissionDeniedError
 
 
 class MaxIterationsExceededError(TechrevatiError, RuntimeError):
@@ -23,21 +19,6 @@ class MaxIterationsExceededError(TechrevatiError, RuntimeError):
 
     def __str__(self) -> str:
         return f"the session has used its {self.max_iterations} turns (max_iterations)"
-
-
-class PermissionDeniedError(TechrevatiError, PermissionError):
-    """A role may not use a tool; the tool did not run.
-
-    Attributes:
-        outcome: What the policy said.
-    """
-
-    def __init__(self, outcome: PermissionOutcome) -> None:
-        super().__init__(outcome)
-        self.outcome = outcome
-
-    def __str__(self) -> str:
-        return self.outcome.reason or "permission denied"
 
 
 class InputStateError(TechrevatiError, RuntimeError):

@@ -1,0 +1,180 @@
+"""Guard a stream of whatever items: begun at its first item, ended at its last, or when its reader goes away.
+
+Nothing is sent before a reader asks for the first item, and only until then a failure is tried again: what a
+reader has seen is never said twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from techrevati.runtime.integrations.answers import usage_of
+from techrevati.runtime.usage import UsageAccumulator, UsageSnapshot
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+    from typing import Any, TypeVar
+
+    from techrevati.runtime.integrations.call_guard import CallGuard
+    from techrevati.runtime.integrations.model_request import ModelRequest
+    from techrevati.runtime.integrations.physical_request import PhysicalRequest
+
+    T = TypeVar("T")
+
+_END: Any = object()
+_BYTES_PER_TOKEN = 4
+NOTHING = UsageSnapshot()
+
+
+class Heard:
+    """What one stream has said so far.
+
+    Args:
+        text: The text in one item, for streams that are cut off; None counts the items that are strings.
+        usage: What one item says about the usage of the whole; None takes the events of SDKs.
+    """
+
+    __slots__ = ("_bytes", "_pieces", "_said", "_text", "_told", "_usage")
+
+    def __init__(
+        self,
+        *,
+        text: Callable[[Any], str] | None = None,
+        usage: Callable[[Any], UsageSnapshot | None] | None = None,
+    ) -> None:
+        self._text = text
+        self._usage = usage
+        self._told = UsageAccumulator()
+        self._said: UsageSnapshot | None = None
+        self._pieces = 0
+        self._bytes = 0
+
+    def hear(self, item: object) -> None:
+        """Take note of *item*."""
+        if self._usage is not None:
+            said = self._usage(item)
+            if said is not None:
+                self._said = said
+        else:
+            self._told.add(item)
+        text = self._text(item) if self._text is not None else item
+        if isinstance(text, str) and text:
+            self._pieces += 1
+            self._bytes += len(text.encode("utf-8", "surrogatepass"))
+
+    @property
+    def complete(self) -> bool:
+        """Whether it has said what it used in the end."""
+        return self._said is not None or (self._usage is None and self._told.complete)
+
+    def usage(self) -> UsageSnapshot | None:
+        """What it said it used; None when it has not said."""
+        if self._said is not None:
+            return self._said
+        return self._told.snapshot() if self.complete else None
+
+    def estimate(self, request: ModelRequest) -> UsageSnapshot:
+        """What it has used until now, if nothing more comes: at most the input, about what was generated."""
+        known = self._said if self._said is not None else self._told.snapshot()
+        generated = max(known.output_tokens, self._pieces, -(-self._bytes // _BYTES_PER_TOKEN))
+        if known == NOTHING:
+            return UsageSnapshot(request.input_tokens, generated)
+        return replace(known, output_tokens=generated)
+
+
+def stream(
+    guard: CallGuard,
+    request: ModelRequest,
+    start: Callable[[], Iterator[T]],
+    heard: Callable[[], Heard] = Heard,
+) -> Generator[T, Any, Any]:
+    """The items of ``start()``, guarded; what a generator returns in the end is returned."""
+
+    def send(made: PhysicalRequest) -> tuple[PhysicalRequest, Heard, Iterator[T], T, Any]:
+        items = iter(start())
+        try:
+            return made, heard(), items, next(items), None
+        except StopIteration as end:
+            return made, heard(), items, _END, end.value
+
+    made, hearing, items, item, result = guard.call(request, send)
+    try:
+        while item is not _END:
+            hearing.hear(item)
+            try:
+                sent = yield item
+            except GeneratorExit:
+                if hearing.complete:  # the reader went away: after the end of the answer, or before
+                    made.finish(hearing.usage())
+                else:
+                    made.abandon(hearing.estimate(request))
+                raise
+            made.check_time()
+            try:
+                item = next(items) if sent is None else items.send(sent)  # type: ignore[attr-defined]
+            except StopIteration as end:
+                item, result = _END, end.value
+    except BaseException as error:
+        made.fail(error, hearing.estimate(request), measured=hearing.complete)
+        raise
+    finally:
+        close = getattr(items, "close", None)
+        if close is not None:
+            close()
+    used = hearing.usage() or usage_of(result)
+    made.finish(used or hearing.estimate(request), measured=used is not None)
+    return result
+
+
+async def astream(
+    guard: CallGuard,
+    request: ModelRequest,
+    start: Callable[[], AsyncIterator[T]],
+    heard: Callable[[], Heard] = Heard,
+) -> AsyncGenerator[T, Any]:
+    """:func:`stream` for tasks."""
+
+    async def send(made: PhysicalRequest) -> tuple[PhysicalRequest, Heard, AsyncIterator[T], T]:
+        items = aiter(start())
+        try:
+            return made, heard(), items, await made.in_time(anext(items))
+        except StopAsyncIteration:
+            return made, heard(), items, _END
+        except BaseException:
+            await _aclosed(items)
+            raise
+
+    made, hearing, items, item = await guard.acall(request, send)
+    try:
+        while item is not _END:
+            hearing.hear(item)
+            try:
+                sent = yield item
+            except GeneratorExit:
+                if hearing.complete:  # the reader went away: after the end of the answer, or before
+                    await made.afinish(hearing.usage())
+                else:
+                    await made.aabandon(hearing.estimate(request))
+                raise
+            step = anext(items) if sent is None else items.asend(sent)  # type: ignore[attr-defined]
+            try:
+                item = await made.in_time(step)
+            except StopAsyncIteration:
+                item = _END
+    except Exception as error:
+        await made.afail(error, hearing.estimate(request), measured=hearing.complete)
+        raise
+    except BaseException as error:
+        made.fail(error, hearing.estimate(request), measured=hearing.complete)
+        raise
+    finally:
+        await _aclosed(items)
+    used = hearing.usage()
+    await made.afinish(used or hearing.estimate(request), measured=used is not None)
+
+
+async def _aclosed(items: object) -> None:
+    close = getattr(items, "aclose", None)
+    if close is not None:
+        await close()

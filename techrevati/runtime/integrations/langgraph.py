@@ -1,0 +1,91 @@
+"""langgraph: a node that makes a model call itself, guarded.
+
+Nodes that call a langchain model or tool need nothing but ``guard_model`` and ``guard_tool`` of the langchain
+adapter.  Importing this needs langgraph.
+"""
+
+from __future__ import annotations
+
+from functools import update_wrapper
+from typing import TYPE_CHECKING
+
+from techrevati.runtime._core import arguments
+from techrevati.runtime.integrations.answers import usage_of as read_usage
+from techrevati.runtime.integrations.call_guard import CallGuard
+from techrevati.runtime.integrations.guarded_functions import GuardedFunction
+
+try:
+    from langgraph.errors import GraphBubbleUp
+except ImportError as error:  # pragma: no cover
+    raise ImportError("techrevati.runtime.integrations.langgraph needs langgraph") from error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar, Unpack
+
+    from techrevati.runtime.integrations.model_request import ModelRequest
+    from techrevati.runtime.integrations.options import GuardOptions
+    from techrevati.runtime.usage import UsageSnapshot
+
+    F = TypeVar("F", bound=Callable[..., object])
+
+__all__ = ["guarded_node"]
+
+_NOT_INPUT = frozenset({"config", "runtime", "store", "writer", "previous"})
+
+
+def guarded_node(
+    *,
+    provider: str = "node",
+    model: str | None = None,
+    max_output_tokens: int | None = None,
+    usage_of: Callable[[Any], object] | None = None,
+    request: Callable[..., ModelRequest] | None = None,
+    **options: Unpack[GuardOptions],
+) -> Callable[[F], F]:
+    """A decorator for a node function, sync or async, that makes one model call itself.
+
+    As :func:`techrevati.runtime.integrations.guarded`, but what a graph raises to steer (``interrupt()``,
+    commands to a parent) passes as what it is: it is no failure, is not tried again and tells the breaker
+    nothing; what the node had used until then is on the books as estimated.  A node that is resumed runs from
+    its beginning: what it sends before an ``interrupt()`` is sent, and counted, again.
+
+    Args:
+        usage_of: From the node's update to its usage; None reads the messages in it, or the update itself.
+        provider, model, max_output_tokens, request: See ``guarded``; the state is taken as the input.
+        options: Those of ``CallGuard``: project, breaker, budget, retry, ledger, deadline, …
+
+    Raises:
+        ValueError, TypeError: An argument is out of range, or what is decorated is not a function.
+    """
+    arguments.text("provider", provider)
+    guard = CallGuard(**options)
+
+    def decorate(fn: F) -> F:
+        made = GuardedFunction(
+            fn,
+            guard,
+            provider=provider,
+            model=model,
+            max_output_tokens=max_output_tokens,
+            usage_of=_of_update if usage_of is None else usage_of,
+            request=request,
+            not_input=_NOT_INPUT,
+            control_flow=(GraphBubbleUp,),
+        )
+        return update_wrapper(made.wrapped(fn), fn)  # type: ignore[return-value]
+
+    return decorate
+
+
+def _of_update(update: Any) -> UsageSnapshot | None:
+    """The usage in a state update: that of its last message that says so, or of itself."""
+    update = getattr(update, "update", None) if type(update).__name__ == "Command" else update
+    messages = update.get("messages") if isinstance(update, dict) else update
+    if not isinstance(messages, (list, tuple)):
+        messages = [messages]
+    for message in reversed(messages):
+        used = None if message is None else read_usage(message)
+        if used is not None:
+            return used
+    return read_usage(update) if isinstance(update, dict) else None
