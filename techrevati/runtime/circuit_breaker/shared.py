@@ -33,9 +33,9 @@ from techrevati.runtime.stores.protocol import Change
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _thread import LockType
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Mapping
     from concurrent.futures import Future
-    from typing import TypeVar
+    from typing import Any, TypeVar
     from weakref import WeakKeyDictionary
 
     from techrevati.runtime._core.worker import Worker
@@ -367,10 +367,11 @@ def around_async(breaker: CircuitBreaker, fn: F) -> F | None:
         return inside(lambda args, kwargs: breaker.guard(), fn)
     if COROUTINE not in (kind, colour(innermost(fn))):
         return None
-    call: Callable[..., Awaitable[object]] = breaker.as_async().call
+    call = breaker.as_async().call
+    made: Any = fn
 
     async def around(*args: object, **kwargs: object) -> object:
-        return await call(fn, *args, **kwargs)
+        return await call(made, *args, **kwargs)
 
     return update_wrapper(around, fn)  # type: ignore[return-value]
 
