@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import sqlite3
 import tempfile
 from collections.abc import Callable
 from importlib import import_module
@@ -79,41 +80,79 @@ def comparisons(*, peers: bool = False) -> list[Comparison]:
     ]
 
 
-def _work(path: str, calls: int, barrier: object, took: object) -> None:
+def _ours_at(path: str) -> Callable[[], object]:
     budget = Budget("shared", 10**6, ledger=SpendLedger(path))
+    return lambda: budget.reserve(model=MODEL, input_tokens=800, max_output_tokens=300).settle(USAGE)
+
+
+def _raw_at(path: str) -> Callable[[], object]:
+    """Two synced transactions that each write one small row, and SQLite's own way to wait for others."""
+    connection = sqlite3.connect(path, timeout=30, isolation_level=None)
+    connection.execute("PRAGMA synchronous=FULL")
+
+    def twice() -> None:
+        for _ in range(2):
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("INSERT INTO row VALUES (NULL, 'lease')")
+            connection.execute("COMMIT")
+
+    return twice
+
+
+def _work(
+    of: Callable[[str], Callable[[], object]], path: str, calls: int, barrier: object, took: object
+) -> None:
+    call = of(path)
     barrier.wait()  # type: ignore[attr-defined]
     times = []
     for _ in range(calls):
         started_s = perf_counter()
-        budget.reserve(model=MODEL, input_tokens=800, max_output_tokens=300).settle(USAGE)
+        call()
         times.append(perf_counter() - started_s)
         sleep(THINK_S)
     took.put(times)  # type: ignore[attr-defined]
 
 
-def fairness(processes: int = PROCESSES, calls: int = CALLS) -> Figure:
-    """The slowest percent of what processes on one ledger file wait for a reservation and its settlement."""
+def _in_processes(
+    of: Callable[[str], Callable[[], object]], path: str, processes: int, calls: int
+) -> list[float]:
+    """The percentiles of what each call took."""
     spawn = multiprocessing.get_context("spawn")
+    barrier, took = spawn.Barrier(processes), spawn.Queue()
+    workers = [spawn.Process(target=_work, args=(of, path, calls, barrier, took)) for _ in range(processes)]
+    for worker in workers:
+        worker.start()
+    times = [time for _ in workers for time in took.get(timeout=280)]
+    for worker in workers:
+        worker.join(30)
+    return quantiles(times, n=100)
+
+
+def fairness(processes: int = PROCESSES, calls: int = CALLS) -> Figure:
+    """The slowest percent of what processes on one ledger file wait for a reservation and its settlement.
+
+    A disk that others use decides it as much as we do: what two raw transactions of as many processes take
+    at the same time of day stands beside it.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(folder, "spend.db"))
+        raw, path = str(Path(folder, "raw.db")), str(Path(folder, "spend.db"))
+        connection = sqlite3.connect(raw)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("CREATE TABLE row (id INTEGER PRIMARY KEY, text TEXT)")
+        connection.close()
         SpendLedger(path).close()
-        barrier, took = spawn.Barrier(processes), spawn.Queue()
-        workers = [spawn.Process(target=_work, args=(path, calls, barrier, took)) for _ in range(processes)]
-        for worker in workers:
-            worker.start()
-        times = sorted(time for _ in workers for time in took.get(timeout=280))
-        for worker in workers:
-            worker.join(30)
+        least = _in_processes(_raw_at, raw, processes, calls)
+        marks = _in_processes(_ours_at, path, processes, calls)
         with SpendLedger(path) as ledger:
             if sum(group.calls for group in ledger.by("model")) != processes * calls:
                 raise WrongAnswerError("records are missing")
-    marks = quantiles(times, n=100)
     return Figure(
         f"reserve and settle, {processes} processes on one file, {THINK_S * 1000:g} ms between: p99",
         "ours",
         marks[98],
+        floor_seconds=least[98],
         aim=TAIL,
-        note=f"p50 {marks[49] * 1000:.1f} ms",
+        note=f"p50 {marks[49] * 1000:.1f} ms; two raw transactions: {least[49] * 1000:.1f} ms",
     )
 
 

@@ -100,9 +100,15 @@ def test_threads(tmp_path: Path) -> None:
 
 
 async def acall(
-    client: httpx.AsyncClient, budget: Budget, base_url: str, number: int, cut: dict[str, Decimal]
+    client: httpx.AsyncClient,
+    budget: Budget,
+    base_url: str,
+    number: int,
+    cut: dict[str, Decimal],
+    answered: dict[str, str],
 ) -> None:
-    """:func:`call` in a task; a cancelled one leaves its key, and the most it may cost, in *cut*."""
+    """:func:`call` in a task; a cancelled one leaves its key, and the most it may cost, in *cut*, an answered
+    one the provider's id of its request in *answered*."""
     request = {
         "model": MODEL,
         "max_tokens": 64,
@@ -119,15 +125,21 @@ async def acall(
         except asyncio.CancelledError:
             cut[reservation.key] = most
             raise
+        answered[response.headers["x-request-id"]] = reservation.key
         await reservation.asettle(UsageSnapshot.from_response(response.json()))
 
 
 async def atask(
-    client: httpx.AsyncClient, budget: Budget, base_url: str, first: int, cut: dict[str, Decimal]
+    client: httpx.AsyncClient,
+    budget: Budget,
+    base_url: str,
+    first: int,
+    cut: dict[str, Decimal],
+    answered: dict[str, str],
 ) -> None:
     for number in range(first, first + MAX_CALLS):
         try:
-            await acall(client, budget, base_url, number, cut)
+            await acall(client, budget, base_url, number, cut, answered)
         except BudgetExceededError:
             return
         except httpx.HTTPStatusError:
@@ -138,12 +150,13 @@ async def atask(
 def test_tasks_and_cancellation(tmp_path: Path, seed: int) -> None:
     """24 tasks, a third of them cancelled at any moment: waiting for the books, for the answer, or settling.
 
-    What was not cut is on the books to the last digit.  What was cut on its way is estimated and listed, and
-    the bill is within what was reserved for it.
+    What was not cut is on the books to the last digit, call by call.  What was cut on its way is estimated
+    and listed, and the bill for it is within what was reserved for it.
     """
     register_pricing(MODEL, PRICES)
     rng = random.Random(seed)
     cut: dict[str, Decimal] = {}
+    answered: dict[str, str] = {}
     cancelled: list[bool] = []  # whether the task was still there
     with endpoint() as server, SpendLedger(tmp_path / "spend.db", durability="batched") as ledger:
         budget = Budget("proof", LIMIT, ledger=ledger)
@@ -151,7 +164,9 @@ def test_tasks_and_cancellation(tmp_path: Path, seed: int) -> None:
         async def everybody() -> list[object]:
             async with httpx.AsyncClient(timeout=30) as client:
                 tasks = [
-                    asyncio.create_task(atask(client, budget, server.base_url, number * MAX_CALLS, cut))
+                    asyncio.create_task(
+                        atask(client, budget, server.base_url, number * MAX_CALLS, cut, answered)
+                    )
                     for number in range(WORKERS)
                 ]
                 for task in rng.sample(tasks, WORKERS // 3):
@@ -167,10 +182,18 @@ def test_tasks_and_cancellation(tmp_path: Path, seed: int) -> None:
         ledger.flush()
         bill = server.bill.cost_usd
         assert bill is not None
-        measured = ledger.total(certainty="measured")
-        estimated = {record.key for record in ledger.records(certainty="estimated")}
+        assert server.dropped == 0
+        lines = {one.request_id: one.cost_usd for one in server.injected}
+        booked = {record.key: record for record in ledger.records()}
+        for request_id, key in answered.items():
+            assert booked[key].cost == lines[request_id]
+        estimated = {key for key, record in booked.items() if record.certainty == "estimated"}
         assert estimated == cut.keys()
-        assert measured <= bill <= measured + sum(cut.values())
+        assert all(booked[key].failure == "cancelled" for key in cut)
+        measured = ledger.total(certainty="measured")
+        rest = bill - measured  # what the provider charges for the calls that were cut
+        assert rest == sum((cost or 0 for one, cost in lines.items() if one not in answered), Decimal(0))
+        assert 0 <= rest <= sum(cut.values())
         assert ledger.total() == budget.snapshot().settled["usd"] <= LIMIT
         assert ledger.total() > LIMIT / 4
         assert ledger.leases() == []

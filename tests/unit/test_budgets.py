@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
+from techrevati.runtime._core.tally import Tally, refusal
 from techrevati.runtime.agent_events import AgentEventName
 from techrevati.runtime.budgets import (
     Budget,
@@ -23,6 +24,8 @@ from techrevati.runtime.budgets import (
     ReservationSettledError,
     estimate_input_tokens,
 )
+from techrevati.runtime.budgets.renewal import Renewal
+from techrevati.runtime.budgets.worst_case import milliseconds
 from techrevati.runtime.circuit_breaker import CircuitOpenError
 from techrevati.runtime.ledger import SpendLedger, UnknownReservationError
 from techrevati.runtime.pricing import ModelPricing, UnknownModelError, register_pricing
@@ -256,6 +259,52 @@ def test_user_and_project_are_charged_together_or_not_at_all(make: Callable[...,
         reserve(project, 10, also=Budget("x", 1, ledger=SpendLedger(":memory:")))
     with pytest.raises(TypeError, match="also"):
         reserve(project, 10, also="user")
+
+
+def test_an_ancestor_that_two_share_is_charged_once(make: Callable[..., Budget]) -> None:
+    """Two sub-agents of one run, charged together: the run pays one call, not two."""
+    run = make("run", 1)
+    left, right = run.child("left"), run.child("right")
+    reservation = reserve(left, 10, also=right)
+    assert run.snapshot().reserved == {"usd": Decimal("0.00001")}
+    reservation.settle(UsageSnapshot(10))  # type: ignore[attr-defined]
+    assert run.snapshot().settled == {"usd": Decimal("0.00001")}
+
+
+def test_leases_are_renewed_well_before_they_end() -> None:
+    """Every third of a lease, so that two renewals may fail; and only what is still open."""
+
+    class Held:
+        state, _lease = "open", "the lease"
+
+    renewed, slept, held = list[object](), list[float](), Held()
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 3:
+            held.state = "settled"
+
+    renewal = Renewal(9.0, renewed.append, sleep=sleep)
+    renewal._open.add(held)  # type: ignore[arg-type]
+    renewal._run()
+    assert slept == [3.0, 3.0, 3.0]
+    assert renewed == ["the lease"] * 2
+
+
+def test_wall_time_is_reserved_in_whole_milliseconds_and_never_too_little() -> None:
+    """Rounded up."""
+    assert [milliseconds("wall_seconds", s) for s in (0, 0.0001, 0.001, 0.0011, 1.5)] == [0, 1, 1, 2, 1500]
+
+
+def test_what_is_reserved_for_others_refuses_nobody_who_asks_for_nothing() -> None:
+    """Spent to the limit and more reserved, by somebody who used more than he said: a call that takes
+    nothing of the unit goes on, and one that overspent stops all."""
+    for settled, stops in ((10, False), (11, True)):
+        tally = Tally({"turns": settled}, {"turns": 1})
+        assert (refusal(tally, {"turns": 10}, {}) is not None) is stops
+        why = refusal(tally, {"turns": 10}, {"turns": 1})
+        assert why is not None
+        assert why.reason == "spent"
 
 
 @pytest.mark.parametrize(

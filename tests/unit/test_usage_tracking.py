@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from decimal import Decimal, localcontext
 from fractions import Fraction
+from itertools import repeat
 from typing import Any
 
 import pytest
@@ -36,6 +37,18 @@ def prices() -> Iterator[None]:
 
 
 # --- exact -------------------------------------------------------------------------------------------------
+
+
+def test_ten_million_additions_do_not_drift() -> None:
+    """Of an amount that no binary fraction holds; a float's sum is off by then."""
+    tracker, usage, calls = UsageTracker(), UsageSnapshot(1), 10_000_000
+    add = tracker.add
+    each = add("gpt-4o-mini", usage)
+    for _ in repeat(None, calls - 1):
+        add("gpt-4o-mini", usage)
+    assert tracker.total_picodollars == calls * each == calls * 150_000
+    assert tracker.total_cost() == 1.5
+    assert tracker.turns == tracker.total_input_tokens == calls
 
 
 @given(

@@ -38,8 +38,10 @@ def _parser() -> argparse.ArgumentParser:
         doubts,
         events,
         prices,
+        proof,
         replay,
         report,
+        run,
         runs,
         spend,
     )
@@ -48,8 +50,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"techrevati-runtime {runtime.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     demo.add_to(commands)
+    run.add_to(commands)
     chaos.add_to(commands)
     prices.add_to(commands)
+    proof.add_to(commands)
     runs.add_to(commands)
     replay.add_to(commands)
     events.add_to(commands)

@@ -140,6 +140,7 @@ class ModelCaller:
         with self._books.attempt(model, turn.role, turn.run_id, turn.talk) as attempt:
             self._tally.sent(turn.role, model, again=turn.sent > 0)
             turn.sent += 1
+            self._client.on_behalf(turn.role, turn.run_id)
             reply = self._client.complete(
                 model, turn.talk.messages, turn.talk.tools, may_use_tools=turn.may_use_tools
             )

@@ -138,43 +138,75 @@ class _Entered:
     def shortened(self, seconds: float) -> float:
         """*seconds*, or what is left of all that are in force; tells those that shortened it, or would."""
         left_s = min(self.remaining(), seconds)
-        told: tuple[Deadline, ...] = ()  # one may have been entered twice
-        link: Remaining | None = self
-        while isinstance(link, _Entered):
-            deadline, link = link.deadline, link.outer
-            if deadline._on_shortened is not None and deadline not in told:
-                told = (*told, deadline)
-                deadline._shortens(seconds, left_s)
+        _tell_shortened(self, seconds, left_s)
         return left_s
 
 
-def rest_of(seconds: float, clock: Callable[[], float]) -> Rest:
-    """So many *seconds* from now, inside what is in force here; for a context that nobody needs to leave."""
-    deadline = Deadline.__new__(Deadline)  # the seconds were checked long ago
-    deadline.seconds = seconds
-    deadline._clock = clock
-    deadline._on_shortened = None
-    deadline.observe_only, deadline.enabled = False, True
-    deadline._end_s = clock() + seconds
-    return Rest(deadline, current.get())
+class Rest:
+    """What one timed call has left, for everything that waits inside it; in a context that nobody needs to
+    leave.
 
+    Attributes:
+        given_s: How long it had.
+    """
 
-class Rest(_Entered):
-    """What one timed call has left, for everything that waits inside it."""
+    __slots__ = ("_clock", "_end_s", "given_s", "outer")
 
-    __slots__ = ()
+    def __init__(self, seconds: float, clock: Callable[[], float], outer: Remaining | None) -> None:
+        self.given_s: float = seconds
+        self.outer: Remaining | None = outer
+        self._clock = clock
+        self._end_s = clock() + seconds
+
+    @property
+    def seconds(self) -> float:
+        outer = self.outer
+        return outer.seconds if outer is not None and outer.remaining() <= self._own_s() else self.given_s
+
+    def remaining(self) -> float:
+        return self._own_s() if self.outer is None else min(self._own_s(), self.outer.remaining())
+
+    def shortened(self, seconds: float) -> float:
+        left_s = min(self.remaining(), seconds)
+        if self.outer is not None:
+            _tell_shortened(self.outer, seconds, left_s)
+        return left_s
 
     def renew(self, seconds: float) -> None:
         """Begin again, with so many *seconds* left: a stream's time stands still between its steps."""
-        self.deadline._end_s = self.deadline._clock() + seconds
+        self._end_s = self._clock() + seconds
 
     def ended(self, error: BaseException | None) -> bool:
         """Whether *error* is that a part inside noticed this end."""
-        return isinstance(error, DeadlineExceededError) and self.deadline.remaining() <= NEAR_S
+        return isinstance(error, DeadlineExceededError) and self._own_s() <= NEAR_S
+
+    def _own_s(self) -> float:
+        return max(0.0, self._end_s - self._clock())
+
+    def _inside(self, outer: Remaining | None) -> Rest:
+        """The same rest with less around it."""
+        rest = Rest(self.given_s, self._clock, outer)
+        rest._end_s = self._end_s
+        return rest
+
+
+def _tell_shortened(link: Remaining | None, seconds: float, left_s: float) -> None:
+    """Tell each deadline from *link* outwards, once, that may have made *seconds* the *left_s* they are."""
+    told: tuple[Deadline, ...] = ()  # one may have been entered twice
+    while isinstance(link, (_Entered, Rest)):
+        if isinstance(link, _Entered):
+            deadline = link.deadline
+            if deadline._on_shortened is not None and deadline not in told:
+                told = (*told, deadline)
+                deadline._shortens(seconds, left_s)
+        link = link.outer
 
 
 def _without(deadline: Deadline, entered: Remaining | None) -> Remaining | None:
     """*entered* less its innermost link for *deadline*: two generators may leave theirs in any order."""
+    if isinstance(entered, Rest):
+        outer = _without(deadline, entered.outer)
+        return entered if outer is entered.outer else entered._inside(outer)
     if not isinstance(entered, _Entered):
         return entered
     if entered.deadline is deadline:

@@ -11,15 +11,13 @@ from _thread import allocate_lock
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core.deadline import current, shortened
-from techrevati.runtime.deadlines.deadline import rest_of
+from techrevati.runtime.deadlines.deadline import Rest
 from techrevati.runtime.deadlines.timeout import LateOutcome, Timeout, TurnTimeoutError
 
 if TYPE_CHECKING:
     from asyncio import Future, Queue
     from collections.abc import AsyncGenerator, Callable, Generator
     from typing import Any, TypeAlias
-
-    from techrevati.runtime.deadlines.deadline import Rest
 
     Step: TypeAlias = tuple[str, Any]  # "send" a value, "throw" an error, or "close"
     Answer: TypeAlias = tuple[str, Any]  # an "item", the "end" with its value, or what it "raised"
@@ -113,7 +111,7 @@ class _ThreadSteps:
         self._timeout = timeout
         self._make = make
         self._context = contextvars.copy_context()
-        self.rest = rest_of(timeout.seconds, time.monotonic) if shortening else None
+        self.rest = Rest(timeout.seconds, time.monotonic, current.get()) if shortening else None
         if self.rest is not None:
             self._context.run(current.set, self.rest)
         self._asked: SimpleQueue[Step] = SimpleQueue()
@@ -279,7 +277,7 @@ class _TaskSteps:
         self._timeout = timeout
         self._made = made
         self._loop = asyncio.get_running_loop()
-        self.rest = rest_of(timeout.seconds, self._loop.time) if shortening else None
+        self.rest = Rest(timeout.seconds, self._loop.time, current.get()) if shortening else None
         self._asked: Queue[tuple[Step, Future[Answer]]] = asyncio.Queue()
         self._task = None if timeout.seconds <= 0 else self._loop.create_task(self._work())
 

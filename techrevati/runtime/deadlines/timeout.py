@@ -11,7 +11,7 @@ from techrevati.runtime._core.deadline import current, given_s, shortened
 from techrevati.runtime._core.errors import DeadlineExceededError, TechrevatiError
 from techrevati.runtime._core.log import logger
 from techrevati.runtime._core.scrub import error_text
-from techrevati.runtime.deadlines.deadline import rest_of
+from techrevati.runtime.deadlines.deadline import Rest
 
 if TYPE_CHECKING:
     from asyncio import Task
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     T = TypeVar("T")
     F = TypeVar("F", bound=Callable[..., object])
 
-    from techrevati.runtime.deadlines.deadline import Rest
 
 CANCELLATION_GRACE_SECONDS = 1.0
 
@@ -141,8 +140,9 @@ class Timeout:
         import threading
 
         seconds = self._allowed_s(self.seconds)
-        rest = rest_of(self.seconds, time.monotonic) if shortening else None
-        lock, done = threading.Lock(), threading.Event()
+        rest = Rest(self.seconds, time.monotonic, current.get()) if shortening else None
+        lock, done = threading.Lock(), threading.Lock()  # done is free when the outcome is there
+        done.acquire()
         outcome: list[LateOutcome] = []
         abandoned = False
 
@@ -155,7 +155,7 @@ class Timeout:
                 with lock:
                     if not abandoned:
                         outcome.append(ended)
-                        done.set()
+                        done.release()
                         return
                 self._tell(ended)
             finally:
@@ -166,7 +166,7 @@ class Timeout:
             context.run(current.set, rest)
         try:
             threading.Thread(target=work, name="techrevati-timed-call", daemon=True).start()
-            done.wait(min(seconds, threading.TIMEOUT_MAX))
+            done.acquire(timeout=min(seconds, threading.TIMEOUT_MAX))
         except BaseException:  # Ctrl-C: the caller is gone, and whatever the call brings is late
             with lock:
                 abandoned = True
@@ -203,7 +203,7 @@ class Timeout:
         if self.observe_only or not self.enabled:
             return await self._aobserved(fn, args, kwargs)
         allowed_s = self._allowed_s(self.seconds)
-        rest = rest_of(self.seconds, asyncio.get_running_loop().time) if shortening else None
+        rest = Rest(self.seconds, asyncio.get_running_loop().time, current.get()) if shortening else None
         task = asyncio.ensure_future(_coroutine(fn, args, kwargs, rest))
         try:
             seconds = None if allowed_s == float("inf") else allowed_s
@@ -351,7 +351,7 @@ def _coroutine(
             return await fn(*args, **kwargs)
         except DeadlineExceededError as error:
             if rest.ended(error):
-                raise TurnTimeoutError(rest.deadline.seconds) from error
+                raise TurnTimeoutError(rest.given_s) from error
             raise
 
     return awaited()

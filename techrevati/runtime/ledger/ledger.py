@@ -52,6 +52,8 @@ announce("ledger")
 
 BATCH = 512
 BATCH_AGE_S = 0.05
+_CHECKED = 1024
+_checked: dict[tuple[str | None, ...], tuple[str, str, str]] = {}
 
 
 class SpendLedger(LedgerReports, LedgerReservations):
@@ -179,9 +181,28 @@ class SpendLedger(LedgerReports, LedgerReservations):
     ) -> Given:
         if not isinstance(usage, UsageSnapshot):
             raise TypeError(f"usage must be a UsageSnapshot, got {usage!r}")
+        words = (project, model, user, session, run, certainty, provider, failure)
+        try:
+            # Calls of one run say the same of themselves: what was checked once is not checked again.
+            known = _checked[words]
+        except (KeyError, TypeError):
+            pass
+        else:
+            return Given(
+                project,
+                model,
+                usage,
+                cost,
+                *known,
+                checked_tags(tags),
+                certainty,
+                provider,
+                tier,
+                failure or "",
+            )
         if certainty not in CERTAINTIES:
             raise ValueError(f"certainty must be one of {', '.join(CERTAINTIES)}; got {certainty!r}")
-        return Given(
+        given = Given(
             short_text("project", project),
             short_text("model", model),
             usage,
@@ -195,6 +216,10 @@ class SpendLedger(LedgerReports, LedgerReservations):
             tier,
             optional_text("failure", failure),
         )
+        if len(_checked) >= _CHECKED:
+            _checked.clear()
+        _checked[words] = given.user, given.session, given.run
+        return given
 
     def _new_key(self) -> str:
         return f"{self._prefix}-{next(self._numbers):x}"

@@ -177,45 +177,49 @@ def total_tokens(usage: UsageSnapshot) -> int:
 def price(given: Given, at_s: float) -> tuple[Amount | None, str, str, str, str]:
     """(exact cost in pico-dollars or None, source, price book, tier, unit prices as JSON) of a call."""
     usage = given.usage
-    tier = given.tier if given.tier is not None else usage.tier
-    named = "+".join(tier) if isinstance(tier, tuple) else tier or "standard"
+    amount: Amount | None = None
     if given.cost is not None:
         arguments.number("cost", given.cost)
-        return picodollars(given.cost), "given", "", named, "{}"
-    if usage.reported_cost_usd is not None:
-        return picodollars(usage.reported_cost_usd), "reported", "", named, "{}"
-    try:
-        found = charged(given.model, usage, provider=given.provider, at_s=at_s, tier=given.tier)
-    except (UnknownModelError, UnknownPriceError):
-        return None, "unpriced", "", named, "{}"
-    return found
+        amount, source = picodollars(given.cost), "given"
+    elif usage.reported_cost_usd is not None:
+        amount, source = picodollars(usage.reported_cost_usd), "reported"
+    else:
+        try:
+            return charged(given.model, usage, provider=given.provider, at_s=at_s, tier=given.tier)
+        except (UnknownModelError, UnknownPriceError):
+            source = "unpriced"
+    tier = given.tier if given.tier is not None else usage.tier
+    named = "+".join(tier) if isinstance(tier, tuple) else tier or "standard"
+    return amount, source, "", named, "{}"
 
 
 def draft(given: Given, key: str, at_s: float) -> Draft:
     """The record of a call, priced at *at_s*."""
     amount, source, book, tier, unit_prices = price(given, at_s)
-    fits = amount is None or (isinstance(amount, int) and amount <= LARGEST)
-    usage = given.usage
+    project, model, usage, _, user, session, run, tags, certainty, provider, _, failure = given
+    exact = None
+    if amount is not None and (type(amount) is not int or amount > LARGEST):
+        amount, exact = None, str(amount)
     return Draft(
         key,
         at_s,
-        given.project,
-        given.model,
-        given.provider or "",
-        given.user,
-        given.session,
-        given.run,
-        given.certainty,
+        project,
+        model,
+        provider or "",
+        user,
+        session,
+        run,
+        certainty,
         source,
-        int(amount) if fits and amount is not None else None,
-        None if fits else str(amount),
+        amount,
+        exact,
         total_tokens(usage),
         usage_text(usage),
-        _tags_text(given.tags) if given.tags else "",
+        _tags_text(tags) if tags else "",
         book,
         tier,
         unit_prices,
-        given.failure,
+        failure,
     )
 
 

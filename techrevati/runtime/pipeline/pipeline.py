@@ -69,7 +69,18 @@ class Pipeline:
     2
     """
 
-    __slots__ = ("__weakref__", "_acalls", "_before", "_calls", "_lock", "_stages", "enabled", "parts")
+    __slots__ = (
+        "__weakref__",
+        "_acalls",
+        "_afirst",
+        "_before",
+        "_calls",
+        "_first",
+        "_lock",
+        "_stages",
+        "enabled",
+        "parts",
+    )
 
     def __init__(self, *parts: Part | AsyncCircuitBreaker, observe_only: bool = False) -> None:
         if not parts:
@@ -86,8 +97,10 @@ class Pipeline:
         check(given)
         self.parts: tuple[Part, ...] = tuple(given)
         self._stages = stages(self.parts)
-        self._calls: tuple[Callable[..., Any], ...] = tuple(stage.call for stage in self._stages)
-        self._acalls: tuple[Callable[..., Any], ...] = tuple(stage.acall for stage in self._stages)
+        self._first, *calls = [stage.call for stage in self._stages]
+        self._afirst, *acalls = [stage.acall for stage in self._stages]
+        self._calls: tuple[Callable[..., Any], ...] = tuple(calls)  # inside the first
+        self._acalls: tuple[Callable[..., Any], ...] = tuple(acalls)
         self._lock = fork_safe_lock()
         self._before: list[bool] | None = None
         self.enabled: bool = True
@@ -104,8 +117,7 @@ class Pipeline:
         """
         if not self.enabled:
             return fn(*args, **kwargs)
-        first, *inner = self._calls
-        result: T = first(*inner, fn, *args, **kwargs)
+        result: T = self._first(*self._calls, fn, *args, **kwargs)
         if isinstance(result, CoroutineType):
             result.close()
             raise TypeError("an async function is called with acall(), not call()")
@@ -115,8 +127,7 @@ class Pipeline:
         """The result of ``await fn(*args, **kwargs)`` with all parts around it; see :meth:`call`."""
         if not self.enabled:
             return await fn(*args, **kwargs)
-        first, *inner = self._acalls
-        result: T = await first(*inner, fn, *args, **kwargs)
+        result: T = await self._afirst(*self._acalls, fn, *args, **kwargs)
         return result
 
     def __call__(self, fn: F) -> F:

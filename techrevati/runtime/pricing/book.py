@@ -18,6 +18,7 @@ from techrevati.runtime.pricing.names import (
     makers_resold,
     shelves,
     strip_geography,
+    unwrapped,
 )
 
 if TYPE_CHECKING:
@@ -145,10 +146,21 @@ class PriceBook:
 
     def _search(self, model: str, provider: str | None) -> Entry | None:
         name = model.strip().lower()
+        found = self._listed(name, provider)
+        if found is None:
+            said = None if provider is None else canonical_provider(provider)
+            # A provider that was given is not overruled by what the name says.
+            whose = None if said is None or said == "litellm" else shelves(said)
+            for owner, inner in unwrapped(name):
+                if found is None and (whose is None or owner in whose):
+                    found = self._of(owner, inner)
+        return found
+
+    def _listed(self, name: str, provider: str | None) -> Entry | None:
         if provider is not None:
             canonical = canonical_provider(provider)
             if canonical == "litellm":
-                return self._search(model, None)
+                return self._listed(name, None)
             return self._of(canonical, name)
         head, slash, rest = name.partition("/")
         if slash:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import re
+    from collections.abc import Iterator
 
 _VARIANT = (
     r"(?:-(?:0[1-9]|1[0-2])-20\d{2}"  # -08-2024
@@ -159,3 +160,25 @@ def strip_geography(name: str) -> str | None:
     if dot and head in {"us", "eu", "apac", "jp", "au", "ca", "in", "sa", "global", "us-gov"} and rest:
         return rest
     return None
+
+
+# A name inside another: what that looks like, and whose it then is (None: it says so itself).
+_WRAPPINGS = (
+    (r"(?:.*/)?arn:aws[a-z-]*:bedrock:[^/]*:(?:foundation-model|inference-profile)/(?P<name>.+)", "aws"),
+    (r"(?:.*/)?publishers/[^/]+/models/(?P<name>.+)", "vertex_ai"),
+    (r"models/(?P<name>.+)", "gemini"),  # Gemini's own resource names
+    # Routes of litellm: bedrock/converse/ID, azure/responses/ID.
+    (r"(?P<provider>[a-z_]+)/(?:converse|converse_like|invoke|responses)/(?P<name>.+)", None),
+    (r"(?P<name>ft:[^:]+:.*)", "openai"),
+    (r"(?P<provider>[a-z][a-z0-9_-]*):(?P<name>.+)", None),  # pydantic-ai, langchain: openai:gpt-5
+)
+
+
+def unwrapped(name: str) -> Iterator[tuple[str, str]]:
+    """Whose, and under which name, the model may be listed that *name* (in lower case) wraps."""
+    import re
+
+    for pattern, provider in _WRAPPINGS:
+        found = re.fullmatch(pattern, name)
+        if found is not None:
+            yield canonical_provider(provider or found["provider"]), found["name"]

@@ -162,6 +162,8 @@ def _finished(event: View) -> bool:
         return True
     if "generation" in event:  # Llama through Bedrock InvokeModel
         return word(event.get("stop_reason")) is not None
+    if "outputText" in event:  # Titan, too
+        return word(event.get("completionReason")) is not None
     feedback = view(event.get("prompt_feedback") or event.get("promptFeedback"))  # no answer
     return (feedback.get("block_reason") or feedback.get("blockReason")) is not None
 
@@ -172,7 +174,7 @@ def _only_usage(event: View) -> bool:
     if choices is not None:
         return not items(choices)
     return not items(event.get("candidates")) and not any(
-        name in event for name in ("usage_metadata", "usageMetadata", "generation")
+        name in event for name in ("usage_metadata", "usageMetadata", "generation", "outputText")
     )
 
 

@@ -1,0 +1,376 @@
+"""``techrevati proof``: one claim that can be shown to be wrong, and the run that would show it.
+
+24 agents in four processes use the real SDKs on one budget that is too small for them.  The provider, an
+endpoint on this machine that keeps the bill, goes down for a while; one process is killed with its calls
+under way, and started again.  Then its bill is laid beside our books, agent by agent; and once more for the
+same agents with a counter that is looked at before each call and moved after it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, TypeVar
+
+from techrevati.runtime.chaos import ChaosServer, Fault, FaultKind, Rule, Scenario
+from techrevati.runtime.chaos.bill import NOTHING, Outcome
+from techrevati.runtime.cli import proof_worker
+from techrevati.runtime.cli.proof_worker import (
+    BOOKS,
+    COUNTED,
+    DIARY,
+    GUARDED,
+    MODEL,
+    NAIVE,
+    PRICES,
+    key_of,
+    name_of,
+)
+from techrevati.runtime.ledger import SpendLedger
+from techrevati.runtime.pricing import register_pricing
+from techrevati.runtime.usage import UsageSnapshot
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Mapping
+
+    from techrevati.runtime.chaos import InjectedRecord
+
+P = TypeVar("P", bound="argparse.ArgumentParser")
+
+SDKS = ("openai", "anthropic")
+PROCESSES, WORKERS, STEPS = 4, 24, 4
+LIMIT = Decimal("0.02")
+OUTAGE_S = (0.25, 1.45)  # since the first answer
+LATENCY_S = 0.12  # of an answer, so that calls overlap as they do with a real provider
+LONGEST_S = 60.0
+CLAIM = (
+    "Whatever is refused, broken off or killed: what the provider bills is what our books say, and it is "
+    "never more than the budget."
+)
+
+
+def add_to(commands: argparse._SubParsersAction[P]) -> None:
+    """Add the command's arguments."""
+    parser = commands.add_parser(
+        "proof",
+        help="24 agents, one budget, an outage and a SIGKILL: is the provider's bill what our books say?",
+        description=f"{CLAIM} Runs the real SDKs (openai, anthropic; at least one must be installed) against "
+        "an endpoint on this machine, and the same agents without us. Takes less than 30 seconds and no "
+        "network.",
+        epilog="Exit status: 0 the claim held, 1 it did not, 2 it could not begin.",
+    )
+    parser.add_argument("--keep", metavar="FOLDER", help="keep ledger, journal and diaries there")
+    parser.add_argument("--json", action="store_true", help="the figures as JSON")
+    parser.set_defaults(run=run)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What one run came to.
+
+    Attributes:
+        billed, booked: US dollars, by the provider and by the books of the run.
+        difference: Summed over the agents, each without its sign, so that nothing cancels out.
+        calls, refused, spared: Billed; refused for want of money; not sent as the provider was down.
+        sent_in_vain: Requests that met the outage.
+        doubts: Calls that the killed process left, booked by what the provider lists for its keys.
+        recalled: Steps whose answer came from the journal.
+        repeated: Steps that were done twice.
+        done: Steps that were done.
+        seconds: How long it took.
+    """
+
+    billed: Decimal
+    booked: Decimal
+    difference: Decimal
+    calls: int
+    refused: int
+    spared: int
+    sent_in_vain: int
+    doubts: int
+    recalled: int
+    repeated: int
+    done: int
+    seconds: float
+
+    @property
+    def over(self) -> Decimal:
+        """How much more than the limit was spent."""
+        return max(self.billed - LIMIT, Decimal(0))
+
+    @property
+    def holds(self) -> bool:
+        """Whether the claim is true of it."""
+        return not self.difference and not self.over and not self.repeated
+
+
+class Stopwatch:
+    """The provider's clock: it stands still until the first answer was given."""
+
+    def __init__(self) -> None:
+        self._began_s: float | None = None
+
+    def seen(self, record: InjectedRecord) -> None:
+        """Told of every request that ended."""
+        if self._began_s is None and record.outcome is Outcome.COMPLETE and record.cost_usd:
+            self._began_s = time.monotonic()
+
+    def __call__(self) -> float:
+        return 0.0 if self._began_s is None else time.monotonic() - self._began_s
+
+
+class ProofError(RuntimeError):
+    """The run itself went wrong, and proves nothing."""
+
+
+def run(options: argparse.Namespace) -> int:
+    """Both runs and their table; returns the exit status."""
+    sdks = [name for name in SDKS if find_spec(name) is not None]
+    if not sdks:
+        sys.stderr.write(
+            "techrevati proof: it drives the real SDKs and finds neither; pip install openai anthropic\n"
+        )
+        return 2
+    register_pricing(MODEL, PRICES)
+    folder = options.keep or tempfile.mkdtemp(prefix="techrevati-proof-")
+    try:
+        results = {}
+        for way in (GUARDED, NAIVE):
+            place = os.path.join(folder, way)
+            os.makedirs(place)
+            results[way] = _result(way, place, sdks)
+    except FileExistsError:
+        sys.stderr.write(f"techrevati proof: there is a proof in {folder} already; choose another folder\n")
+        return 2
+    except ProofError as error:
+        sys.stderr.write(f"techrevati proof: {error}\n")
+        return 2
+    finally:
+        if options.keep is None:
+            shutil.rmtree(folder, ignore_errors=True)
+    ours, theirs = results[GUARDED], results[NAIVE]
+    if options.json:
+        sys.stdout.write(json.dumps({way: _plain(one) for way, one in results.items()}, indent=2) + "\n")
+    else:
+        sys.stdout.write("\n".join(_told(ours, theirs, sdks)) + "\n")
+    return 0 if ours.holds else 1
+
+
+def _result(way: str, folder: str, sdks: list[str]) -> Figures:
+    """One run, from its start to its books."""
+    began = time.monotonic()
+    down = Rule(Fault(FaultKind.UNAVAILABLE), from_s=OUTAGE_S[0], until_s=OUTAGE_S[1])
+    slow = Rule(Fault(FaultKind.SLOW_FIRST_TOKEN, delay_s=LATENCY_S))
+    workers = [list(range(first, WORKERS, PROCESSES)) for first in range(PROCESSES)]
+    # The last one waits to take the place of the first.
+    processes = [_started(sdks[number % PROCESSES % len(sdks)]) for number in range(PROCESSES + 1)]
+    try:
+        _wait_ready(processes)
+        scenario, stopwatch = Scenario("proof", (down, slow)), Stopwatch()
+        with ChaosServer(
+            scenario, models=(MODEL,), prices={MODEL: PRICES}, on_request=stopwatch.seen, clock=stopwatch
+        ) as server:
+            for worker in range(WORKERS):
+                _introduce(server, worker)
+            for process, theirs in zip(processes, workers, strict=False):
+                _tell(process, way, folder, server, theirs)
+            _wait_for_calls_under_way(server, workers[0])
+            processes[0].send_signal(signal.SIGKILL)
+            processes[0].wait()
+            _tell(processes[-1], way, folder, server, workers[0])
+            for process in processes[1:]:
+                if process.wait(LONGEST_S):
+                    raise ProofError(
+                        f"an agent failed: {(process.stderr or sys.stdin).read().strip()[-500:]}"
+                    )
+            server.wait_idle()
+            return _figures(way, folder, server, time.monotonic() - began)
+    except subprocess.TimeoutExpired:
+        raise ProofError(f"the agents did not end within {LONGEST_S:g} s") from None
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
+
+
+def _started(sdk: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", proof_worker.__name__, sdk],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _wait_ready(processes: list[subprocess.Popen[str]]) -> None:
+    for process in processes:
+        assert process.stdout is not None
+        if process.stdout.readline() != "ready\n":
+            process.wait()
+            assert process.stderr is not None
+            raise ProofError(f"an agent did not start: {process.stderr.read().strip()[-500:]}")
+
+
+def _tell(
+    process: subprocess.Popen[str], way: str, folder: str, server: ChaosServer, workers: list[int]
+) -> None:
+    plan = proof_worker.Plan(
+        way, folder, server.base_url, server.anthropic_base_url, str(LIMIT), STEPS, workers
+    )
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(plan._asdict()) + "\n")
+    process.stdin.flush()
+
+
+def _wait_for_calls_under_way(server: ChaosServer, workers: list[int]) -> None:
+    """Until agents of a process have something to lose: an answer, and the next call under way."""
+    keys = {worker + 1 for worker in workers}
+    end = time.monotonic() + LONGEST_S
+    while time.monotonic() < end:
+        asked = [record for record in server.injected if record.fault is FaultKind.SLOW_FIRST_TOKEN]
+        answered = {record.credential for record in asked if record.outcome is Outcome.COMPLETE}
+        running = {record.credential for record in asked if record.outcome is Outcome.RUNNING}
+        if len(keys & answered) >= 2 and keys & answered & running:
+            return
+        time.sleep(0.005)
+    raise ProofError("the agents did not get as far as the kill")
+
+
+def _introduce(server: ChaosServer, worker: int) -> None:
+    """Have the provider number the agents' keys in their order; listing models costs nothing."""
+    request = urllib.request.Request(
+        f"{server.base_url}/models", headers={"authorization": f"Bearer {key_of(worker)}"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as response:
+        response.read()
+
+
+def _figures(way: str, folder: str, server: ChaosServer, seconds: float) -> Figures:
+    """The provider's bill and our books, agent by agent."""
+    bill: dict[str, Decimal] = {}
+    used: dict[str, UsageSnapshot] = {}
+    for worker in range(WORKERS):
+        name = name_of(worker)
+        mine = [record for record in server.injected if record.credential == worker + 1]
+        bill[name] = sum((record.cost_usd or Decimal(0) for record in mine), Decimal(0))
+        used[name] = sum((record.billed for record in mine), NOTHING).snapshot()
+    doubts = 0
+    if way == GUARDED:
+        with SpendLedger(os.path.join(folder, BOOKS)) as ledger:
+            doubts = _resolved(ledger, used)
+            books = {str(group.group): group.cost for group in ledger.by("user")}
+    else:
+        books = _counted(os.path.join(folder, COUNTED))
+    with open(os.path.join(folder, DIARY), encoding="utf-8") as lines:
+        diary = [line.split()[0] for line in lines]
+    with open(os.path.join(folder, DIARY), encoding="utf-8") as lines:
+        done = [line for line in lines if line.startswith("done ")]
+    return Figures(
+        billed=sum(bill.values(), Decimal(0)),
+        booked=sum(books.values(), Decimal(0)),
+        difference=sum(
+            (abs(bill.get(name, Decimal(0)) - books.get(name, Decimal(0))) for name in {*bill, *books}),
+            Decimal(0),
+        ),
+        calls=server.bill.billed_requests,
+        refused=diary.count("refused"),
+        spared=diary.count("spared"),
+        sent_in_vain=sum(record.fault is FaultKind.UNAVAILABLE for record in server.injected),
+        doubts=doubts,
+        recalled=diary.count("recalled"),
+        repeated=len(done) - len(set(done)),
+        done=len(set(done)),
+        seconds=seconds,
+    )
+
+
+def _resolved(ledger: SpendLedger, used: Mapping[str, UsageSnapshot]) -> int:
+    """Settle what the killed process left by what the provider lists for each key; how many there were."""
+    end = time.monotonic() + LONGEST_S
+    while len(ledger.doubts()) < len(ledger.leases()):  # until the leases of the dead are over
+        if time.monotonic() > end:
+            raise ProofError("reservations of living agents were left open")
+        time.sleep(0.05)
+    doubts = ledger.doubts()
+    for doubt in doubts:
+        name = str(doubt.about["user"])
+        known = [record.usage for record in ledger.records(user=name)]
+        inputs = used[name].input_tokens - sum(one.input_tokens for one in known)
+        outputs = used[name].output_tokens - sum(one.output_tokens for one in known)
+        if inputs or outputs:
+            ledger.resolve(doubt.key, usage=UsageSnapshot(max(inputs, 0), max(outputs, 0)))
+        else:
+            ledger.resolve(doubt.key, not_sent=True)
+    return len(doubts)
+
+
+def _counted(path: str) -> dict[str, Decimal]:
+    connection = sqlite3.connect(path)
+    try:
+        sums: dict[str, Decimal] = {}
+        for worker, usd in connection.execute("SELECT worker, usd FROM cost"):
+            sums[worker] = sums.get(worker, Decimal(0)) + Decimal(usd)
+        return sums
+    finally:
+        connection.close()
+
+
+def _told(ours: Figures, theirs: Figures, sdks: list[str]) -> Iterator[str]:
+    """The table, and what it says."""
+    yield CLAIM
+    yield (
+        f"{WORKERS} agents, {PROCESSES} processes, {' and '.join(sdks)}; "
+        f"${LIMIT} for {WORKERS * STEPS} calls; "
+        f"the provider down for {OUTAGE_S[1] - OUTAGE_S[0]:g} s; one process killed and started again."
+    )
+    yield ""
+    rows = [
+        ("", "guarded", "counting after the call"),
+        ("the provider's bill", _usd(ours.billed), _usd(theirs.billed)),
+        ("our books", _usd(ours.booked), _usd(theirs.booked)),
+        ("difference, agent by agent", _usd(ours.difference), _usd(theirs.difference)),
+        (f"over the budget of {_usd(LIMIT)}", _usd(ours.over), _usd(theirs.over)),
+        ("calls that were answered", str(ours.calls), str(theirs.calls)),
+        ("agents refused, as no money was left", str(ours.refused), str(theirs.refused)),
+        ("requests sent to a provider that was down", str(ours.sent_in_vain), str(theirs.sent_in_vain)),
+        ("calls under way when killed, settled afterwards", str(ours.doubts), "unknown"),
+        ("steps done", str(ours.done), str(theirs.done)),
+        ("steps answered from the journal after the kill", str(ours.recalled), "0"),
+        ("steps repeated after the kill", str(ours.repeated), str(theirs.repeated)),
+        ("seconds", f"{ours.seconds:.1f}", f"{theirs.seconds:.1f}"),
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    for row in rows:
+        yield f"  {row[0]:{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}".rstrip()
+    yield ""
+    if ours.doubts:
+        yield (
+            "What a killed process had under way is in doubt until somebody looks at the provider's list of "
+            "requests; that was done here, as `techrevati doubts` does it."
+        )
+    yield "The claim holds." if ours.holds else "THE CLAIM DOES NOT HOLD."
+
+
+def _usd(amount: Decimal) -> str:
+    return f"${amount.normalize():f}" if amount else "$0"
+
+
+def _plain(one: Figures) -> dict[str, object]:
+    found = {**asdict(one), "over": one.over, "limit": LIMIT}
+    return {name: str(value) if isinstance(value, Decimal) else value for name, value in found.items()}

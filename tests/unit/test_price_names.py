@@ -1,0 +1,121 @@
+"""Names as SDKs, gateways and clouds spell them: each costs what its provider's plain name costs."""
+
+from __future__ import annotations
+
+import pytest
+
+from techrevati.runtime.pricing import PRICING_TABLE, UnknownModelError, cost_usd
+from techrevati.runtime.usage import UsageSnapshot
+
+USAGE = UsageSnapshot(1_000, 1_000)
+SONNET = "anthropic.claude-sonnet-4-5-20250929-v1:0"
+FLASH = ("gemini-2.5-flash", "gemini")
+GPT = ("gpt-4o", "openai")
+
+SAME = {
+    # The provider before the name.
+    "openai/gpt-4o": GPT,
+    "openai:gpt-4o": GPT,
+    "GPT-4o": GPT,
+    " gpt-4o ": GPT,
+    "azure/gpt-4o": GPT,
+    "azure_openai:gpt-4o": GPT,
+    "vercel_ai_gateway/openai/gpt-4o": GPT,
+    "openai/responses/gpt-4o": GPT,
+    "azure/responses/gpt-4o": GPT,
+    "xai:grok-4": ("grok-4", "xai"),
+    "x-ai/grok-4": ("grok-4", "xai"),
+    "mistral:mistral-large-latest": ("mistral-large-latest", "mistral"),
+    "groq:llama-3.3-70b-versatile": ("llama-3.3-70b-versatile", "groq"),
+    "anthropic:claude-sonnet-4-5": ("claude-sonnet-4-5", "anthropic"),
+    "openrouter:anthropic/claude-sonnet-4.5": ("anthropic/claude-sonnet-4.5", "openrouter"),
+    "openrouter/anthropic/claude-sonnet-4.5": ("anthropic/claude-sonnet-4.5", "openrouter"),
+    "accounts/fireworks/models/llama-v3p3-70b-instruct": (
+        "accounts/fireworks/models/llama-v3p3-70b-instruct",
+        "fireworks",
+    ),
+    # Dates and revisions.
+    "gpt-4o-2024-08-06": GPT,
+    "claude-sonnet-4-5-20250929": ("claude-sonnet-4-5", "anthropic"),
+    "claude-sonnet-4-5@20250929": ("claude-sonnet-4-5", "anthropic"),
+    "claude-sonnet-4-5-latest": ("claude-sonnet-4-5", "anthropic"),
+    "grok-4-0709": ("grok-4", "xai"),
+    "command-r-plus-08-2024": ("command-r-plus", "cohere"),
+    # Google's resource names.
+    "models/gemini-2.5-flash": FLASH,
+    "gemini/gemini-2.5-flash": FLASH,
+    "google-gla:gemini-2.5-flash": FLASH,
+    "google-vertex:gemini-2.5-flash": FLASH,
+    "google_genai:gemini-2.5-flash-001": FLASH,
+    "vertex_ai/gemini-2.5-flash": FLASH,
+    "publishers/google/models/gemini-2.5-flash": FLASH,
+    "projects/p/locations/us-central1/publishers/google/models/gemini-2.5-flash": FLASH,
+    "publishers/anthropic/models/claude-sonnet-4-5@20250929": ("claude-sonnet-4-5", "vertex_ai"),
+    # Bedrock's regions, routes and resource names.
+    f"bedrock/{SONNET}": (SONNET, "aws"),
+    f"bedrock/us.{SONNET}": (f"us.{SONNET}", "aws"),
+    f"bedrock:eu.{SONNET}": (f"eu.{SONNET}", "aws"),
+    f"bedrock/converse/us.{SONNET}": (f"us.{SONNET}", "aws"),
+    f"bedrock/invoke/global.{SONNET}": (f"global.{SONNET}", "aws"),
+    f"arn:aws:bedrock:us-east-1::foundation-model/{SONNET}": (SONNET, "aws"),
+    f"arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.{SONNET}": (f"us.{SONNET}", "aws"),
+    f"bedrock/arn:aws-us-gov:bedrock:us-gov-west-1::foundation-model/{SONNET}": (SONNET, "aws"),
+    "us.amazon.nova-pro-v1:0": ("amazon.nova-pro-v1:0", "aws"),
+    # Fine-tuned models.
+    "ft:gpt-4o-2024-08-06:acme::abc123": ("ft:gpt-4o-2024-08-06", "openai"),
+    "ft:gpt-4o-mini-2024-07-18:acme:support:abc123": ("ft:gpt-4o-mini-2024-07-18", "openai"),
+    "openai/ft:gpt-4.1-mini-2025-04-14:acme::x": ("ft:gpt-4.1-mini-2025-04-14", "openai"),
+}
+
+OTHER = (
+    *("gpt-4oo", "gpt-4o-preview", "my-gpt-4o-deployment", "gpt-5-mini-high", "ollama/llama3.2"),
+    *("openrouter/openai/gpt-4o:nitro", "openrouter/openai/gpt-4o:online", "openai/gpt-4o:nitro"),
+    *(
+        "arn:aws:bedrock:us-east-1:1:application-inference-profile/abc",
+        "projects/p/locations/l/endpoints/123",
+    ),
+    *(
+        "ft:my-own:acme::x",
+        "nobody:gpt-4o",
+        "qwen:7b",
+        "mistral:latest",
+        "models/",
+        "openai:",
+        "tunedmodels/x",
+    ),
+)
+
+
+@pytest.fixture(autouse=True)
+def nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    for model in list(PRICING_TABLE):
+        monkeypatch.delitem(PRICING_TABLE, model)
+
+
+@pytest.mark.parametrize("spelled", SAME)
+def test_a_spelling_costs_what_the_plain_name_costs(spelled: str) -> None:
+    """And not nothing."""
+    model, provider = SAME[spelled]
+    assert cost_usd(spelled, USAGE) == cost_usd(model, USAGE, provider=provider) > 0
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_another_name_is_another_model(name: str) -> None:
+    """Tags that choose a host, deployments, profiles and words that look like a provider price nothing."""
+    with pytest.raises(UnknownModelError):
+        cost_usd(name, USAGE)
+
+
+def test_fine_tuned_models_are_not_their_base() -> None:
+    """They have prices of their own."""
+    tuned, base = (
+        cost_usd(name, USAGE) for name in ("ft:gpt-4o-2024-08-06:acme::abc123", "gpt-4o-2024-08-06")
+    )
+    assert tuned > base
+
+
+def test_a_provider_that_was_given_is_not_overruled() -> None:
+    """Nothing is sold by one provider under the price of another because its name looks like that."""
+    with pytest.raises(UnknownModelError):
+        cost_usd("openai:gpt-4o", USAGE, provider="groq")
+    assert cost_usd("bedrock/converse/us." + SONNET, USAGE, provider="litellm") > 0
