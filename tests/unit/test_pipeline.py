@@ -659,6 +659,16 @@ def test_a_deadline_may_be_left_inside_a_timed_call(clock: FakeClock) -> None:
     assert 5 < after <= 1000
 
 
+def test_a_breaker_that_refused_gives_its_call_no_rest(clock: FakeClock) -> None:
+    """It knows itself when to let one in: reset by hand, the wrapped call is asked again at once."""
+    guard = CircuitBreaker("b", 1, 30, clock=clock)
+    pipeline = Pipeline(Failover([Target("backup", lambda: "backup")], clock=clock), guard)
+    guard.record_failure()
+    assert pipeline.call(lambda: "first") == "backup"
+    guard.reset()
+    assert pipeline.call(lambda: "first") == "first"
+
+
 # --- what it costs a provider -------------------------------------------------------------------------------
 
 
