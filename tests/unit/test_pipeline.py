@@ -659,6 +659,16 @@ def test_a_deadline_may_be_left_inside_a_timed_call(clock: FakeClock) -> None:
     assert 5 < after <= 1000
 
 
+@pytest.mark.parametrize("form", ["call", "acall"])
+def test_a_success_at_once_fills_the_budget_of_the_pipeline(form: str) -> None:
+    """Though the retry that was given has none."""
+    budget = RetryBudget(1, refill_per_success=1)
+    pipeline = Pipeline(budget, Retry(3))
+    assert budget.take()
+    pipeline.call(Endpoint("answer").ask) if form == "call" else run(pipeline.acall(Endpoint("answer").aask))
+    assert budget.left == 1
+
+
 def test_a_breaker_that_refused_gives_its_call_no_rest(clock: FakeClock) -> None:
     """It knows itself when to let one in: reset by hand, the wrapped call is asked again at once."""
     guard = CircuitBreaker("b", 1, 30, clock=clock)
