@@ -659,6 +659,14 @@ def test_a_deadline_may_be_left_inside_a_timed_call(clock: FakeClock) -> None:
     assert 5 < after <= 1000
 
 
+def test_decorrelated_waits_grow_threefold_at_their_longest() -> None:
+    """Three attempts of a second, and waits of three and of nine."""
+    retry = Retry(3, base_delay_seconds=1, jitter="decorrelated")
+    Pipeline(Timeout(15), retry, Timeout(1))
+    with pytest.raises(PipelineOrderError, match="waits of up to 12 s need 15 s"):
+        Pipeline(Timeout(14.9), retry, Timeout(1))
+
+
 @pytest.mark.parametrize("form", ["call", "acall"])
 def test_a_success_at_once_fills_the_budget_of_the_pipeline(form: str) -> None:
     """Though the retry that was given has none."""
