@@ -659,6 +659,34 @@ def test_a_deadline_may_be_left_inside_a_timed_call(clock: FakeClock) -> None:
     assert 5 < after <= 1000
 
 
+def test_decorrelated_waits_grow_threefold_at_their_longest() -> None:
+    """Three attempts of a second, and waits of three and of nine."""
+    retry = Retry(3, base_delay_seconds=1, jitter="decorrelated")
+    Pipeline(Timeout(15), retry, Timeout(1))
+    with pytest.raises(PipelineOrderError, match="waits of up to 12 s need 15 s"):
+        Pipeline(Timeout(14.9), retry, Timeout(1))
+
+
+@pytest.mark.parametrize("form", ["call", "acall"])
+def test_a_success_at_once_fills_the_budget_of_the_pipeline(form: str) -> None:
+    """Though the retry that was given has none."""
+    budget = RetryBudget(1, refill_per_success=1)
+    pipeline = Pipeline(budget, Retry(3))
+    assert budget.take()
+    pipeline.call(Endpoint("answer").ask) if form == "call" else run(pipeline.acall(Endpoint("answer").aask))
+    assert budget.left == 1
+
+
+def test_a_breaker_that_refused_gives_its_call_no_rest(clock: FakeClock) -> None:
+    """It knows itself when to let one in: reset by hand, the wrapped call is asked again at once."""
+    guard = CircuitBreaker("b", 1, 30, clock=clock)
+    pipeline = Pipeline(Failover([Target("backup", lambda: "backup")], clock=clock), guard)
+    guard.record_failure()
+    assert pipeline.call(lambda: "first") == "backup"
+    guard.reset()
+    assert pipeline.call(lambda: "first") == "first"
+
+
 # --- what it costs a provider -------------------------------------------------------------------------------
 
 
