@@ -30,6 +30,7 @@ NOUNS = (
     "streaming",
     "import",
     "chaos",
+    "guard",
 )
 
 

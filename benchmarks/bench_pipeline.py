@@ -7,8 +7,6 @@ inside the other by hand: what it adds to them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from importlib import import_module
-from typing import Any
 
 from benchmarks.harness import (
     Aim,
@@ -21,6 +19,14 @@ from benchmarks.harness import (
     async_floor,
     compare_all,
     floor,
+)
+from benchmarks.policy_peers import (
+    COUNT_WINDOWS,
+    RETRIES,
+    STACKS,
+    TIME_WINDOWS,
+    TIMED_STACKS,
+    PolicyPeer,
 )
 from techrevati.runtime.circuit_breaker import CircuitBreaker
 from techrevati.runtime.deadlines import Timeout
@@ -106,57 +112,45 @@ def added(figures: list[Figure]) -> list[Figure]:
 # --- the peers ----------------------------------------------------------------------------------------------
 
 
-def _tenacity(awaits: bool) -> Callable[[Any], Any]:
-    m = import_module("tenacity")
-    decorator: Callable[[Any], Any] = m.retry(stop=m.stop_after_attempt(3))
-    return decorator
+def stacks() -> Iterator[Comparison]:
+    """Whole stacks as decorators, ours and others'."""
+    for what, timed in (("retry and breaker", ()), ("timeout, retry and breaker", (Timeout(30),))):
+        pipeline = Pipeline(*timed, Retry(3), CircuitBreaker("bench"))
+        for awaits, floor_of in ((False, FLOOR), (True, ASYNC_FLOOR)):
+            guarded = pipeline(async_answer) if awaits else pipeline(answer)
+            code = "result = await guarded()" if awaits else "result = guarded()"
+            ours = Subject("ours", code, {"guarded": guarded}, 1, awaits=awaits)
+            yield Comparison(f"{'async ' * awaits}stack of {what}", floor_of, [ours])
 
 
-def _stamina(awaits: bool) -> Callable[[Any], Any]:
-    decorator: Callable[[Any], Any] = import_module("stamina").retry(on=Exception, attempts=3)
-    return decorator
-
-
-def _backoff(awaits: bool) -> Callable[[Any], Any]:
-    m = import_module("backoff")
-    decorator: Callable[[Any], Any] = m.on_exception(m.expo, Exception, max_tries=3)
-    return decorator
-
-
-def _pyresilience(awaits: bool) -> Callable[[Any], Any]:
-    m = import_module("pyresilience")
-    decorator: Callable[[Any], Any] = m.resilient(retry=m.RetryConfig(max_attempts=3))
-    return decorator
-
-
-RETRIES = (
-    ("tenacity", _tenacity),
-    ("stamina", _stamina),
-    ("backoff", _backoff),
-    ("pyresilience", _pyresilience),
-)
+def peers_of(what: str) -> tuple[PolicyPeer, ...]:
+    """Whom *what* is compared with."""
+    by_beginning = {
+        "retry": RETRIES,
+        "breaker with a count": COUNT_WINDOWS,
+        "breaker with a time": TIME_WINDOWS,
+        "stack of timeout": TIMED_STACKS,
+        "stack of retry": STACKS,
+    }
+    bare = what.removeprefix("async ")
+    return next((peers for beginning, peers in by_beginning.items() if bare.startswith(beginning)), ())
 
 
 def with_peers(ours: Comparison) -> tuple[Comparison, list[Figure]]:
-    """A comparison of retries with every peer that can take part, and lines for those that cannot."""
+    """A comparison with every peer that can take part, and lines for those that cannot."""
     subjects, absent = list(ours.subjects), []
-    awaits = ours.floor.awaits
-    fn: Callable[[], object] = async_answer if awaits else answer
-    for name, decorator in RETRIES:
+    for peer in peers_of(ours.what):
         try:
-            guarded = decorator(awaits)(fn)
+            subjects.append(peer.subject(awaits=ours.floor.awaits))
         except Exception as error:
-            absent.append(Figure(ours.what, name, note=repr(error)))
-        else:
-            code = "result = await guarded()" if awaits else "result = guarded()"
-            subjects.append(Subject(name, code, {"guarded": guarded}, 1, awaits=awaits))
+            absent.append(Figure(ours.what, peer.distribution, note=repr(error)))
     return Comparison(ours.what, ours.floor, subjects, ours.aim), absent
 
 
 def run(effort: Effort, *, peers: bool) -> list[Figure]:
     """The figures of this noun."""
     figures = []
-    for ours in comparisons():
-        comparison, absent = with_peers(ours) if peers and ours.what.startswith("retry") else (ours, [])
+    for ours in (*comparisons(), *stacks()):
+        comparison, absent = with_peers(ours) if peers else (ours, [])
         figures += compare_all([comparison], effort) + absent
     return figures + added(figures)

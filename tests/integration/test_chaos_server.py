@@ -433,16 +433,18 @@ def test_a_listener_hears_of_every_request() -> None:
             assert heard == list(range(1, number + 1))
 
 
-def test_ids_repeat_with_their_seed() -> None:
-    """Two servers with one seed give the same ids; another seed gives others."""
+def test_ids_repeat_with_their_seed_and_run_only() -> None:
+    """Two servers share ids when they are given both; of themselves no two servers do."""
 
-    def ids(seed: int) -> list[str]:
-        with ChaosServer(seed=seed) as server:
+    def ids(seed: int, run_id: str | None) -> list[str]:
+        with ChaosServer(seed=seed, run_id=run_id) as server:
             answer = post(server)
             return [json.loads(answer[2])["id"], answer[1]["x-request-id"]]
 
-    assert ids(1) == ids(1)
-    assert not set(ids(1)) & set(ids(2))
+    assert ids(1, "nightly") == ids(1, "nightly")
+    assert not set(ids(1, "nightly")) & set(ids(2, "nightly"))
+    assert not set(ids(1, "nightly")) & set(ids(1, "weekly"))
+    assert not set(ids(1, None)) & set(ids(1, None))
 
 
 def test_clients_that_hang_up_while_it_stops_leave_no_socket() -> None:

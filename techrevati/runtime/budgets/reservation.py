@@ -8,8 +8,8 @@ from techrevati.runtime._core.errors import TechrevatiError
 from techrevati.runtime._core.log import logger
 from techrevati.runtime._core.tally import USD
 from techrevati.runtime.budgets.worst_case import COUNTED
-from techrevati.runtime.pricing import UnknownModelError, UnknownPriceError, picodollars, quote
-from techrevati.runtime.pricing.quotes import cost_picodollars_or_none
+from techrevati.runtime.pricing import UnknownModelError, UnknownPriceError, picodollars
+from techrevati.runtime.pricing.quotes import cost_picodollars
 from techrevati.runtime.usage import UsageSnapshot
 
 if TYPE_CHECKING:
@@ -188,12 +188,8 @@ class Reservation:
         if not isinstance(model, str):
             return self._lease.asked.get(USD, 0) if usage != NOTHING else 0
         provider, tier = about.get("provider"), about.get("tier")
-        if provider is None and tier is None and usage.tier is None:
-            found = cost_picodollars_or_none(model, usage)
-            if found is not None:
-                return found
         try:
-            return quote(model, usage, provider=provider, tier=_tier(tier)).cost_picodollars  # type: ignore[arg-type]
+            return cost_picodollars(model, usage, provider=provider, tier=_tier(tier))  # type: ignore[arg-type]
         except (UnknownModelError, UnknownPriceError):
             # What it cost is not known: the reserved maximum is the only amount that cannot be too little.
             logger("budgets").warning("no price for model %r: the reserved maximum is counted", model)

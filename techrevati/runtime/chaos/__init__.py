@@ -1,8 +1,8 @@
 """A loopback LLM endpoint that fails on a script, keeps the bill, and judges its client.
 
-``ChaosServer`` speaks OpenAI chat completions and Anthropic messages, answers with a small deterministic
-model, and injects the faults of a ``Scenario``.  Importing this package loads none of it until a name is
-asked for.
+``ChaosServer`` speaks OpenAI chat completions and responses and Anthropic messages, answers with a small
+deterministic model, and injects the faults of a ``Scenario``.  Importing this package loads none of it until
+a name is asked for.
 """
 
 from __future__ import annotations

@@ -67,6 +67,7 @@ class AnthropicWire:
     """Messages."""
 
     api = "anthropic"
+    id_prefix = "msg_"
 
     def conversation(self, body: Mapping[str, object]) -> Conversation:
         """The request in *body*; raises ``InvalidRequestError`` where the provider would answer 400."""
@@ -171,7 +172,7 @@ class AnthropicWire:
             error.status, headers, compact({"type": "error", "error": held, "request_id": request_id})
         )
 
-    def error_event(self, message: str | None, request_id: str) -> bytes:
+    def error_event(self, message: str | None, request_id: str, made: Generation, sent: int) -> bytes:
         """An ``error`` event; the status of the response was 200 already."""
         error = {"type": "overloaded_error", "message": message or "Overloaded"}
         return _event({"type": "error", "error": error, "request_id": request_id})

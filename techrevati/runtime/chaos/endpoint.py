@@ -32,6 +32,8 @@ from techrevati.runtime.chaos.plan import (
 )
 from techrevati.runtime.chaos.prices import Prices
 from techrevati.runtime.chaos.prompt_cache import PromptCache, input_tokens
+from techrevati.runtime.chaos.responses_wire import ResponsesWire
+from techrevati.runtime.chaos.routes import Route, routed
 from techrevati.runtime.chaos.scenario import Asked, Scenario, Tally, decided
 from techrevati.runtime.chaos.shape import mapping, parsed
 from techrevati.runtime.chaos.wire import Generation, InvalidRequestError, RefusalFacts, Wire, compact
@@ -44,13 +46,7 @@ if TYPE_CHECKING:
 
 MAX_NAME_LENGTH = 200
 _OPENAI, _ANTHROPIC = OpenAIWire(), AnthropicWire()
-_CHAT_PATHS: dict[str, Wire] = {
-    "/v1/chat/completions": _OPENAI,
-    "/chat/completions": _OPENAI,
-    "/v1/messages": _ANTHROPIC,
-    "/messages": _ANTHROPIC,
-}
-_COUNT_PATH = "/v1/messages/count_tokens"
+_ANTHROPIC_ROUTES = (Route.MESSAGES, Route.COUNT_TOKENS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +84,13 @@ class Endpoint:
         history: int = 10_000,
         listener: Callable[[InjectedRecord], object] | None = None,
         prices: Prices | None = None,
+        run_id: str = "",
     ) -> None:
         self.books: Books = Books(history, listener, cost=(prices or Prices()).cost, ended=self._ended)
         self.cuts: CutAnswers = CutAnswers()
         self._scenario = scenario
         self._seed = seed
+        self._run_id = run_id
         self._speed = speed
         self._clock = clock
         self._wall_clock = wall_clock
@@ -101,6 +99,12 @@ class Endpoint:
         self._tally: Tally = ()
         self._cache = PromptCache()
         self._calls = Calls()
+        self._responses = ResponsesWire()
+        self._wires: dict[Route | None, Wire] = {
+            Route.CHAT: _OPENAI,
+            Route.RESPONSES: self._responses,
+            Route.MESSAGES: _ANTHROPIC,
+        }
         self._sequence = 0
         self._rejected = 0
 
@@ -123,7 +127,9 @@ class Endpoint:
         """
         self._sequence += 1
         record = self._record(request)
-        wire = _CHAT_PATHS.get(request.path) or (_ANTHROPIC if "/messages" in request.path else _OPENAI)
+        wire = self._wires.get(routed(request.path)[0]) or (
+            _ANTHROPIC if "/messages" in request.path else _OPENAI
+        )
         try:
             plan = self._plan(request, wire, record)
         except Exception:
@@ -149,7 +155,7 @@ class Endpoint:
     def _plan(self, request: Request, wire: Wire, record: InjectedRecord) -> Plan:
         try:
             _check(request)
-            if request.path in _CHAT_PATHS:
+            if routed(request.path)[0] in self._wires:
                 if request.method != "POST":
                     raise InvalidRequestError(
                         "Only POST requests are accepted.", status=405, code="method_not_supported"
@@ -168,7 +174,6 @@ class Endpoint:
             return refusal_plan(refusal, framing, Outcome.INVALID)
 
     def _record(self, request: Request) -> InjectedRecord:
-        wire = _CHAT_PATHS.get(request.path)
         at_s = self.now_s()
         identity = request.method.encode() + b" " + request.path.encode("utf-8", "replace") + b"\0"
         digest = hashlib.sha256(identity + request.body).hexdigest()[:12]
@@ -176,7 +181,7 @@ class Endpoint:
         call, attempt = self._calls.attempt(self._sequence, claim, at_s)
         return InjectedRecord(
             sequence=self._sequence,
-            api=wire.api if wire else "anthropic" if request.path == _COUNT_PATH else "openai",
+            api="anthropic" if routed(request.path)[0] in _ANTHROPIC_ROUTES else "openai",
             path=scrubbed(request.path)[:MAX_NAME_LENGTH],
             model="",
             fault=None,
@@ -197,11 +202,14 @@ class Endpoint:
         )
 
     def _id(self, prefix: str, kind: str, length: int) -> str:
-        text = f"{self._seed}:{self._scenario.name}:{self._sequence}:{kind}"
+        text = f"{self._run_id}:{self._seed}:{self._scenario.name}:{self._sequence}:{kind}"
         return prefix + hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()[:length]
 
     def _chat(self, request: Request, wire: Wire, record: InjectedRecord) -> Plan:
-        talk = wire.conversation(_json_object(request.body))
+        body = _json_object(request.body)
+        if deployment := routed(request.path)[1]:
+            body.setdefault("model", deployment)
+        talk = wire.conversation(body)
         model = scrubbed(talk.model)[:MAX_NAME_LENGTH]
         tokens = input_tokens(talk)
         asked = Asked(talk.model, wire.api, talk.stream, tokens, record.arrived_s)
@@ -220,7 +228,7 @@ class Endpoint:
             plan = self._refused(fault, wire, request, record, tokens)
             self.books.opened(replace(record, status=plan.status))
             return plan
-        return self._generated(talk, fault, wire, request, record)
+        return self._generated(talk, body, fault, wire, request, record)
 
     def _refused(
         self, fault: Fault, wire: Wire, request: Request, record: InjectedRecord, tokens: int
@@ -232,22 +240,31 @@ class Endpoint:
         return refusal_plan(wire.refusal(fault, facts), request.framing)
 
     def _generated(
-        self, talk: Conversation, fault: Fault | None, wire: Wire, request: Request, record: InjectedRecord
+        self,
+        talk: Conversation,
+        body: dict[str, object],
+        fault: Fault | None,
+        wire: Wire,
+        request: Request,
+        record: InjectedRecord,
     ) -> Plan:
         whole = scripted(extractive_reply(talk), None, self._sequence)
         reply = cut(scripted(whole, fault, self._sequence), talk)
         usage = replace(self._cache.input_usage(talk, api=wire.api), output_tokens=output_tokens(reply))
         made = Generation(
-            id=self._id("chatcmpl-" if wire.api == "openai" else "msg_", "answer", 24),
+            id=self._id(wire.id_prefix, "answer", 24),
             model=talk.model,
             created=int(self._wall_clock()),
             reply=reply,
             usage=usage,
             stream_usage=talk.stream_usage,
+            request=body,
         )
         plan = answer_plan(
             wire, made, fault, request.framing, stream=talk.stream, request_id=record.request_id
         )
+        if wire is self._responses and plan.outcome is Outcome.COMPLETE:
+            self._responses.store(made, talk)
         self.cuts.planned(self._sequence, talk, reply, plan.cut_text)
         self.books.opened(replace(record, status=plan.status), usage)
         self.books.generated(self._sequence, 0)
@@ -255,9 +272,10 @@ class Endpoint:
 
     def _other(self, request: Request, record: InjectedRecord) -> Plan:
         """Lists of models and token counts; never billed and never faulty."""
-        if request.method == "POST" and request.path == _COUNT_PATH:
+        route = routed(request.path)[0]
+        if request.method == "POST" and route is Route.COUNT_TOKENS:
             body: object = {"input_tokens": input_tokens(_ANTHROPIC.prompt(_json_object(request.body)))}
-        elif request.method == "GET" and request.path in ("/v1/models", "/models"):
+        elif request.method == "GET" and route is Route.MODELS:
             owned = {"object": "model", "created": 0, "owned_by": "chaos", "type": "model"}
             body = {
                 "object": "list",

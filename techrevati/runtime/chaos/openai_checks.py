@@ -49,19 +49,19 @@ def check_chat(body: Mapping[str, object]) -> None:
         if name not in _KNOWN:
             raise InvalidRequestError(f"Unrecognized request argument supplied: {name[:100]}")
     for name, (low, high) in _RANGES.items():
-        _number(name, body.get(name), low, high)
+        number(name, body.get(name), low, high)
     for name, least in _COUNTS.items():
-        _integer(name, body.get(name), least)
+        integer(name, body.get(name), least)
     for name in _FLAGS:
         if not isinstance(body.get(name), (bool, type(None))):
-            raise _wrong_type(name, "a boolean", body[name])
+            raise wrong_type(name, "a boolean", body[name])
     for name in _UNSPOKEN:
         if body.get(name) is not None:
-            raise _unsupported(name)
+            raise unsupported(name)
     if body.get("logprobs") is True:
         raise InvalidRequestError("You are not allowed to request logprobs from this model.")
     if items(body.get("modalities")) not in ([], ["text"]):
-        raise _unsupported("modalities")
+        raise unsupported("modalities")
     if body.get("max_tokens") is not None and body.get("max_completion_tokens") is not None:
         raise InvalidRequestError(
             "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported.",
@@ -98,16 +98,16 @@ def check_content(role: str, raw: Mapping[str, object], index: int) -> None:
     if isinstance(content, str):
         return
     if not isinstance(content, list):
-        raise _wrong_type(f"messages[{index}].content", "one of a string or array of objects", content)
+        raise wrong_type(f"messages[{index}].content", "one of a string or array of objects", content)
     if not content:
-        raise _empty(f"messages[{index}].content")
-    for number, part in enumerate(items(content)):
+        raise empty(f"messages[{index}].content")
+    for place, part in enumerate(items(content)):
         kind = string(mapping(part).get("type"))
         if kind not in _PARTS:
             allowed = ", ".join(f"'{one}'" for one in _PARTS)
             raise InvalidRequestError(
                 f"Invalid value: '{kind[:100]}'. Supported values are: {allowed}.",
-                param=f"messages[{index}].content[{number}].type",
+                param=f"messages[{index}].content[{place}].type",
                 code="invalid_value",
             )
 
@@ -116,7 +116,7 @@ def _check_stop(stop: object) -> None:
     if stop is None or isinstance(stop, str):
         return
     if not isinstance(stop, list) or not all(isinstance(one, str) for one in items(stop)):
-        raise _wrong_type("stop", "one of a string or array of strings", stop)
+        raise wrong_type("stop", "one of a string or array of strings", stop)
     if len(items(stop)) > MAX_STOPS:
         raise InvalidRequestError(
             f"Invalid 'stop': array too long. Expected an array with maximum length {MAX_STOPS}, but got an "
@@ -135,9 +135,9 @@ def _check_tools(body: Mapping[str, object]) -> None:
                 raise InvalidRequestError(text, param=name)
         return
     if not isinstance(tools, list):
-        raise _wrong_type("tools", "an array of objects", tools)
+        raise wrong_type("tools", "an array of objects", tools)
     if not tools:
-        raise _empty("tools")
+        raise empty("tools")
     names: list[str] = []
     for index, one in enumerate(items(tools)):
         if (kind := string(mapping(one).get("type"))) != "function":
@@ -163,7 +163,7 @@ def _check_tools(body: Mapping[str, object]) -> None:
             "Tool choice 'function' not found in 'tools' parameter.", param="tool_choice"
         )
     if mapping(choice).get("type") != "function":
-        raise _unsupported("tool_choice")
+        raise unsupported("tool_choice")
 
 
 def _check_format(body: Mapping[str, object]) -> None:
@@ -171,7 +171,7 @@ def _check_format(body: Mapping[str, object]) -> None:
     if form is None:
         return
     if not isinstance(form, dict):
-        raise _wrong_type("response_format", "an object", form)
+        raise wrong_type("response_format", "an object", form)
     kind = string(mapping(form).get("type"))
     if kind not in _FORMATS:
         allowed = ", ".join(f"'{one}'" for one in _FORMATS)
@@ -198,7 +198,8 @@ def missing(path: str) -> InvalidRequestError:
     )
 
 
-def _empty(path: str) -> InvalidRequestError:
+def empty(path: str) -> InvalidRequestError:
+    """An array that must hold something."""
     return InvalidRequestError(
         f"Invalid '{path}': empty array. Expected an array with minimum length 1, but got an empty "
         f"array instead.",
@@ -207,7 +208,8 @@ def _empty(path: str) -> InvalidRequestError:
     )
 
 
-def _unsupported(name: str) -> InvalidRequestError:
+def unsupported(name: str) -> InvalidRequestError:
+    """A parameter, or a value of it, that this endpoint does not speak."""
     return InvalidRequestError(
         f"Unsupported parameter: '{name}' is not supported with this model.",
         param=name,
@@ -215,18 +217,20 @@ def _unsupported(name: str) -> InvalidRequestError:
     )
 
 
-def _wrong_type(path: str, expected: str, value: object) -> InvalidRequestError:
+def wrong_type(path: str, expected: str, value: object) -> InvalidRequestError:
+    """A value of another JSON type than the *expected* one."""
     kinds = {str: "a string", bool: "a boolean", int: "an integer", float: "a decimal", list: "an array"}
     got = kinds.get(type(value), "an object" if isinstance(value, dict) else "null")
     text = f"Invalid type for '{path}': expected {expected}, but got {got} instead."
     return InvalidRequestError(text, param=path, code="invalid_type")
 
 
-def _number(name: str, value: object, low: float, high: float) -> None:
+def number(name: str, value: object, low: float, high: float) -> None:
+    """Check a number that may be missing."""
     if value is None:
         return
     if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise _wrong_type(name, "a decimal", value)
+        raise wrong_type(name, "a decimal", value)
     if not low <= value <= high:
         below = value < low
         side, sign, bound = ("below minimum", ">=", low) if below else ("above maximum", "<=", high)
@@ -238,11 +242,12 @@ def _number(name: str, value: object, low: float, high: float) -> None:
         )
 
 
-def _integer(name: str, value: object, least: int) -> None:
+def integer(name: str, value: object, least: int) -> None:
+    """Check a count that may be missing."""
     if value is None:
         return
     if not isinstance(value, int) or isinstance(value, bool):
-        raise _wrong_type(name, "an integer", value)
+        raise wrong_type(name, "an integer", value)
     if value < least:
         raise InvalidRequestError(
             f"Invalid '{name}': integer below minimum value. Expected a value >= {least}, but got "

@@ -203,7 +203,8 @@ def _streamed(
                 200, (start, *arrived, noise, end._replace(tokens=tokens)), Outcome.DAMAGED, keep_open, text
             )
         case FaultKind.MID_STREAM_ERROR:
-            error = Send(_framed(wire.error_event(fault.message, request_id), framing), tokens)
+            said = wire.error_event(fault.message, request_id, made, count)
+            error = Send(_framed(said, framing), tokens)
             return Plan(
                 200, (start, *arrived, error, end._replace(tokens=tokens)), Outcome.DAMAGED, keep_open, text
             )

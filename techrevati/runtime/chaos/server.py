@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import secrets
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -47,14 +48,16 @@ class ChaosServerError(TechrevatiError, RuntimeError):
 
 
 class ChaosServer:
-    """Serve OpenAI chat completions and Anthropic messages, with the faults of a scenario.
+    """Serve OpenAI chat completions and responses and Anthropic messages, with the faults of a scenario.
 
     Args:
         scenario: A ``Scenario``, the name of a bundled one, the path of a TOML file, or a list of faults
             for the first, second, … request with None for "let it pass". None injects nothing.
         host: Where to listen; anything but a loopback address makes it reachable for others.
         port: 0 takes a free one.
-        seed: Makes probabilities and ids repeatable; None takes the scenario's.
+        seed: Makes probabilities repeatable; None takes the scenario's.
+        run_id: Part of the ids of requests and answers, which repeat with it and the seed; None draws one, so
+            that no two servers give the same ids.
         speed: How many seconds of scenario time pass in one real second; waits, windows and the
             Retry-After told to clients are scaled with it.
         api_key: The only key that is let in; None lets everybody in. Keys of requests are never kept.
@@ -79,6 +82,7 @@ class ChaosServer:
         host: str = "127.0.0.1",
         port: int = 0,
         seed: int | None = None,
+        run_id: str | None = None,
         speed: float = 1.0,
         api_key: str | None = None,
         models: Sequence[str] = DEFAULT_MODELS,
@@ -110,6 +114,7 @@ class ChaosServer:
             history=arguments.count("history", history, minimum=1),
             listener=on_request,
             prices=Prices(prices),
+            run_id=secrets.token_hex(8) if run_id is None else arguments.text("run_id", run_id),
         )
         self._port: int | None = None
         self._thread: Thread | None = None

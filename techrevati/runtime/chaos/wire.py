@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from techrevati.runtime._core.errors import TechrevatiError
@@ -47,7 +47,7 @@ class InvalidRequestError(TechrevatiError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A reply and all that its wire form needs."""
+    """A reply and all that its wire form needs; *request* is the body that it answers."""
 
     id: str
     model: str
@@ -55,6 +55,7 @@ class Generation:
     reply: Reply
     usage: BilledUsage = NOTHING
     stream_usage: bool = True
+    request: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
 class Event(NamedTuple):
@@ -87,6 +88,7 @@ class Wire(Protocol):
     """One provider's wire format."""
 
     api: str
+    id_prefix: str  # of an answer
 
     def conversation(self, body: Mapping[str, object]) -> Conversation:
         """The request in *body*; raises ``InvalidRequestError``."""
@@ -112,8 +114,8 @@ class Wire(Protocol):
         """The error response for a request that is wrong by itself."""
         ...
 
-    def error_event(self, message: str | None, request_id: str) -> bytes:
-        """The event that ends a stream with an error."""
+    def error_event(self, message: str | None, request_id: str, made: Generation, sent: int) -> bytes:
+        """The event that ends the stream of *made* with an error after *sent* events."""
         ...
 
 

@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
         proof,
         replay,
         report,
+        run,
         runs,
         spend,
     )
@@ -49,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"techrevati-runtime {runtime.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     demo.add_to(commands)
+    run.add_to(commands)
     chaos.add_to(commands)
     prices.add_to(commands)
     proof.add_to(commands)

@@ -29,8 +29,9 @@ def add_to(commands: argparse._SubParsersAction[P]) -> None:
     parser = commands.add_parser(
         "chaos",
         help="serve an LLM endpoint on this machine that fails on a script",
-        description="Speaks OpenAI chat completions and Anthropic messages, plain and streamed, answers with "
-        "a small deterministic model, injects the faults of a scenario, keeps the bill, judges the client.",
+        description="Speaks OpenAI chat completions and responses and Anthropic messages, plain and "
+        "streamed, answers with a small deterministic model, injects the faults of a scenario, keeps the "
+        "bill, judges the client.",
         epilog=f"With {KEY_VARIABLE} in the environment only that key is let in. Ctrl-C ends it and prints "
         "what happened. Exit status: 0; 1 with --judge and findings in the verdict; 2 it could not begin.",
     )

@@ -22,6 +22,8 @@ from techrevati.runtime._core.errors import TechrevatiError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from techrevati.runtime.cli.demo_spend import Books
+
 MAX_REPLY_BYTES = 10_000_000
 SHORTEST_SECRET = 8  # shorter keys are dummies such as "none", and are only redacted as whole words
 SHORTEST_SILENCE_S = 0.001  # sockets take 0 for "do not wait at all"
@@ -148,6 +150,15 @@ class ChatClient:
             connection.connect()
         finally:
             connection.close()
+
+    def keep(self, books: Books) -> None:
+        """Write every request into *books*, for clients that do so themselves."""
+
+    def on_behalf(self, role: str, session: str) -> None:
+        """Whose requests the next ones are; for clients that keep books."""
+
+    def close(self) -> None:
+        """End what is open; nothing is, between requests."""
 
     def complete(
         self,

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from techrevati.runtime.chaos import ChaosServer
+    from techrevati.runtime.otel import OpenTelemetryRunSink
 
 P = TypeVar("P", bound="argparse.ArgumentParser")
 
@@ -51,6 +52,7 @@ SAMPLE_QUESTION = (
 OPEN_QUESTION = "What is this folder about?"
 PROSE = (".md", ".txt", ".rst")
 KEY_VARIABLES = ("TECHREVATI_API_KEY", "OPENAI_API_KEY")
+ANTHROPIC_KEY_VARIABLES = ("TECHREVATI_API_KEY", "ANTHROPIC_API_KEY")
 ANSWERED, NOT_ANSWERED, CANNOT_BEGIN = 0, 1, 2
 
 
@@ -66,7 +68,8 @@ def add_to(commands: argparse._SubParsersAction[P]) -> None:
         description="A researcher, a writer and an editor answer a question about a folder of text files, "
         "over real HTTP. Without --base-url an endpoint on this machine plays the model and fails on a "
         "script.",
-        epilog="The key for --base-url comes from TECHREVATI_API_KEY or OPENAI_API_KEY. Exit status: 0 the "
+        epilog="The key for --base-url comes from TECHREVATI_API_KEY or OPENAI_API_KEY (ANTHROPIC_API_KEY "
+        "with --sdk anthropic). Exit status: 0 the "
         "question was answered from the folder, 1 it was not, 2 the demo could not begin.",
     )
     parser.add_argument(
@@ -76,12 +79,22 @@ def add_to(commands: argparse._SubParsersAction[P]) -> None:
     parser.add_argument(
         "--base-url", metavar="URL", help="an OpenAI-compatible endpoint, e.g. https://host/v1"
     )
+    parser.add_argument(
+        "--sdk",
+        choices=("openai", "anthropic"),
+        help="ask through this SDK, guarded, instead of a client of the demo's own",
+    )
     parser.add_argument("--model", help="the model to ask there; needed with --base-url")
     parser.add_argument(
         "--events", metavar="FILE", default="events.jsonl", help="where events are added (%(default)s)"
     )
     parser.add_argument(
         "--deadline", metavar="SECONDS", type=float, help="for the whole run (600; 30 without --base-url)"
+    )
+    parser.add_argument(
+        "--otel",
+        action="store_true",
+        help="also trace the run with the program's OpenTelemetry providers (needs the extra 'otel')",
     )
     parser.set_defaults(run=run)
 
@@ -129,13 +142,15 @@ class _Demo:
         )
         self._toolbox = Toolbox(self._folder)
         self._question = self._asked()
+        self._traced = self._tracing()
 
     def run(self) -> int:
         with ExitStack() as stack:
             server: ChaosServer | None = None
             if self._options.base_url is not None:
-                key = next((os.environ[name] for name in KEY_VARIABLES if os.environ.get(name)), "").strip()
-                client = ChatClient(self._options.base_url, key)
+                names = self._key_variables()
+                key = next((os.environ[name] for name in names if os.environ.get(name)), "").strip()
+                client = stack.enter_context(closing(self._client(self._options.base_url, key)))
                 models: Sequence[str] = (self._options.model,)
                 patience = Patience()
                 self._reach(client)
@@ -148,11 +163,13 @@ class _Demo:
                     server = stack.enter_context(demo_endpoint.demo_endpoint(self._folder.names[0]))
                 except ChaosServerError as error:
                     raise _CannotBeginError(str(error)) from None
-                client = ChatClient(server.base_url)
+                client = stack.enter_context(closing(self._client(server.base_url, "")))
                 models, patience = (demo_endpoint.PREFERRED, demo_endpoint.SPARE), demo_endpoint.PATIENCE
             if self._options.deadline is not None:
                 patience = replace(patience, deadline_s=self._options.deadline)
             jsonl = stack.enter_context(self._events_file())
+            for sink in self._traced:
+                stack.callback(sink.close)
             return self._answered(client, models, patience, jsonl, key, server)
 
     def _answered(
@@ -168,13 +185,14 @@ class _Demo:
         lines = LiveLines(
             self._terminal, clock=time.monotonic, tool_under_way=lambda: self._toolbox.under_way
         )
-        events = FanOutEventSink(jsonl, lines)  # what is shown is on record
+        events = FanOutEventSink(jsonl, lines, *self._traced)  # what is shown is on record
         announcer = Announcer(events)
         end = RunDeadline(patience.deadline_s, self._clock, announcer)
         # The embedded endpoint fails on a script, so the waits are drawn the same way each time, too.
         draw = random.Random(1).random if server else None
         project = "sample" if self._options.folder is None else self._folder.path.name or "folder"
         books = Books(self._events_path, project)
+        client.keep(books)
         caller = ModelCaller(
             client,
             models,
@@ -205,7 +223,7 @@ class _Demo:
                 raise
             except Exception as error:
                 reason = stop_reason(
-                    error, client, KEY_VARIABLES[-1], answered_before=self._tally.total().turns > 0
+                    error, client, self._key_variables()[-1], answered_before=self._tally.total().turns > 0
                 )
                 if not reason.begun:
                     raise _CannotBeginError(reason.line) from None
@@ -231,12 +249,35 @@ class _Demo:
         prose = [text for name, text in texts.items() if name.lower().endswith(PROSE)]
         return pointed_question(question, prose or texts.values())
 
+    def _client(self, base_url: str, key: str) -> ChatClient:
+        if self._options.sdk is None:
+            return ChatClient(base_url, key)
+        from techrevati.runtime.cli.sdk_client import MissingSdkError, SdkClient
+
+        try:
+            return SdkClient(self._options.sdk, base_url, key)
+        except MissingSdkError as error:
+            raise _CannotBeginError(str(error)) from None
+
+    def _key_variables(self) -> tuple[str, ...]:
+        return ANTHROPIC_KEY_VARIABLES if self._options.sdk == "anthropic" else KEY_VARIABLES
+
     def _reach(self, client: ChatClient) -> None:
         try:
             client.reach()
         except OSError as error:
             reason = error.strerror or str(error) or type(error).__name__
             raise _CannotBeginError(f"cannot reach {client.address}: {reason}") from None
+
+    def _tracing(self) -> list[OpenTelemetryRunSink]:
+        if not getattr(self._options, "otel", False):
+            return []
+        from techrevati.runtime.otel import OpenTelemetryRunSink
+
+        try:
+            return [OpenTelemetryRunSink()]
+        except ImportError as error:
+            raise _CannotBeginError(str(error)) from None
 
     def _events_file(self) -> JsonlEventSink:
         try:
@@ -258,14 +299,18 @@ class _Demo:
         self._terminal.line(self._question, head="Question  ", style="bold")
         self._terminal.line(f"{where}: {many}", head="Folder    ")
         if server is None:
-            self._terminal.line(f"{client.address}, model {models[0]}", head="Endpoint  ")
+            self._terminal.line(f"{client.address}, model {models[0]}{self._through()}", head="Endpoint  ")
             return
-        self._terminal.line(f"on this machine, over HTTP; models {' and '.join(models)}", head="Endpoint  ")
+        where = f"on this machine, over HTTP{self._through()}; models {' and '.join(models)}"
+        self._terminal.line(where, head="Endpoint  ")
         self._terminal.line(
             "On a script it answers 503, 429, a reset connection and context_length_exceeded, and once its "
             "model tries to delete a file.",
             head="          ",
         )
+
+    def _through(self) -> str:
+        return "" if self._options.sdk is None else f", through the SDK of {self._options.sdk}, guarded"
 
     # --- after ---------------------------------------------------------------------------------------------
 

@@ -67,12 +67,16 @@ class Books:
     Args:
         events: Where the events are; the ledger lies beside them.
         project: What the run is about.
+
+    Attributes:
+        kept_by_guard: Whether a guarded client writes into them, so that attempts do not.
     """
 
     def __init__(self, events: Path, project: str) -> None:
         self._events = events
         self._book, self._report = spend_files(events)
-        self._project = project
+        self.project: str = project
+        self.kept_by_guard: bool = False
         self._trouble: str = ""
         self._ledger: SpendLedger | None = None
         self._budget: Budget | None = None
@@ -83,15 +87,25 @@ class Books:
         except (OSError, StoreError) as error:
             self._trouble = str(error)
 
+    @property
+    def ledger(self) -> SpendLedger | None:
+        """Where it is written; None when it cannot be."""
+        return None if self._trouble else self._ledger
+
+    @property
+    def budget(self) -> Budget | None:
+        """What is reserved there; None when nothing can be."""
+        return None if self._trouble else self._budget
+
     def attempt(self, model: str, role: str, session: str, talk: Conversation) -> BookedAttempt:
         """One physical request, for ``with``; reserved before it is sent."""
-        if self._budget is None or self._trouble:
+        if self._budget is None or self._trouble or self.kept_by_guard:
             return BookedAttempt(None)
         try:
             made = self._budget.reserve(
                 model=model,
                 input_tokens=estimate_input_tokens({"messages": talk.messages, "tools": talk.tools}),
-                project=self._project,
+                project=self.project,
                 user=role,
                 session=session,
                 run=self.run,

@@ -32,15 +32,15 @@ def stop_reason(
     An endpoint that has *answered_before* is one, and was reached.
     """
     line, begun = _judged(error, client, key_variable)
-    if answered_before and not isinstance(error, ChatError):
+    if answered_before and not _is_status(error):
         line, begun = _no_answer(error), True
     return StopReason(scrubbed(" ".join(line.split())), begun)
 
 
 def _judged(error: Exception, client: ChatClient, key_variable: str) -> tuple[str, bool]:
     kind = classify(error).kind
-    if isinstance(error, ChatError):
-        if kind in (FailureKind.AUTH, FailureKind.PERMISSION) or error.status_code == 403:
+    if _is_status(error):
+        if kind in (FailureKind.AUTH, FailureKind.PERMISSION) or _status(error) == 403:
             what = "the key" if client.has_key else f"a request without a key (set {key_variable})"
             return f"{client.address} refused {what}: {error}", False
         if kind is FailureKind.NOT_FOUND:
@@ -50,6 +50,15 @@ def _judged(error: Exception, client: ChatClient, key_variable: str) -> tuple[st
     if kind is FailureKind.NETWORK:
         return f"cannot reach {client.address}: {error}", False
     return _no_answer(error), True
+
+
+def _status(error: Exception) -> object:
+    return getattr(error, "status_code", None)
+
+
+def _is_status(error: Exception) -> bool:
+    """Whether the endpoint answered with an error: through an SDK, too."""
+    return isinstance(error, ChatError) or type(_status(error)) is int
 
 
 def _no_answer(error: Exception) -> str:

@@ -21,7 +21,7 @@ __all__ = [
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from techrevati.runtime.integrations.call_guard import CallGuard, PhysicalRequest
+    from techrevati.runtime.integrations.call_guard import CallGuard
     from techrevati.runtime.integrations.covered import (
         CallCoverage,
         Coverage,
@@ -30,12 +30,14 @@ if TYPE_CHECKING:
         coverage,
     )
     from techrevati.runtime.integrations.model_request import ModelRequest
+    from techrevati.runtime.integrations.physical_request import PhysicalRequest
     from techrevati.runtime.integrations.sdk_clients import guard
 else:
     _HOME = {
-        "call_guard": "CallGuard PhysicalRequest",
+        "call_guard": "CallGuard",
         "covered": "CallCoverage Coverage UnguardedCallsError assert_guarded coverage",
         "model_request": "ModelRequest",
+        "physical_request": "PhysicalRequest",
         "sdk_clients": "guard",
     }
     __getattr__, __dir__ = lazy_names(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from typing import Any
 
-    from techrevati.runtime.integrations.call_guard import PhysicalRequest
+    from techrevati.runtime.integrations.physical_request import PhysicalRequest
 
 
 def http_response_of(result: Any, *, raw: bool, stream: bool) -> Any:

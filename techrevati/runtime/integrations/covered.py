@@ -6,10 +6,13 @@ Counted by what really happened in this process: silence never means free.
 from __future__ import annotations
 
 from threading import Lock
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from techrevati.runtime._core.errors import TechrevatiError
 from techrevati.runtime._core.log import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CAPACITY = 1_000  # shapes; further ones are counted together
 _OTHERS = "(others)"
@@ -20,11 +23,14 @@ class CallCoverage(NamedTuple):
 
     Attributes:
         provider, shape: Such as "openai" and "chat.completions.create, stream".
-        treatment: "guarded", "passed through", or "free" for requests that no provider charges for.
+        treatment: "guarded", "passed through", "free" for requests that no provider charges for, or "unseen"
+            for an SDK that was imported under ``techrevati run`` and whose calls nobody sees.
         calls: Calls of the program.
         requests: Physical requests of guarded calls, retries included.
         without_usage: Answers that did not say what they used, aborted streams included; they are on the
             books as estimated.
+        refused: Requests that were refused before anything was sent; with ``observe_only`` those that would
+            have been.
     """
 
     provider: str
@@ -33,6 +39,7 @@ class CallCoverage(NamedTuple):
     calls: int = 0
     requests: int = 0
     without_usage: int = 0
+    refused: int = 0
 
 
 class Coverage(tuple[CallCoverage, ...]):
@@ -52,10 +59,10 @@ class Coverage(tuple[CallCoverage, ...]):
 
     def __str__(self) -> str:
         lines: list[tuple[str, ...]] = [
-            ("provider", "call", "treatment", "calls", "requests", "without usage"),
+            ("provider", "call", "treatment", "calls", "requests", "without usage", "refused"),
             *(tuple(map(str, row)) for row in self),
         ]
-        widths = [max(len(line[at]) for line in lines) for at in range(6)]
+        widths = [max(len(line[at]) for line in lines) for at in range(len(lines[0]))]
         return "\n".join(
             "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
             for line in lines
@@ -79,10 +86,18 @@ class UnguardedCallsError(TechrevatiError, AssertionError):
 
 _rows: dict[tuple[str, str, str], list[int]] = {}
 _lock = Lock()
+_notebook: Callable[[tuple[str, str, str], list[int]], None] | None = None
 
 
 def note(
-    provider: str, shape: str, treatment: str, *, calls: int = 0, requests: int = 0, without_usage: int = 0
+    provider: str,
+    shape: str,
+    treatment: str,
+    *,
+    calls: int = 0,
+    requests: int = 0,
+    without_usage: int = 0,
+    refused: int = 0,
 ) -> bool:
     """Count; True when this is the first of its kind."""
     key = (provider, shape, treatment)
@@ -92,11 +107,28 @@ def note(
         if row is None:
             if len(_rows) >= CAPACITY:
                 key = (_OTHERS, _OTHERS, treatment)
-            row = _rows.setdefault(key, [0, 0, 0])
+            row = _rows.setdefault(key, [0, 0, 0, 0])
         row[0] += calls
         row[1] += requests
         row[2] += without_usage
+        row[3] += refused
+        if _notebook is not None:
+            _notebook(key, row)
     return first
+
+
+def write_down(notebook: Callable[[tuple[str, str, str], list[int]], None] | None) -> None:
+    """Have every change told to *notebook*, which must not raise: a kept note outlives its process."""
+    global _notebook
+    with _lock:
+        _notebook = notebook
+
+
+def forget_after_fork() -> None:
+    """Begin anew in a forked process: what its parent called is its parent's."""
+    global _lock
+    _lock = Lock()  # another thread of the parent may have held it
+    _rows.clear()
 
 
 def passed_through(provider: str, shape: str) -> bool:

@@ -9,13 +9,15 @@ ours go around it.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from copy import copy
+from functools import wraps
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from techrevati.runtime.integrations.answers import Listener, http_response_of, usage_of
-from techrevati.runtime.integrations.call_guard import CallGuard, PhysicalRequest
+from techrevati.runtime.integrations.call_guard import CallGuard
 from techrevati.runtime.integrations.client_facts import ClientFacts
 from techrevati.runtime.integrations.model_request import CHAT, api_of, is_free, read_request
 from techrevati.runtime.retry_policy import Retry
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from techrevati.runtime.budgets import Budget
     from techrevati.runtime.circuit_breaker import AsyncCircuitBreaker, BreakerRegistry, CircuitBreaker
     from techrevati.runtime.deadlines import Deadline
+    from techrevati.runtime.integrations.physical_request import PhysicalRequest
     from techrevati.runtime.ledger import SpendLedger
     from techrevati.runtime.sinks import EventSink
     from techrevati.runtime.usage import UsageSnapshot
@@ -110,35 +113,48 @@ def guard(
     )
     _check_surface(client)
     made: C = type(client).copy(client)  # type: ignore[attr-defined]
-    _Seam(made, guarding, ask_usage, own_retries=True)
+    Seam(made, made.request, guarding, ask_usage, own_retries=True).attach()  # type: ignore[attr-defined]
     return made
 
 
+def has_surface(kind: type) -> bool:
+    """Whether clients of this class send everything through one public method, and can be copied."""
+    return all(callable(getattr(kind, name, None)) for name in ("request", "copy", "post"))
+
+
 def _check_surface(client: object) -> None:
-    kind = type(client)
-    has_surface = all(callable(getattr(kind, name, None)) for name in ("request", "copy", "post"))
-    if not has_surface or isinstance(client, type) or not hasattr(client, "max_retries"):
+    if not has_surface(type(client)) or isinstance(client, type) or not hasattr(client, "max_retries"):
         raise TypeError(
             "client must be an OpenAI or Anthropic client (sync or async, Azure too), or one with their "
             f"request(), copy() and max_retries; got {client!r}"
         )
 
 
-class _Seam:
-    """What stands in place of a client's ``request`` and ``copy``."""
+class Seam:
+    """What stands in place of a client's ``request`` and ``copy``.
 
-    def __init__(self, client: Any, guarding: CallGuard, ask_usage: bool, *, own_retries: bool) -> None:
-        self.client = client
-        self.guarding = guarding
-        self.ask_usage = ask_usage
-        # Whether the retry that was given to guard() counts, and not a max_retries said later.
-        self.own_retries = own_retries
-        self.facts = ClientFacts(client)
-        self.plain = client.request
+    Args:
+        plain: The client's ``request`` as the SDK has it, bound to the client.
+        own_retries: Whether the retry of *guarding* counts, and not the client's ``max_retries``.
+    """
+
+    def __init__(
+        self, client: Any, plain: Any, guarding: CallGuard, ask_usage: bool = True, *, own_retries: bool
+    ) -> None:
+        self.client: Any = client
+        self.guarding: CallGuard = guarding
+        self.ask_usage: bool = ask_usage
+        self.own_retries: bool = own_retries
+        self.facts: ClientFacts = ClientFacts(client)
+        self.plain: Any = plain
         self._retries: dict[int, Retry] = {}
-        is_async = hasattr(client, "__aenter__")
-        client.request = self.arequest if is_async else self.request
-        client.copy = client.with_options = self.copy
+
+    def attach(self) -> None:
+        """Stand there, on this one client."""
+        client = self.client
+        mine: Any = self.arequest if hasattr(client, "__aenter__") else self.request
+        client.request = _like(self.plain, mine)
+        client.copy = client.with_options = _like(client.copy, self.copy)
         setattr(client, GUARD, self)
 
     def copy(self, **changes: Any) -> Any:
@@ -146,7 +162,7 @@ class _Seam:
         made = type(self.client).copy(self.client, **changes)
         said = changes.get("max_retries")
         own_retries = self.own_retries and type(said) is not int
-        _Seam(made, self.guarding, self.ask_usage, own_retries=own_retries)
+        Seam(made, made.request, self.guarding, self.ask_usage, own_retries=own_retries).attach()
         return made
 
     def request(self, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None) -> Any:
@@ -195,6 +211,23 @@ class _Seam:
         return made
 
 
+def _like(theirs: Any, ours: Any) -> Any:
+    """*ours* with the signature and the documentation of *theirs*."""
+    if inspect.iscoroutinefunction(ours):
+
+        @wraps(theirs)
+        async def acalled(*args: Any, **options: Any) -> Any:
+            return await ours(*args, **options)
+
+        return acalled
+
+    @wraps(theirs)
+    def called(*args: Any, **options: Any) -> Any:
+        return ours(*args, **options)
+
+    return called
+
+
 class _Call:
     """One call on its way through the SDK."""
 
@@ -203,7 +236,7 @@ class _Call:
 
     def __init__(
         self,
-        seam: _Seam,
+        seam: Seam,
         api: str,
         body: Mapping[str, object],
         cast_to: Any,
@@ -322,7 +355,7 @@ class _Call:
 def _silent(body: Mapping[str, object]) -> bool:
     """Whether a chat stream was not asked to tell its usage."""
     asked = body.get("stream_options")
-    return not (isinstance(asked, Mapping) and asked.get("include_usage") is not None)
+    return not (isinstance(asked, Mapping) and asked.get("include_usage"))
 
 
 def _shape(api: str, headers: Mapping[str, Any], stream: bool, parsed: bool) -> str:

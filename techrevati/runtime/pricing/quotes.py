@@ -85,6 +85,18 @@ def cost_usd(
     >>> cost_usd("gpt-4o-mini", UsageSnapshot(input_tokens=1_000_000, output_tokens=1_000))
     Decimal('0.1506')
     """
+    return decimal_usd(cost_picodollars(model, usage, provider=provider, at=at, tier=tier))
+
+
+def cost_picodollars(
+    model: str,
+    usage: UsageSnapshot,
+    *,
+    provider: str | None = None,
+    at: datetime | None = None,
+    tier: str | tuple[str, ...] | None = None,
+) -> Picodollars:
+    """:func:`cost_usd` in exact pico-dollars."""
     if at is None and not PRICING_TABLE:
         try:
             rates, since_s, until_s = _current[model, provider, tier, usage.tier]
@@ -92,8 +104,8 @@ def cost_usd(
             pass
         else:
             if until_s is None or since_s <= time.time() < until_s:
-                return decimal_usd(rates.cost(usage))
-    return decimal_usd(_priced(model, provider, at, tier, usage)[0].cost(usage))
+                return rates.cost(usage)
+    return _priced(model, provider, at, tier, usage)[0].cost(usage)
 
 
 def quote(

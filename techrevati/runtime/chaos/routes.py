@@ -1,0 +1,37 @@
+"""Which paths a provider answers, Azure's spelling of OpenAI's among them."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+
+
+class Route(str, Enum):
+    """What stands at a path."""
+
+    CHAT = "/v1/chat/completions"
+    RESPONSES = "/v1/responses"
+    MESSAGES = "/v1/messages"
+    COUNT_TOKENS = "/v1/messages/count_tokens"
+    MODELS = "/v1/models"
+
+
+_BARE = {
+    "/chat/completions": Route.CHAT,
+    "/responses": Route.RESPONSES,
+    "/messages": Route.MESSAGES,
+    "/models": Route.MODELS,
+}
+_BY_PATH: dict[str, Route] = {**{one.value: one for one in Route}, **_BARE}
+_DEPLOYED = re.compile(r"/openai/deployments/([^/]+)(/chat/completions|/responses)\Z")
+AZURE = "/openai"
+
+
+def routed(path: str) -> tuple[Route | None, str]:
+    """What answers at *path*, and the deployment that it names; Azure takes that for the model."""
+    if not path.startswith(AZURE + "/"):
+        return _BY_PATH.get(path), ""
+    if found := _DEPLOYED.match(path):
+        return _BARE[found[2]], found[1]
+    route = _BY_PATH.get(path.removeprefix(AZURE))
+    return (None if route in (Route.MESSAGES, Route.COUNT_TOKENS) else route), ""

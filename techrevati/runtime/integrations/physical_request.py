@@ -1,0 +1,245 @@
+"""One request to a model that may be sent now, from its admission to its end.
+
+It is begun before anything is sent and ended exactly once, by its answer, its error or its reader who went
+away.  Its end leaves the breaker, settles the reservations and is told, in this order.
+"""
+
+from __future__ import annotations
+
+from contextvars import copy_context
+from typing import TYPE_CHECKING
+
+from techrevati.runtime._core.deadline import current
+from techrevati.runtime._core.errors import TechrevatiError
+from techrevati.runtime._core.log import logger
+from techrevati.runtime.agent_events import AgentEventName, AgentEventStatus
+from techrevati.runtime.budgets.reservation import failure_of
+from techrevati.runtime.circuit_breaker import CircuitOpenError
+from techrevati.runtime.deadlines import DeadlineExceededError
+from techrevati.runtime.failures import provider_failures
+from techrevati.runtime.usage import UsageSnapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import TypeVar
+
+    from techrevati.runtime._core.deadline import Remaining
+    from techrevati.runtime.budgets import Reservation
+    from techrevati.runtime.circuit_breaker import CircuitBreaker, CircuitGuard
+    from techrevati.runtime.integrations.call_guard import CallGuard
+    from techrevati.runtime.integrations.model_request import ModelRequest
+
+    T = TypeVar("T")
+
+
+class _Neutral(BaseException):
+    """Ends a breaker's call without a word about the provider, as a cancellation does."""
+
+
+class PhysicalRequest:
+    """One request that may be sent now.  Ended exactly once; later ends change nothing.  Thread-safe.
+
+    Attributes:
+        request: What is asked.
+        number: Which attempt of its call, from 1.
+    """
+
+    __slots__ = (
+        "_breaking",
+        "_deadline",
+        "_guard",
+        "_open",
+        "_reservations",
+        "_started_s",
+        "number",
+        "request",
+    )
+
+    def __init__(self, guard: CallGuard, request: ModelRequest, number: int) -> None:
+        self.request: ModelRequest = request
+        self.number: int = number
+        self._guard = guard
+        self._open = [True]
+        self._reservations: list[Reservation] = []
+        self._breaking: tuple[CircuitBreaker, CircuitGuard] | None = None
+        self._deadline: Remaining | None = current.get()
+        self._started_s = guard._clock()
+
+    # --- beginning ------------------------------------------------------------------------------------------
+
+    def _admit(self) -> None:
+        try:
+            self.check_time()
+        except DeadlineExceededError as refusal:
+            self._guard._observed(refusal, self.request)
+        breaker = self._guard.breaker_of(self.request)
+        admitted = breaker.guard()
+        try:
+            admitted.__enter__()
+        except CircuitOpenError as refusal:
+            self._guard._observed(refusal, self.request)
+        else:
+            self._breaking = (breaker, admitted)
+
+    def _refused(self, error: BaseException) -> None:
+        if not self._open:
+            return
+        self._open.clear()
+        for reservation in self._reservations:
+            reservation.release()
+        self._leave_breaker(_Neutral())
+        if isinstance(error, Exception):
+            self._guard.note(self.request, refused=1)
+            self._tell(AgentEventName.MODEL_REFUSED, AgentEventStatus.RED, error)
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds left of the deadline; None without one."""
+        if self._deadline is None or self._guard.observe_only:
+            return None
+        return self._deadline.remaining()
+
+    def check_time(self) -> None:
+        """Go on, if there is time.
+
+        Raises:
+            DeadlineExceededError: There is none.
+        """
+        left_s = self.left_s
+        if left_s is not None and left_s <= 0:
+            raise self._out_of_time()
+
+    async def in_time(self, step: Awaitable[T]) -> T:
+        """What *step* gives, if it comes before the deadline.
+
+        Raises:
+            DeadlineExceededError: It does not; *step* was cancelled.
+        """
+        left_s = self.left_s
+        if left_s is None:
+            return await step
+        import asyncio
+
+        limit = asyncio.timeout(left_s)
+        try:
+            async with limit:
+                return await step
+        except TimeoutError:
+            if limit.expired():
+                raise self._out_of_time() from None
+            raise
+
+    def _out_of_time(self) -> DeadlineExceededError:
+        return DeadlineExceededError(0.0 if self._deadline is None else self._deadline.seconds)
+
+    # --- ending ---------------------------------------------------------------------------------------------
+
+    def finish(self, usage: UsageSnapshot | None, *, measured: bool = True) -> None:
+        """The answer is there, whole; *usage* None, or not *measured*, when it does not say what it used."""
+        if self._closing():
+            self._leave_breaker(None)
+            self._settle(usage, None, "measured" if measured else "estimated")
+            self._told_end(usage if measured else None, None)
+
+    def fail(
+        self, error: BaseException, usage: UsageSnapshot | None = None, *, measured: bool = False
+    ) -> None:
+        """It ended with *error*; *usage* is what it used until then, as far as known."""
+        if self._closing():
+            self._leave_breaker(error)
+            self._settle(usage, error, "measured" if measured else "estimated")
+            self._told_end(usage if measured else None, error)
+
+    def abandon(self, usage: UsageSnapshot | None = None) -> None:
+        """The reader went away before the end; that says nothing about the provider."""
+        if self._closing():
+            self._leave_breaker(_Neutral())
+            self._settle(usage, None, "estimated")
+            self._guard.note(self.request, requests=1, without_usage=1)
+            self._tell(AgentEventName.MODEL_ABANDONED, AgentEventStatus.COMPLETED, None)
+
+    async def afinish(self, usage: UsageSnapshot | None, *, measured: bool = True) -> None:
+        """:meth:`finish` without blocking the event loop while a ledger is written."""
+        await self._off_loop(lambda: self.finish(usage, measured=measured))
+
+    async def afail(
+        self, error: BaseException, usage: UsageSnapshot | None = None, *, measured: bool = False
+    ) -> None:
+        """:meth:`fail` without blocking the event loop while a ledger is written."""
+        await self._off_loop(lambda: self.fail(error, usage, measured=measured))
+
+    async def aabandon(self, usage: UsageSnapshot | None = None) -> None:
+        """:meth:`abandon` without blocking the event loop while a ledger is written."""
+        await self._off_loop(lambda: self.abandon(usage))
+
+    async def _off_loop(self, end: Callable[[], None]) -> None:
+        if not self._guard._blocking or not self._open:
+            end()
+            return
+        import asyncio
+
+        try:
+            # In this context, so that what is told stands under the caller's span.
+            ending = asyncio.get_running_loop().run_in_executor(None, copy_context().run, end)
+        except RuntimeError:  # the program is ending: no more threads
+            end()
+            return
+        await asyncio.shield(ending)  # a cancellation does not keep it from the books
+
+    def _closing(self) -> bool:
+        try:
+            return self._open.pop()
+        except IndexError:
+            return False
+
+    def _leave_breaker(self, error: BaseException | None) -> None:
+        if self._breaking is None:
+            return
+        breaker, admitted = self._breaking
+        self._breaking = None
+        judged = breaker._counts_as_failure is None
+        if judged and isinstance(error, Exception) and not provider_failures(error):
+            error = _Neutral()
+        admitted.__exit__(None if error is None else type(error), error, None)
+
+    def _settle(
+        self, usage: UsageSnapshot | None, error: BaseException | None, certainty: str = "measured"
+    ) -> None:
+        for reservation in self._reservations:
+            try:
+                if usage is not None:
+                    reservation.settle(usage, certainty=certainty, failure=failure_of(error))
+                else:
+                    reservation.fail(error)
+            except TechrevatiError as trouble:  # the answer is paid for: it is not thrown away
+                logger("integrations").error("a request could not be settled: %s", trouble)
+
+    def _told_end(self, usage: UsageSnapshot | None, error: BaseException | None) -> None:
+        missing = usage is None and error is None
+        self._guard.note(self.request, requests=1, without_usage=int(missing))
+        if error is not None:
+            self._tell(AgentEventName.MODEL_FAILED, AgentEventStatus.FAILED, error, usage)
+        else:
+            self._tell(AgentEventName.MODEL_CALLED, AgentEventStatus.COMPLETED, None, usage)
+
+    def _tell(
+        self,
+        name: AgentEventName,
+        status: AgentEventStatus,
+        error: BaseException | None,
+        usage: UsageSnapshot | None = None,
+    ) -> None:
+        guard = self._guard
+        if guard.events.heard:
+            guard.events.tell(
+                name,
+                status,
+                self.request,
+                error=error,
+                attempt=self.number,
+                seconds=round(guard._clock() - self._started_s, 6),
+                usage=None if usage is None else usage.to_dict(),
+            )
+
+    def __repr__(self) -> str:
+        return f"PhysicalRequest({self.request!r}, {self.number}, {'open' if self._open else 'ended'})"

@@ -1,0 +1,154 @@
+"""A guarded client is the SDK's client: its attributes, signatures, types and habits; and the page of its
+books is what the command says."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import inspect
+import pickle
+import subprocess
+import sys
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from techrevati.runtime.chaos import ChaosServer
+from techrevati.runtime.circuit_breaker import BreakerRegistry
+from techrevati.runtime.integrations import coverage, guard
+from techrevati.runtime.ledger import SpendLedger
+from tests.integration import guard_matrix
+from tests.integration.guard_shapes import (
+    async_openai_client,
+    endpoint,
+    openai_client,
+    request,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def ledger() -> Iterator[SpendLedger]:
+    """Books in memory."""
+    coverage(reset=True)
+    with SpendLedger(":memory:") as made:
+        yield made
+
+
+def guarded(client: Any, ledger: SpendLedger, **more: Any) -> Any:
+    """With breakers of its own."""
+    return guard(client, project="acme", ledger=ledger, breaker=BreakerRegistry(), **more)
+
+
+def test_the_page_of_the_books_is_what_the_command_says() -> None:
+    """docs/guard-matrix.md, every shape in every case; a wrong cell is an error of the command."""
+    page = (ROOT / "docs" / "guard-matrix.md").read_text(encoding="utf-8")
+    assert "".join(guard_matrix.page()) == page
+
+
+def test_signatures_are_those_of_the_sdk(ledger: SpendLedger) -> None:
+    """For people and frameworks that look."""
+    with endpoint() as server:
+        for make in (openai_client, async_openai_client):
+            plain = make(server)
+            made = guarded(plain, ledger)
+            for name in ("request", "copy", "with_options"):
+                assert inspect.signature(getattr(made, name)) == inspect.signature(getattr(plain, name))
+                assert getattr(made, name).__doc__ == getattr(plain, name).__doc__
+            assert inspect.iscoroutinefunction(made.request) == inspect.iscoroutinefunction(plain.request)
+
+
+def test_what_is_assigned_later_counts(ledger: SpendLedger) -> None:
+    """A key that is rotated and an address that changes, on the guarded client itself."""
+    with endpoint() as first, endpoint() as second, openai_client(first) as plain:
+        client = guarded(plain, ledger)
+        client.chat.completions.create(**request())
+        client.base_url = second.base_url
+        client.api_key = "sk-rotated-0123456789"
+        client.chat.completions.create(**request())
+        assert (first.bill.requests, second.bill.requests) == (1, 1)
+        assert plain.api_key != client.api_key
+        assert client.with_options(timeout=1).api_key == client.api_key
+    assert len(list(ledger.records())) == 2
+
+
+def test_it_is_copied_pickled_and_collected_as_before(ledger: SpendLedger) -> None:
+    """``copy.copy`` stays guarded; what the SDK cannot do the guard cannot either; nothing keeps it alive."""
+    with endpoint() as server, openai_client(server) as plain:
+        client = guarded(plain, ledger)
+        with pytest.raises(TypeError, match="cannot pickle"):
+            pickle.dumps(plain)
+        with pytest.raises(TypeError, match="cannot pickle"):
+            pickle.dumps(client)
+        copy.copy(client).chat.completions.create(**request())
+        assert len(list(ledger.records())) == 1
+        seen = weakref.ref(client)
+        del client
+        gc.collect()
+        assert seen() is None
+
+
+def test_requests_by_hand_are_guarded_too(ledger: SpendLedger) -> None:
+    """``client.post`` with a path of a guarded API, and the whole client's raw view."""
+    with endpoint() as server, openai_client(server) as plain:
+        client = guarded(plain, ledger)
+        said = client.post("/chat/completions", body=request(), cast_to=object)
+        assert said["usage"]["total_tokens"] > 0
+        client.with_raw_response.chat.completions.create(**request())
+        server.wait_idle()
+        assert ledger.total() == server.bill.cost_usd
+    assert {record.certainty for record in ledger.records()} == {"measured"}
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        ({}, 0),
+        ({"stream_options": {"include_usage": False}}, 0),
+        ({"stream_options": {"include_usage": True}}, 1),
+        ({"extra_body": {"stream_options": {"include_usage": True}}}, 1),
+        ({"extra_body": {"stream_options": {"include_usage": False}}}, 0),
+        ({"stream_options": {}}, 0),
+    ],
+)
+def test_usage_is_asked_for_and_shown_to_those_who_asked(
+    options: dict[str, Any], shown: int, ledger: SpendLedger
+) -> None:
+    """However it was said, the stream counts exactly, and its reader sees what was asked for."""
+    with endpoint() as server, openai_client(server) as plain:
+        body = request()
+        chunks = list(guarded(plain, ledger).chat.completions.create(**body, stream=True, **options))
+        server.wait_idle()
+        assert ledger.total() == server.bill.cost_usd
+        bare = list(plain.chat.completions.create(**body, stream=True, **options))
+    assert len(chunks) == len(bare)
+    assert sum(chunk.usage is not None for chunk in chunks) == shown
+    assert {record.certainty for record in ledger.records()} == {"measured"}
+
+
+def test_a_long_retry_after_is_not_waited_for(ledger: SpendLedger) -> None:
+    """An hour: the SDK's own error comes at once instead."""
+    from techrevati.runtime.chaos import Fault, FaultKind
+
+    with ChaosServer([Fault(FaultKind.RATE_LIMIT, retry_after_s=3600)]) as server:
+        with openai_client(server, max_retries=5) as plain, pytest.raises(openai.RateLimitError):
+            guarded(plain, ledger).chat.completions.create(**request())
+        assert server.bill.requests == 1
+
+
+def test_type_checkers_see_the_types_of_the_sdk() -> None:
+    """pyright on a file that says what each call returns."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "tests/integration/guard_types.py"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout
