@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from techrevati.runtime._core.deadline import remaining_s
+from techrevati.runtime._core.deadline import remaining_s, shortened
 from techrevati.runtime.bulkhead import Bulkhead
 from techrevati.runtime.circuit_breaker import (
     AsyncCircuitBreaker,
@@ -657,6 +657,15 @@ def test_a_deadline_may_be_left_inside_a_timed_call(clock: FakeClock) -> None:
     assert before == 5
     assert after is not None
     assert 5 < after <= 1000
+
+
+def test_a_deadline_around_a_timed_pipeline_is_seen_and_told_inside(clock: FakeClock) -> None:
+    """The timeout's own time does not hide that less is left of the run."""
+    told: list[tuple[float, float]] = []
+    with Deadline(5, clock=clock, on_shortened=lambda *cut: told.append(cut)):
+        seen = Pipeline(Timeout(1000), Bulkhead(1)).call(lambda: (remaining_s(), shortened(60)))
+    assert seen == (5, 5)
+    assert told == [(1000, 5), (60, 5)]
 
 
 def test_decorrelated_waits_grow_threefold_at_their_longest() -> None:
