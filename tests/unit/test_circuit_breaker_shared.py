@@ -293,6 +293,25 @@ def test_a_window_misses_at_most_a_twentieth(clock: FakeClock, window: dict[str,
     assert second.snapshot().window_failed == 1
 
 
+def test_nothing_is_held_back_while_there_are_too_few_calls_to_judge(clock: FakeClock) -> None:
+    """Else the last of *minimum_calls* would come too late for the others."""
+    first, second = two(MemoryStore(clock=clock), clock, minimum_calls=60, window_calls=100)
+    for number in range(1, 61):
+        first.call(lambda: None)
+        assert second.snapshot().window_calls == number
+
+
+def test_what_was_held_back_is_told_when_the_window_moves_on(clock: FakeClock) -> None:
+    """A time window forgets a twentieth at a time: good calls are told within the time of one such step."""
+    first, second = two(MemoryStore(clock=clock), clock, minimum_calls=10, window_seconds=60.0)
+    for _ in range(60):
+        first.call(lambda: None)
+    assert second.snapshot().window_calls < 60
+    clock.advance(3)
+    first.call(lambda: None)
+    assert second.snapshot().window_calls == 61
+
+
 def test_what_was_held_back_too_long_is_not_counted(clock: FakeClock) -> None:
     counting = Counting(MemoryStore(clock=clock))
     first, second = two(counting, clock, minimum_calls=10, window_seconds=60.0)
@@ -450,6 +469,18 @@ def test_news_of_a_lonely_epoch_changes_nothing_for_the_others(clock: FakeClock)
     error = FailedError()
     late.__exit__(FailedError, error, None)
     assert not other.is_open()
+
+
+def test_late_news_changes_nothing_while_the_store_is_away_either(clock: FakeClock) -> None:
+    counting = Counting(MemoryStore(clock=clock))
+    breaker, other = two(counting, clock, failure_threshold=1)
+    late = breaker.guard()
+    late.__enter__()
+    other.reset()
+    assert breaker.state() is CircuitState.CLOSED  # it has seen the new epoch
+    counting.error = GONE
+    late.__exit__(FailedError, FailedError(), None)
+    assert not breaker.is_open()
 
 
 @pytest.mark.parametrize("error", [GONE, RuntimeError("not even a StoreError")])
