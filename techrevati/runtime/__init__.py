@@ -231,6 +231,7 @@ if TYPE_CHECKING:
         FanOutUsageSink as FanOutUsageSink,
         JsonlEventSink as JsonlEventSink,
         JsonlUsageSink as JsonlUsageSink,
+        LoggingSink as LoggingSink,
         NoopEventSink as NoopEventSink,
         NoopUsageSink as NoopUsageSink,
         RingBufferEventSink as RingBufferEventSink,
@@ -244,6 +245,7 @@ if TYPE_CHECKING:
         Store as Store,
         StoreCorruptError as StoreCorruptError,
         StoreError as StoreError,
+        StoreLockedError as StoreLockedError,
         StoreUnavailableError as StoreUnavailableError,
     )
     from techrevati.runtime.streaming import (
@@ -365,6 +367,7 @@ __all__ = [
     "JsonlUsageSink",
     "JsonSchema",
     "LateOutcome",
+    "LoggingSink",
     "load_pricing_from_file",
     "LoopDetectedError",
     "LoopDetection",
@@ -447,6 +450,7 @@ __all__ = [
     "Store",
     "StoreCorruptError",
     "StoreError",
+    "StoreLockedError",
     "StoreUnavailableError",
     "Target",
     "TargetSwitch",

@@ -68,10 +68,11 @@ _NAMES = {
     ),
     "sinks": (
         "DEFAULT_RING_CAPACITY EventSink FanOutEventSink FanOutUsageSink JsonlEventSink JsonlUsageSink "
-        "NoopEventSink NoopUsageSink RingBufferEventSink RingBufferUsageSink UsageSink"
+        "LoggingSink NoopEventSink NoopUsageSink RingBufferEventSink RingBufferUsageSink UsageSink"
     ),
     "stores": (
-        "MemoryStore NewerSchemaError SqliteStore Store StoreCorruptError StoreError StoreUnavailableError"
+        "MemoryStore NewerSchemaError SqliteStore Store StoreCorruptError StoreError StoreLockedError"
+        " StoreUnavailableError"
     ),
     "streaming": (
         "AsyncWatchedStream StreamOutcome StreamStalledError StreamUsage UsageReader WatchedStream watch"

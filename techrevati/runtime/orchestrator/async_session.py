@@ -121,10 +121,36 @@ class AsyncOrchestrationSession(AsyncStreams, SessionTools, SessionPhase):
         *timeout* seconds run the call in a task of its own, which is then cancelled.  An *fn* that is not
         async is called as it is, and blocks the loop while it runs.
         """
+        options = (prompt, input_tokens, max_output_tokens, key, idempotent, verify)
+        if not self._follows_turns:
+            return await self._arun_turn(fn, model, usage, estimate_usage, timeout, *options)
+        from techrevati.runtime.orchestrator.told_turns import ToldTurn
+
+        with ToldTurn(self, model) as turn:
+            returned = await self._arun_turn(
+                turn.aattempts(fn), model, usage, estimate_usage, timeout, *options
+            )
+            turn.returned(returned[1])
+        return returned
+
+    async def _arun_turn(
+        self,
+        fn: Callable[..., Awaitable[T] | T],
+        model: Model,
+        usage: UsageSnapshot | None,
+        estimate_usage: Callable[[T], UsageSnapshot] | None,
+        timeout: float | None,
+        prompt: object,
+        input_tokens: int | None,
+        max_output_tokens: int | None,
+        key: str | None,
+        idempotent: bool,
+        verify: Verify | None,
+    ) -> tuple[T, UsageSnapshot]:
         if prompt is not None:
             fn = await self._aprompted(fn, named(model), prompt)
         self._begin_turn(usage, estimate_usage, timeout)
-        replayed = False
+        replayed = repeated = False
 
         async def call() -> T:
             return await _awaited(fn())
@@ -155,7 +181,7 @@ class AsyncOrchestrationSession(AsyncStreams, SessionTools, SessionPhase):
                     guarded = partial(self._recovered, recovery, run, breaker, model)
                 options = {"key": key, "idempotent": idempotent, "verify": verify}
                 result = await self._arecorded_turn(turn, guarded, prompt, options)
-                usage, replayed = turn.usage, turn.replayed
+                usage, replayed, repeated = turn.usage, turn.replayed, turn.repeated
             elif recovery is not None:
                 result = await self._recovered(recovery, run, breaker, model)
             else:
@@ -166,8 +192,8 @@ class AsyncOrchestrationSession(AsyncStreams, SessionTools, SessionPhase):
                 self._failed_turn(error, failure, await aattempt_recovery(failure.scenario, self.recovery))
             raise
         if not self._looks_at_turns:
-            return self._end_turn(result, model, usage, estimate_usage, replayed)
-        result, usage = self._end_turn(result, model, usage, estimate_usage, replayed)
+            return self._end_turn(result, model, usage, estimate_usage, replayed, repeated)
+        result, usage = self._end_turn(result, model, usage, estimate_usage, replayed, repeated)
         return await self._acheck_answer(named(model), prompt, result), usage
 
     async def _spent(

@@ -97,10 +97,34 @@ class OrchestrationSession(SyncStreams, SessionTools, SessionPhase):
             Exception: Whatever *fn* raised, after a recovery event; with a ``recovery``, what the last
                 attempt raised.
         """
+        options = (prompt, input_tokens, max_output_tokens, key, idempotent, verify)
+        if not self._follows_turns:
+            return self._run_turn(fn, model, usage, estimate_usage, timeout, *options)
+        from techrevati.runtime.orchestrator.told_turns import ToldTurn
+
+        with ToldTurn(self, model) as turn:
+            returned = self._run_turn(turn.attempts(fn), model, usage, estimate_usage, timeout, *options)
+            turn.returned(returned[1])
+        return returned
+
+    def _run_turn(
+        self,
+        fn: Callable[..., T],
+        model: Model,
+        usage: UsageSnapshot | None,
+        estimate_usage: Callable[[T], UsageSnapshot] | None,
+        timeout: float | None,
+        prompt: object,
+        input_tokens: int | None,
+        max_output_tokens: int | None,
+        key: str | None,
+        idempotent: bool,
+        verify: Verify | None,
+    ) -> tuple[T, UsageSnapshot]:
         if prompt is not None:
             fn = self._prompted(fn, named(model), prompt)
         self._begin_turn(usage, estimate_usage, timeout)
-        replayed = False
+        replayed = repeated = False
         config = self._config
         breaker = config.circuit_breaker
         if breaker is None and config.async_circuit_breaker is not None:
@@ -123,7 +147,7 @@ class OrchestrationSession(SyncStreams, SessionTools, SessionPhase):
                     guarded = partial(self._recovered, recovery, call, breaker, model)
                 options = {"key": key, "idempotent": idempotent, "verify": verify}
                 result = self._recorded_turn(turn, guarded, prompt, options)
-                usage, replayed = turn.usage, turn.replayed
+                usage, replayed, repeated = turn.usage, turn.replayed, turn.repeated
             elif recovery is not None:
                 result = self._recovered(recovery, call, breaker, model)
             else:
@@ -134,8 +158,8 @@ class OrchestrationSession(SyncStreams, SessionTools, SessionPhase):
                 self._failed_turn(error, failure, attempt_recovery(failure.scenario, self.recovery))
             raise
         if not self._looks_at_turns:
-            return self._end_turn(result, model, usage, estimate_usage, replayed)
-        result, usage = self._end_turn(result, model, usage, estimate_usage, replayed)
+            return self._end_turn(result, model, usage, estimate_usage, replayed, repeated)
+        result, usage = self._end_turn(result, model, usage, estimate_usage, replayed, repeated)
         return self._check_answer(named(model), prompt, result), usage
 
     def _spent(
