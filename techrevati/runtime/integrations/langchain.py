@@ -26,8 +26,8 @@ try:
     from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import ToolMessage
     from langchain_core.tools import BaseTool
-except ImportError as error:  # pragma: no cover
-    raise ImportError("techrevati.runtime.integrations.langchain needs langchain-core") from error
+except ImportError as _missing:  # pragma: no cover
+    raise ImportError("techrevati.runtime.integrations.langchain needs langchain-core") from _missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,8 +12,8 @@ from techrevati.runtime.integrations.langchain import Answers, guard_model
 
 try:
     from langchain.agents.middleware import AgentMiddleware
-except ImportError as error:  # pragma: no cover
-    raise ImportError("techrevati.runtime.integrations.langchain_agents needs langchain >= 1") from error
+except ImportError as _missing:  # pragma: no cover
+    raise ImportError("techrevati.runtime.integrations.langchain_agents needs langchain >= 1") from _missing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -16,8 +16,8 @@ from techrevati.runtime.integrations.guarded_functions import GuardedFunction
 
 try:
     from langgraph.errors import GraphBubbleUp
-except ImportError as error:  # pragma: no cover
-    raise ImportError("techrevati.runtime.integrations.langgraph needs langgraph") from error
+except ImportError as _missing:  # pragma: no cover
+    raise ImportError("techrevati.runtime.integrations.langgraph needs langgraph") from _missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,8 +20,8 @@ from techrevati.runtime.integrations.sdk_clients import guard_with, is_client
 try:
     from agents import Agent, FunctionTool, Handoff, MultiProvider
     from agents.models.interface import Model, ModelProvider
-except ImportError as error:  # pragma: no cover
-    raise ImportError("techrevati.runtime.integrations.openai_agents needs openai-agents") from error
+except ImportError as _missing:  # pragma: no cover
+    raise ImportError("techrevati.runtime.integrations.openai_agents needs openai-agents") from _missing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

@@ -22,8 +22,8 @@ from techrevati.runtime.usage import UsageSnapshot
 try:
     from pydantic_ai.models.wrapper import WrapperModel
     from pydantic_ai.toolsets import WrapperToolset
-except ImportError as error:  # pragma: no cover
-    raise ImportError("techrevati.runtime.integrations.pydantic_ai needs pydantic-ai") from error
+except ImportError as _missing:  # pragma: no cover
+    raise ImportError("techrevati.runtime.integrations.pydantic_ai needs pydantic-ai") from _missing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
