@@ -1,4 +1,4 @@
-"""Where events and usage go: nowhere, a ring, a JSONL file, or several places.
+"""Where events and usage go: nowhere, a ring, a JSONL file, the program's log, or several places.
 
 A sink takes one record and must not fail the run: those here handle their own errors, never block for long
 and count in ``dropped`` what they could not keep.  Anything with the right method is a sink.
@@ -17,12 +17,13 @@ from techrevati.runtime._core.redactor import Redactor
 from techrevati.runtime._core.scrub import error_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from io import FileIO
+    from logging import Logger
     from os import PathLike
     from typing import Self
 
-    from techrevati.runtime.agent_events import AgentEvent
+    from techrevati.runtime.agent_events import AgentEvent, AgentEventName
     from techrevati.runtime.usage import UsageSnapshot
 
 T = TypeVar("T")
@@ -269,6 +270,111 @@ class JsonlUsageSink(_JsonlFile):
         self._write(line)
 
 
+class LoggingSink:
+    """Makes one record of standard ``logging`` of every event.  Thread-safe; never raises.
+
+    The message is one line for people; the fields of the event are attributes of the record (``extra``), as a
+    JSON formatter shows them: ``event``, ``status``, ``emitted_at``, and where they are set ``role``,
+    ``phase``, ``project_id``, ``failure_class``, ``detail``, ``data``, ``run_id``, ``parent_id``,
+    ``sequence``, ``event_id``.  A run or recovery that failed is an ERROR; what failed, was refused or
+    blocked, an open circuit, and a budget's threshold are WARNING; calls, deadlines and hooks that let
+    something pass are DEBUG; the rest is INFO.
+
+    A handler runs in the thread that emits; one that may block belongs behind ``QueueHandler``.
+
+    Args:
+        logger: A logger, or the name of one.
+        levels: Levels for events that shall have another one than the above, by event name.
+        redactor: Goes over every event first; the default one when None.
+
+    Raises:
+        ValueError, TypeError: An argument is out of range; the text names it.
+    """
+
+    def __init__(
+        self,
+        logger: Logger | str = "techrevati.events",
+        *,
+        levels: Mapping[AgentEventName | str, int] | None = None,
+        redactor: Redactor | None = None,
+    ) -> None:
+        import logging
+
+        from techrevati.runtime.agent_events import AgentEventName
+
+        if isinstance(logger, str):
+            logger = logging.getLogger(arguments.text("logger", logger))
+        if not isinstance(logger, (logging.Logger, logging.LoggerAdapter)):
+            raise TypeError(f"logger must be a logger or its name, got {logger!r}")
+        self.logger: Logger = logger
+        self._levels = _log_levels()
+        for name, level in (levels or {}).items():
+            event = arguments.member("levels", name, AgentEventName)
+            self._levels[event] = arguments.count("levels", level)
+        self._chosen = frozenset(arguments.member("levels", name, AgentEventName) for name in levels or {})
+        self._redactor = Redactor() if redactor is None else redactor
+        self._dropped = 0
+        self._lock = fork_safe_lock()
+
+    @property
+    def dropped(self) -> int:
+        """Events that could not be logged because a handler or filter raised."""
+        return self._dropped
+
+    def emit(self, event: AgentEvent) -> None:
+        """Log *event*."""
+        try:
+            level = self._level(event)
+            if self.logger.isEnabledFor(level):
+                self._log(level, self._redactor.event(event))
+        except Exception:
+            with self._lock:
+                self._dropped += 1
+
+    def _level(self, event: AgentEvent) -> int:
+        level = self._levels.get(event.event, 20)
+        if event.event not in self._chosen and event.status.value in ("failed", "red", "blocked"):
+            return max(level, 30)
+        return level
+
+    def _log(self, level: int, event: AgentEvent) -> None:
+        wire = event.to_dict()
+        del wire["type"]
+        if "id" in wire:
+            wire["event_id"] = wire.pop("id")
+        who = "/".join(part for part in (event.role, event.phase) if part)
+        message = " ".join(part for part in (event.event.value, who) if part)
+        detail = "" if event.detail is None else f": {event.detail}"
+        self.logger.log(level, "%s%s", message, detail, extra=wire)
+
+
+def _log_levels() -> dict[AgentEventName, int]:
+    """Levels other than INFO; a status that tells of trouble makes it WARNING at least."""
+    from techrevati.runtime.agent_events import AgentEventName as Name
+
+    error = (Name.AGENT_FAILED, Name.RECOVERY_FAILED, Name.RECOVERY_ESCALATED)
+    warning = (
+        Name.CIRCUIT_OPENED,
+        Name.AGENT_LATE_RESULT,
+        Name.AGENT_LOOP_DETECTED,
+        Name.BUDGET_THRESHOLD,
+        Name.BUDGET_OVERRUN,
+        Name.MODEL_UNGUARDED,
+        Name.RECOVERY_ATTEMPTED,
+    )
+    debug = (
+        Name.AGENT_TOOL_CALLED,
+        Name.AGENT_TOOL_COMPLETED,
+        Name.HOOK_PRE_TOOL,
+        Name.HOOK_POST_TOOL,
+        Name.MODEL_CALLED,
+        Name.DEADLINE_STARTED,
+        Name.DEADLINE_SHORTENED,
+        Name.DEADLINE_ENDED,
+    )
+    return {**dict.fromkeys(error, 40), **dict.fromkeys(warning, 30), **dict.fromkeys(debug, 10)}
+
+
 class _FanOut(Generic[S]):
     def __init__(self, *sinks: S) -> None:
         self.sinks: tuple[S, ...] = sinks
@@ -291,12 +397,30 @@ class _FanOut(Generic[S]):
 class FanOutEventSink(_FanOut[EventSink]):
     """Hands every event to several sinks in order; one that raises does not keep it from the others.
 
-    The first failure is logged, each one is counted in ``dropped``.
+    The first failure is logged, each one is counted in ``dropped``.  The beginnings and ends of turns and
+    attempts go only to the sinks that ask for them (see :attr:`follows_turns`).
     """
+
+    def __init__(self, *sinks: EventSink) -> None:
+        super().__init__(*sinks)
+        self._followers: tuple[EventSink, ...] = tuple(
+            sink for sink in sinks if getattr(sink, "follows_turns", False)
+        )
+
+    @property
+    def follows_turns(self) -> bool:
+        """True when one of the sinks wants to be told where turns and attempts begin and end."""
+        return bool(self._followers)
 
     def emit(self, event: AgentEvent) -> None:
         """Give *event* to every sink."""
-        for sink in self.sinks:
+        sinks = self.sinks
+        if len(self._followers) != len(sinks):
+            from techrevati.runtime.agent_events.vocabulary import TURN_EVENTS
+
+            if event.event in TURN_EVENTS:
+                sinks = self._followers
+        for sink in sinks:
             try:
                 sink.emit(event)
             except Exception as error:

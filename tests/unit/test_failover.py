@@ -196,6 +196,20 @@ def test_the_caller_may_overrule_the_table_both_ways(ask: Ask) -> None:
 
 
 @both
+def test_a_broken_judge_is_logged_and_means_no(ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
+    """The failure of the call comes out, not that of the judge."""
+    down = HttpError(DOWN)
+
+    def broken(failure: Failure) -> bool:
+        raise ZeroDivisionError("a judge's bug")
+
+    with pytest.raises(HttpError) as raised:
+        ask([Provider("a", down), Provider("b")], fails_over=broken)
+    assert raised.value is down
+    assert "fails_over raised" in caplog.text
+
+
+@both
 def test_the_last_error_is_raised_with_a_note(ask: Ask) -> None:
     """The very exception of the last one asked; a note names all, once, however often it is raised."""
     last = HttpError(401)

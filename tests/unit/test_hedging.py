@@ -202,6 +202,33 @@ def test_the_caller_may_overrule_that_both_ways() -> None:
     assert timed(Script((0, HttpError(500)), 0), asking)[0] == 2
 
 
+def test_a_first_request_that_failed_is_no_latency() -> None:
+    """What another one took after it says nothing about how long first requests take."""
+    asking = Hedge(idempotent=True, percentile=50, min_observations=1)
+    answers: list[object] = [HttpError(500), "answer", "answer"]
+
+    def ask() -> object:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert asking.call(ask) == "answer"
+    assert asking.snapshot().observations == 0
+    assert asking.call(ask) == "answer"
+    assert asking.snapshot().observations == 1
+
+
+def test_a_broken_judge_is_logged_and_means_no(caplog: pytest.LogCaptureFixture) -> None:
+    """The failure of the request comes out, not that of the judge."""
+
+    def broken(failure: Failure) -> bool:
+        raise ZeroDivisionError("a judge's bug")
+
+    assert isinstance(timed(Script((0, HttpError(500))), hedge(hedges_on=broken))[0], HttpError)
+    assert "hedges_on raised" in caplog.text
+
+
 def test_when_all_fail_the_most_telling_error_is_raised() -> None:
     """One that asking again does not cure, else one that says when, else the first; the note names all."""
     a, b, c = HttpError(500), HttpError(429, retry_after=9), HttpError(401)

@@ -8,10 +8,13 @@ import inspect
 import random
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator
+from contextvars import copy_context
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from techrevati.runtime._core.deadline import remaining_s
 from techrevati.runtime.bulkhead import Bulkhead
 from techrevati.runtime.circuit_breaker import (
     AsyncCircuitBreaker,
@@ -25,6 +28,7 @@ from techrevati.runtime.deadlines import (
     Timeout,
     TurnTimeoutError,
     current_deadline,
+    timeout as timeout_module,
 )
 from techrevati.runtime.failover import Failover, Target, TargetSwitch
 from techrevati.runtime.hedging import Hedge
@@ -612,6 +616,47 @@ def test_observing_changes_nothing_and_is_undone(clock: FakeClock) -> None:
     with pytest.raises(CircuitOpenError):
         pipeline.call(endpoint.ask)
     assert endpoint.requests == 5
+
+
+def test_the_end_of_a_timeout_is_its_own_where_a_part_inside_noticed_it(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In threads too: not a deadline that nobody set."""
+    monkeypatch.setattr(timeout_module, "time", SimpleNamespace(monotonic=clock))
+
+    def ask() -> None:
+        clock.advance(1000)
+        Timeout(5).call(print)
+
+    with pytest.raises(TurnTimeoutError) as ended:
+        Pipeline(Timeout(1000), Bulkhead(1)).call(ask)
+    assert ended.value.timeout_seconds == 1000
+    assert isinstance(ended.value.__cause__, DeadlineExceededError)
+
+
+def test_a_deadline_may_be_left_inside_a_timed_call(clock: FakeClock) -> None:
+    """A generator that was begun outside holds it: when it is closed inside, what remains there is the
+    timeout's time."""
+    deadline = Deadline(5, clock=clock)
+
+    def holding() -> Generator[None, None, None]:
+        with deadline:
+            yield
+
+    def close() -> tuple[float | None, float | None]:
+        before = remaining_s()
+        held.close()
+        return before, remaining_s()
+
+    def whole() -> tuple[float | None, float | None]:
+        next(held)
+        return Pipeline(Timeout(1000), Bulkhead(1)).call(close)
+
+    held = holding()
+    before, after = copy_context().run(whole)
+    assert before == 5
+    assert after is not None
+    assert 5 < after <= 1000
 
 
 # --- what it costs a provider -------------------------------------------------------------------------------

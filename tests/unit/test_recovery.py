@@ -281,6 +281,15 @@ def test_a_call_that_may_have_taken_effect_is_not_repeated(ask: Ask) -> None:
     assert ask(Bench(idempotent=False), Script(HttpError(429), "answer")) == "answer"
 
 
+def test_a_layer_around_does_not_repeat_what_a_limit_of_the_recovery_ended() -> None:
+    """Though it would wait that long itself, and the recovery made one attempt only."""
+    bench, script = Bench(max_retry_after_seconds=1), Script(HttpError(429, retry_after=5), "answer")
+    retry = Retry(3, sleep=bench.waits.append)
+    with pytest.raises(HttpError):
+        retry.call(bench.recovery.call, script)
+    assert (script.calls, bench.waits) == (1, [])
+
+
 def test_observing_and_switching_off(ask: Ask) -> None:
     """Only observing tells what would begin; off tells nothing."""
     bench, script = Bench(observe_only=True), Script(HttpError(500), "answer")

@@ -206,3 +206,25 @@ def test_a_retry_interrupted_while_observing_gives_back_its_own(early: int) -> N
         return budget.left
 
     assert run(main()) == (early == 0)
+
+
+def test_a_success_earns_no_more_than_there_is_room_for() -> None:
+    """Also where one success is worth more than what is missing."""
+    budget = RetryBudget(1, refill_per_success=1.5)
+    for _ in range(2):
+        assert budget.take()
+        budget.succeeded()
+        assert budget.left == 1
+    assert [budget.take(), budget.take()] == [True, False]
+
+
+def test_every_retry_that_was_let_through_without_a_token_brings_none_back() -> None:
+    """Several in a row are owed each."""
+    budget = RetryBudget(2, observe_only=True)
+    for _ in range(4):
+        assert budget.take()
+    budget.give_back()
+    budget.give_back()
+    assert (budget.left, budget.taken) == (0, 2)
+    budget.give_back()
+    assert budget.left == 1

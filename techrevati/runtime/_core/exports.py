@@ -69,7 +69,7 @@ _NAMES = {
     ),
     "sinks": (
         "DEFAULT_RING_CAPACITY EventSink FanOutEventSink FanOutUsageSink JsonlEventSink JsonlUsageSink "
-        "NoopEventSink NoopUsageSink RingBufferEventSink RingBufferUsageSink UsageSink"
+        "LoggingSink NoopEventSink NoopUsageSink RingBufferEventSink RingBufferUsageSink UsageSink"
     ),
     "stores": (
         "MemoryStore NewerSchemaError SqliteStore Store StoreCorruptError StoreError StoreUnavailableError"

@@ -44,6 +44,11 @@ class AgentEventName(str, Enum):
     DEADLINE_ENDED = "deadline.ended"
     HOOK_PRE_TOOL = "hook.pre_tool"
     HOOK_POST_TOOL = "hook.post_tool"
+    TURN_STARTED = "turn.started"
+    TURN_ENDED = "turn.ended"
+    ATTEMPT_STARTED = "attempt.started"
+    ATTEMPT_ENDED = "attempt.ended"
+    RUN_ENDED = "run.ended"
 
 
 class AgentEventStatus(str, Enum):
@@ -56,3 +61,10 @@ class AgentEventStatus(str, Enum):
     RED = "red"
     COMPLETED = "completed"
     FAILED = "failed"
+
+
+# Where the parts of a run begin and end; only sinks that ask for them with ``follows_turns`` are told.
+TURN_EVENTS = frozenset({
+    AgentEventName.TURN_STARTED, AgentEventName.TURN_ENDED, AgentEventName.ATTEMPT_STARTED,
+    AgentEventName.ATTEMPT_ENDED, AgentEventName.RUN_ENDED,
+})  # fmt: skip

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from techrevati.runtime.chaos import ChaosServer
+    from techrevati.runtime.otel import OpenTelemetryRunSink
 
 P = TypeVar("P", bound="argparse.ArgumentParser")
 
@@ -90,6 +91,11 @@ def add_to(commands: argparse._SubParsersAction[P]) -> None:
     parser.add_argument(
         "--deadline", metavar="SECONDS", type=float, help="for the whole run (600; 30 without --base-url)"
     )
+    parser.add_argument(
+        "--otel",
+        action="store_true",
+        help="also trace the run with the program's OpenTelemetry providers (needs the extra 'otel')",
+    )
     parser.set_defaults(run=run)
 
 
@@ -136,6 +142,7 @@ class _Demo:
         )
         self._toolbox = Toolbox(self._folder)
         self._question = self._asked()
+        self._traced = self._tracing()
 
     def run(self) -> int:
         with ExitStack() as stack:
@@ -161,6 +168,8 @@ class _Demo:
             if self._options.deadline is not None:
                 patience = replace(patience, deadline_s=self._options.deadline)
             jsonl = stack.enter_context(self._events_file())
+            for sink in self._traced:
+                stack.callback(sink.close)
             return self._answered(client, models, patience, jsonl, key, server)
 
     def _answered(
@@ -176,7 +185,7 @@ class _Demo:
         lines = LiveLines(
             self._terminal, clock=time.monotonic, tool_under_way=lambda: self._toolbox.under_way
         )
-        events = FanOutEventSink(jsonl, lines)  # what is shown is on record
+        events = FanOutEventSink(jsonl, lines, *self._traced)  # what is shown is on record
         announcer = Announcer(events)
         end = RunDeadline(patience.deadline_s, self._clock, announcer)
         # The embedded endpoint fails on a script, so the waits are drawn the same way each time, too.
@@ -259,6 +268,16 @@ class _Demo:
         except OSError as error:
             reason = error.strerror or str(error) or type(error).__name__
             raise _CannotBeginError(f"cannot reach {client.address}: {reason}") from None
+
+    def _tracing(self) -> list[OpenTelemetryRunSink]:
+        if not getattr(self._options, "otel", False):
+            return []
+        from techrevati.runtime.otel import OpenTelemetryRunSink
+
+        try:
+            return [OpenTelemetryRunSink()]
+        except ImportError as error:
+            raise _CannotBeginError(str(error)) from None
 
     def _events_file(self) -> JsonlEventSink:
         try:

@@ -129,7 +129,7 @@ class ModelCaller:
         send = partial(self._send, self._preferred)
         reply, _ = session.run_turn(lambda: self.pipeline.call(send, turn), lambda: turn.model)
         if turn.troubles and not turn.recovered:  # else the session has told it
-            told = f"{turn.model} answered: {'; '.join(dict.fromkeys(turn.troubles))}"
+            told = f"{turn.model} answered; on the way: {'; '.join(dict.fromkeys(turn.troubles))}"
             data = {"model": turn.model, "requests": turn.sent}
             self._announcer.tell(Name.RECOVERY_SUCCEEDED, Status.GREEN, told, data)
         return reply

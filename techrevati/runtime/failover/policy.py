@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 from techrevati.runtime._core import arguments
+from techrevati.runtime._core.judging import asked
 from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime._core.log import announce, logger
 from techrevati.runtime._core.scrub import error_text
@@ -46,6 +47,7 @@ class Failover(Generic[P, T_co]):
     Args:
         targets: Whom to ask, at least one, with different names; see :class:`Target` for the order.
         fails_over: Says of a failure whether to ask the next; None as its answer leaves that to the table.
+            One that raises is logged and means no.
         quota_rest_seconds: How long a target with an exhausted quota rests when it did not say until when.
         max_rest_seconds: No target rests longer than this, whatever it asked for.
         on_switch: Told, as a :class:`TargetSwitch`, just before another than the preferred target is asked,
@@ -210,8 +212,7 @@ class Failover(Generic[P, T_co]):
 
     def _judged(self, nth: int, failure: Failure) -> tuple[bool, float]:
         """Whether to ask another, and for how long this target rests from now."""
-        wanted = None if self._fails_over is None else self._fails_over(failure)
-        if not (fails_over(failure) if wanted is None else wanted):
+        if not self._wants_another(failure):
             return False, 0.0
         resting_s = rest_s(failure, self._quota_rest_s, self._max_rest_s)
         if resting_s > 0:
@@ -220,6 +221,11 @@ class Failover(Generic[P, T_co]):
                 self._rested = True
                 self._rest_until_s[nth] = max(self._rest_until_s[nth], now_s + resting_s)
         return True, resting_s
+
+    def _wants_another(self, failure: Failure) -> bool:
+        judge = self._fails_over
+        wanted = None if judge is None else asked("failover", "fails_over", judge, failure)
+        return fails_over(failure) if wanted is None else wanted
 
     def _tell(self, switch: TargetSwitch) -> None:
         if self._on_switch is None:

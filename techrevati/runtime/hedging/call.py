@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core.deadline import remaining_s
+from techrevati.runtime._core.judging import asked
 from techrevati.runtime.failures import Failure, classify
 from techrevati.runtime.hedging.race import begun, declined, failed, helps_again, is_due, is_lost, joined
 from techrevati.runtime.hedging.streams import FirstItem
@@ -72,7 +73,8 @@ class HedgedCall:
         """A request failed; the next may be due at once."""
         failure = classify(error)
         hedge = self._hedge
-        wanted = None if hedge._hedges_on is None else hedge._hedges_on(failure)
+        judge = hedge._hedges_on
+        wanted = None if judge is None else asked("hedging", "hedges_on", judge, failure)
         again = helps_again(failure) if wanted is None else wanted
         self._errors.append((number, error, failure))
         self._race = failed(self._race, self._clock(), again, hedge._limit)

@@ -70,7 +70,7 @@ class Hedge:
         min_observations: Latencies needed before the percentile is used, >= 1 and <= *window_calls*.
         window_calls: The percentile is of the last so many latencies, >= 1.
         hedges_on: Says of a failure whether to make one more request at once; None as its answer leaves that
-            to :func:`helps_again`.
+            to :func:`helps_again`.  One that raises is logged and means no.
         on_hedge: Told every further request that was due, as a :class:`HedgedRequest`.
         on_loser: Told, once for each, what every request brought that was not the outcome of the call, as a
             :class:`Loser`: in its own thread or the caller's, or by the event loop.  What these two raise is

@@ -6,6 +6,7 @@ away.  Its end leaves the breaker, settles the reservations and is told, in this
 
 from __future__ import annotations
 
+from contextvars import copy_context
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core.deadline import current
@@ -178,7 +179,8 @@ class PhysicalRequest:
         import asyncio
 
         try:
-            ending = asyncio.get_running_loop().run_in_executor(None, end)
+            # In this context, so that what is told stands under the caller's span.
+            ending = asyncio.get_running_loop().run_in_executor(None, copy_context().run, end)
         except RuntimeError:  # the program is ending: no more threads
             end()
             return

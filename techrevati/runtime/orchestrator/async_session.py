@@ -228,6 +228,32 @@ class AsyncOrchestrationSession(AsyncStreams, SessionTools, SessionPhase):
                 if asking.judge(answer, used, await averdict_of(validate, answer)):
                     return asking.value, asking.usage
                 self._asks_again(asking)
+        options = (prompt, input_tokens, max_output_tokens, key, idempotent, verify)
+        if not self._follows_turns:
+            return await self._arun_turn(fn, model, usage, estimate_usage, timeout, *options)
+        from techrevati.runtime.orchestrator.told_turns import ToldTurn
+
+        with ToldTurn(self, model) as turn:
+            returned = await self._arun_turn(
+                turn.aattempts(fn), model, usage, estimate_usage, timeout, *options
+            )
+            turn.returned(returned[1])
+        return returned
+
+    async def _arun_turn(
+        self,
+        fn: Callable[..., Awaitable[T] | T],
+        model: Model,
+        usage: UsageSnapshot | None,
+        estimate_usage: Callable[[T], UsageSnapshot] | None,
+        timeout: float | None,
+        prompt: object,
+        input_tokens: int | None,
+        max_output_tokens: int | None,
+        key: str | None,
+        idempotent: bool,
+        verify: Verify | None,
+    ) -> tuple[T, UsageSnapshot]:
         if prompt is not None:
             fn = await self._aprompted(fn, named(model), prompt)
         self._begin_turn(usage, estimate_usage, timeout)

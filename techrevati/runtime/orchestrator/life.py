@@ -59,6 +59,7 @@ class SessionLife:
     def __init__(self, config: Orchestrator, handoff: Handoff | None) -> None:
         self._config = config
         self._redactor = config.redactor
+        self._follows_turns = bool(getattr(config.event_sink, "follows_turns", False))
         self._loops = None if config.loop_detection is None else LoopWatch(self, config.loop_detection)
         self._guardrails = config.guardrail_chain()
         self._handoff = handoff
@@ -141,6 +142,8 @@ class SessionLife:
         try:
             self._told_end(error)
         finally:
+            if self._follows_turns:
+                self._tell_turn(Name.RUN_ENDED, Status.COMPLETED, data={"state": self._state})
             if self._run is not None:
                 self._run.close(_JOURNALLED.get(self._state, self._state))
 
@@ -280,6 +283,39 @@ class SessionLife:
                 self.parent_id,
             )
             self._events.append(event)
+        self._give(event)
+
+    def _tell_turn(
+        self,
+        name: Name,
+        status: Status,
+        failure_class: AgentFailureClass | None = None,
+        detail: str | None = None,
+        data: Mapping[str, object] | None = None,
+    ) -> None:
+        """Tell a sink that follows turns where a part of the run begins or ends.
+
+        Such an event takes no number, as other sinks are not told.
+        """
+        self._give(
+            AgentEvent(
+                name,
+                status,
+                None,
+                self.role,
+                self.phase,
+                self.project_id,
+                failure_class,
+                None if detail is None else self._redactor.text(detail),
+                None if data is None else self._redactor.mapping(data),
+                None,
+                self._event_count,
+                self.run_id,
+                self.parent_id,
+            )
+        )
+
+    def _give(self, event: AgentEvent) -> None:
         try:
             self._config.event_sink.emit(event)
         except Exception as error:

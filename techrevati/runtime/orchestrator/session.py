@@ -168,6 +168,30 @@ class OrchestrationSession(SyncStreams, SessionTools, SessionPhase):
                 if asking.judge(answer, used, verdict_of(validate, answer)):
                     return asking.value, asking.usage
                 self._asks_again(asking)
+        options = (prompt, input_tokens, max_output_tokens, key, idempotent, verify)
+        if not self._follows_turns:
+            return self._run_turn(fn, model, usage, estimate_usage, timeout, *options)
+        from techrevati.runtime.orchestrator.told_turns import ToldTurn
+
+        with ToldTurn(self, model) as turn:
+            returned = self._run_turn(turn.attempts(fn), model, usage, estimate_usage, timeout, *options)
+            turn.returned(returned[1])
+        return returned
+
+    def _run_turn(
+        self,
+        fn: Callable[..., T],
+        model: Model,
+        usage: UsageSnapshot | None,
+        estimate_usage: Callable[[T], UsageSnapshot] | None,
+        timeout: float | None,
+        prompt: object,
+        input_tokens: int | None,
+        max_output_tokens: int | None,
+        key: str | None,
+        idempotent: bool,
+        verify: Verify | None,
+    ) -> tuple[T, UsageSnapshot]:
         if prompt is not None:
             fn = self._prompted(fn, named(model), prompt)
         self._begin_turn(usage, estimate_usage, timeout)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from techrevati.runtime.journal.open_step import OpenStep
     from techrevati.runtime.orchestrator.spending import TurnSpend
     from techrevati.runtime.orchestrator.streams import SessionStreams
+    from techrevati.runtime.orchestrator.told_turns import ToldTurn
     from techrevati.runtime.orchestrator.turns import TurnBounds
     from techrevati.runtime.streaming import UsageReader
 
@@ -58,6 +59,7 @@ class StreamTurn(Generic[T]):
         self.items: list[T] | None = [] if kept else None
         self.on_record: StreamOutcome | None = None
         self.step: OpenStep | None = None
+        self.told: ToldTurn | None = None
         self._spend: TurnSpend | None = None
         self._guard: CircuitGuard | None = None
         self._writing: list[Future[Any]] = []
@@ -115,6 +117,8 @@ class StreamTurn(Generic[T]):
 
     def never_opened(self, error: BaseException) -> None:
         """No attempt brought a stream."""
+        if self.told is not None:
+            self.told.end(error, None)
         if self.step is not None:
             self.step.failed(error)
 
@@ -131,6 +135,8 @@ class StreamTurn(Generic[T]):
         used = UsageSnapshot.from_dict(told)
         self.session._book(self.model, used, True)
         self.on_record = StreamOutcome("completed", 0, used, bool(told.get("estimated")))
+        if self.told is not None:
+            self.told.end(None, used, replayed=True)
 
     # --- the end -------------------------------------------------------------------------------------------
 
@@ -189,6 +195,8 @@ class StreamTurn(Generic[T]):
             detail = self.session._redactor.error_text(outcome.error)
         status = Status.FAILED if broken else Status.COMPLETED
         self.session.emit(Name.AGENT_STREAM_ENDED, status, why, detail, data)
+        if self.told is not None:
+            self.told.end(outcome.error if broken else None, used, state=outcome.state)
 
     def answer(self) -> object:
         """The whole answer, as guardrails see it: one text, or the list of what is no text."""

@@ -67,6 +67,11 @@ class SessionStreams(SessionJournalled, SessionTurnGuards):
         known = TurnBounds(model, None, prompt, input_tokens, max_output_tokens, None)
         turn = StreamTurn(self, known, item, usage, hold)
         self._begin_turn(None, None, None)
+        if self._follows_turns:
+            from techrevati.runtime.orchestrator.told_turns import ToldTurn
+
+            turn.told = ToldTurn(self, model, stream=True)
+            turn.told.begin()
         return turn
 
     def _stream_breaker(self) -> CircuitBreaker | None:

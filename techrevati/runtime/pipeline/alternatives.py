@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime._core.streams import aopened, astreaming, opened, streaming
 from techrevati.runtime._core.wrapping import GENERATOR, colour
-from techrevati.runtime.failover import NoTargetError, PassedTarget, fails_over, rest_s
+from techrevati.runtime.failover import NoTargetError, PassedTarget, rest_s
 from techrevati.runtime.failover.turn import Turn
 from techrevati.runtime.failures import classify
 
@@ -136,8 +136,7 @@ class OtherTargets:
         if not failover.enabled:
             return None
         failure = classify(error)
-        wanted = None if failover._fails_over is None else failover._fails_over(failure)
-        if not (fails_over(failure) if wanted is None else wanted):
+        if not failover._wants_another(failure):
             return None
         self._rest(failure)
         passed = PassedTarget(NAME, "failed", failure, failure.retry_after)

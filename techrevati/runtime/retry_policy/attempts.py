@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core.deadline import remaining_s
+from techrevati.runtime._core.judging import asked
 from techrevati.runtime._core.log import logger
 from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime.failures import Failure, FailureKind, FailureOrigin, classify
@@ -16,7 +17,6 @@ from techrevati.runtime.retry_policy.history import caused, gave_up_inside, mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from techrevati.runtime.retry_policy.retry import Retry
     from techrevati.runtime.retry_policy.retry_budget import RetryClaim
@@ -126,7 +126,9 @@ def next_step(
     """
     asked_s = None
     if failure is not None:
-        wanted = None if rules.retry_on is None else asked("retry_on", rules.retry_on, failure)
+        wanted = (
+            None if rules.retry_on is None else asked("retry_policy", "retry_on", rules.retry_on, failure)
+        )
         if not (failure.retryable if wanted is None else wanted):
             return None, "not retryable"
         if not rules.idempotent and sent and failure.kind not in NO_EFFECT:
@@ -169,16 +171,6 @@ def backoff_s(number: int, previous_wait_s: float, rules: RetryRules, rng: Calla
     if rules.jitter == "equal":
         return ceiling_s / 2 + ceiling_s / 2 * rng()
     return ceiling_s
-
-
-def asked(name: str, judge: Callable[[Any], bool | None], what: object) -> bool | None:
-    """What *judge* says; one that raises is logged and says no, so as not to hide the call's own end."""
-    try:
-        answer = judge(what)
-        return None if answer is None else bool(answer)
-    except Exception as trouble:
-        logger("retry_policy").warning("%s raised %s", name, error_text(trouble))
-        return False
 
 
 class Attempts:

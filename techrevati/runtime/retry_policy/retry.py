@@ -11,8 +11,9 @@ from types import CoroutineType
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
+from techrevati.runtime._core.judging import asked
 from techrevati.runtime.retry_policy import history
-from techrevati.runtime.retry_policy.attempts import Attempts, RetryAttempt, RetryRules, asked
+from techrevati.runtime.retry_policy.attempts import Attempts, RetryAttempt, RetryRules
 from techrevati.runtime.retry_policy.own_retries import warn_of_own_retries
 
 if TYPE_CHECKING:
@@ -252,7 +253,9 @@ class Retry:
         return made
 
     def _accepts(self, result: object) -> bool:
-        if self._retry_result is not None and asked("retry_result", self._retry_result, result):
+        if self._retry_result is not None and asked(
+            "retry_policy", "retry_result", self._retry_result, result
+        ):
             return False
         if self._budget is not None:
             self._budget.succeeded()

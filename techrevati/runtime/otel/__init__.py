@@ -159,3 +159,11 @@ def _require_opentelemetry() -> None:
         raise ImportError(
             "OpenTelemetry is not installed; pip install 'techrevati-runtime[otel]'"
         ) from _OTEL_IMPORT_ERROR
+
+
+if TYPE_CHECKING:
+    from techrevati.runtime.otel.run_sink import OpenTelemetryRunSink as OpenTelemetryRunSink
+else:
+    from techrevati.runtime._core.lazy import lazy_names
+
+    __getattr__, __dir__ = lazy_names(__name__, {"OpenTelemetryRunSink": "run_sink"}, [])
