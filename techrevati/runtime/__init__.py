@@ -249,6 +249,7 @@ if TYPE_CHECKING:
         Store as Store,
         StoreCorruptError as StoreCorruptError,
         StoreError as StoreError,
+        StoreLockedError as StoreLockedError,
         StoreUnavailableError as StoreUnavailableError,
     )
     from techrevati.runtime.streaming import (
@@ -457,6 +458,7 @@ __all__ = [
     "Store",
     "StoreCorruptError",
     "StoreError",
+    "StoreLockedError",
     "StoreUnavailableError",
     "Target",
     "TargetSwitch",

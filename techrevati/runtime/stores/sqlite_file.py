@@ -19,6 +19,7 @@ from techrevati.runtime.stores.errors import (
     NewerSchemaError,
     StoreCorruptError,
     StoreError,
+    StoreLockedError,
     StoreUnavailableError,
 )
 from techrevati.runtime.stores.forks import PATIENCE_S, watch
@@ -325,7 +326,8 @@ class SqliteFile:
             return StoreError(self.place, f"{type(error).__name__}: {error}")
         if code not in _WAITING and not self.is_memory:
             self._drop_locked()  # the next use looks again with a fresh connection
-        return StoreUnavailableError(self.place, f"{cause} ({error})", cause)
+        kind = StoreLockedError if cause == "locked" else StoreUnavailableError
+        return kind(self.place, f"{cause} ({error})", cause)
 
     def _drop_locked(self) -> None:
         connection, self._connection = self._connection, None
