@@ -244,7 +244,7 @@ def session_keeps_result_types(orchestrator: Orchestrator) -> None:
         assert_type(session.events, list[AgentEvent])
         assert_type(session.worker, AgentWorker)
         assert_type(session.tracker, UsageTracker)
-        session.run_turn("answer")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        session.run_turn("answer")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
         session.run_tool(7, lambda: 1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         session.arun_turn(lambda: 1)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
 

@@ -25,6 +25,7 @@ from techrevati.runtime import (
     LoopDetectedError,
     MaxIterationsExceededError,
     NoTargetError,
+    OutputInvalidError,
     PermissionDeniedError,
     PermissionOutcome,
     SessionEndedError,
@@ -139,6 +140,12 @@ EXAMPLES: list[tuple[TechrevatiError, type[BaseException], dict[str, Any], tuple
         ValueError,
         {"current": AgentStatus.IDLE, "target": AgentStatus.RUNNING},
         ("idle", "running", "initializing"),
+    ),
+    (
+        OutputInvalidError(3, "not JSON", answer="sk-secret", usage=UsageSnapshot(1, 2)),
+        ValueError,
+        {"asks": 3, "problem": "not JSON", "answer": "sk-secret", "usage": UsageSnapshot(1, 2)},
+        ("3 times", "not JSON"),
     ),
     (
         LoopDetectedError("repeated_call", period=1, repetitions=5, limit=5, step="tool 'a'"),

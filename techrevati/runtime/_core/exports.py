@@ -44,8 +44,9 @@ _NAMES = {
         "UnknownReservationError"
     ),
     "orchestrator": (
-        "AgentSession AsyncOrchestrationSession AsyncSessionStream InputStateError "
-        "MaxIterationsExceededError OrchestrationSession Orchestrator PermissionDeniedError "
+        "AgentSession AsyncOrchestrationSession AsyncSessionStream Feedback InputStateError Invalid "
+        "JsonOutput MaxIterationsExceededError OrchestrationSession Orchestrator OutputInvalidError "
+        "PermissionDeniedError "
         "SessionEndedError SessionStream ToolCall ToolResult current_session"
     ),
     "permissions": (

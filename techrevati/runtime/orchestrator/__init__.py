@@ -19,6 +19,7 @@ from techrevati.runtime.orchestrator.errors import (
 from techrevati.runtime.orchestrator.parallel import ToolCall, ToolResult
 from techrevati.runtime.orchestrator.session import OrchestrationSession
 from techrevati.runtime.orchestrator.session_stream import AsyncSessionStream, SessionStream
+from techrevati.runtime.orchestrator.validation import Feedback, Invalid, JsonOutput, OutputInvalidError
 from techrevati.runtime.usage_tracking import BudgetExceededError as BudgetExceededError
 
 __all__ = [
@@ -26,10 +27,14 @@ __all__ = [
     "AsyncOrchestrationSession",
     "AsyncSessionStream",
     "BudgetExceededError",
+    "Feedback",
     "InputStateError",
+    "Invalid",
+    "JsonOutput",
     "MaxIterationsExceededError",
     "OrchestrationSession",
     "Orchestrator",
+    "OutputInvalidError",
     "PermissionDeniedError",
     "SessionEndedError",
     "SessionStream",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, cast, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
+from techrevati.runtime._core import arguments as check
 from techrevati.runtime.agent_events import AgentEventName as Name, AgentEventStatus as Status
 from techrevati.runtime.agent_lifecycle import AgentStatus
 from techrevati.runtime.deadlines import Timeout
@@ -18,13 +19,14 @@ from techrevati.runtime.orchestrator.phase import SessionPhase
 from techrevati.runtime.orchestrator.streams import AsyncStreams
 from techrevati.runtime.orchestrator.tools import SessionTools, checked_arguments
 from techrevati.runtime.orchestrator.turns import TurnBounds, _usage_of, named
+from techrevati.runtime.orchestrator.validation import Asking, averdict_of
 from techrevati.runtime.retry_policy import aattempt_recovery
 
 if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
-    from typing import Any, Self, TypeVar
+    from typing import Self, TypeVar
 
     from techrevati.runtime.approvals import Approvals
     from techrevati.runtime.circuit_breaker import AsyncCircuitBreaker
@@ -34,10 +36,12 @@ if TYPE_CHECKING:
     from techrevati.runtime.orchestrator.parallel import ToolCall, ToolResult
     from techrevati.runtime.orchestrator.spending import TurnSpend
     from techrevati.runtime.orchestrator.turns import Model
+    from techrevati.runtime.orchestrator.validation import Invalid
     from techrevati.runtime.retry_policy import Recovery
     from techrevati.runtime.usage import UsageSnapshot
 
     T = TypeVar("T")
+    V = TypeVar("V")
 
 
 class AsyncOrchestrationSession(AsyncStreams, SessionTools, SessionPhase):
@@ -82,6 +86,8 @@ class AsyncOrchestrationSession(AsyncStreams, SessionTools, SessionPhase):
         key: str | None = None,
         idempotent: bool = False,
         verify: Verify | None = None,
+        validate: None = None,
+        max_asks: int = 3,
     ) -> tuple[T, UsageSnapshot]: ...
 
     @overload
@@ -99,7 +105,85 @@ class AsyncOrchestrationSession(AsyncStreams, SessionTools, SessionPhase):
         key: str | None = None,
         idempotent: bool = False,
         verify: Verify | None = None,
+        validate: None = None,
+        max_asks: int = 3,
     ) -> tuple[T, UsageSnapshot]: ...
+
+    @overload
+    async def arun_turn(
+        self,
+        fn: Callable[..., Awaitable[T]],
+        model: str | Callable[[], str] = "",
+        usage: UsageSnapshot | None = None,
+        estimate_usage: Callable[[T], UsageSnapshot] | None = None,
+        timeout: float | None = None,
+        *,
+        prompt: object = None,
+        input_tokens: int | None = None,
+        max_output_tokens: int | None = None,
+        key: str | None = None,
+        idempotent: bool = False,
+        verify: Verify | None = None,
+        validate: Callable[[T], Awaitable[V | Invalid]],
+        max_asks: int = 3,
+    ) -> tuple[V, UsageSnapshot]: ...
+
+    @overload
+    async def arun_turn(
+        self,
+        fn: Callable[..., T],
+        model: str | Callable[[], str] = "",
+        usage: UsageSnapshot | None = None,
+        estimate_usage: Callable[[T], UsageSnapshot] | None = None,
+        timeout: float | None = None,
+        *,
+        prompt: object = None,
+        input_tokens: int | None = None,
+        max_output_tokens: int | None = None,
+        key: str | None = None,
+        idempotent: bool = False,
+        verify: Verify | None = None,
+        validate: Callable[[T], Awaitable[V | Invalid]],
+        max_asks: int = 3,
+    ) -> tuple[V, UsageSnapshot]: ...
+
+    @overload
+    async def arun_turn(
+        self,
+        fn: Callable[..., Awaitable[T]],
+        model: str | Callable[[], str] = "",
+        usage: UsageSnapshot | None = None,
+        estimate_usage: Callable[[T], UsageSnapshot] | None = None,
+        timeout: float | None = None,
+        *,
+        prompt: object = None,
+        input_tokens: int | None = None,
+        max_output_tokens: int | None = None,
+        key: str | None = None,
+        idempotent: bool = False,
+        verify: Verify | None = None,
+        validate: Callable[[T], V | Invalid],
+        max_asks: int = 3,
+    ) -> tuple[V, UsageSnapshot]: ...
+
+    @overload
+    async def arun_turn(
+        self,
+        fn: Callable[..., T],
+        model: str | Callable[[], str] = "",
+        usage: UsageSnapshot | None = None,
+        estimate_usage: Callable[[T], UsageSnapshot] | None = None,
+        timeout: float | None = None,
+        *,
+        prompt: object = None,
+        input_tokens: int | None = None,
+        max_output_tokens: int | None = None,
+        key: str | None = None,
+        idempotent: bool = False,
+        verify: Verify | None = None,
+        validate: Callable[[T], V | Invalid],
+        max_asks: int = 3,
+    ) -> tuple[V, UsageSnapshot]: ...
 
     async def arun_turn(
         self,
@@ -115,12 +199,35 @@ class AsyncOrchestrationSession(AsyncStreams, SessionTools, SessionPhase):
         key: str | None = None,
         idempotent: bool = False,
         verify: Verify | None = None,
-    ) -> tuple[T, UsageSnapshot]:
+        validate: Callable[[T], object] | None = None,
+        max_asks: int = 3,
+    ) -> tuple[Any, UsageSnapshot]:
         """Run one model call and book it; see :meth:`OrchestrationSession.run_turn`.
 
         *timeout* seconds run the call in a task of its own, which is then cancelled.  An *fn* that is not
-        async is called as it is, and blocks the loop while it runs.
+        async is called as it is, and blocks the loop while it runs.  *validate* may be async.
         """
+        if validate is not None:
+            check.function("validate", validate)
+            asking = Asking(max_asks, key, self._redactor.text)
+            ask = partial(
+                self.arun_turn,
+                model=model,
+                usage=usage,
+                estimate_usage=estimate_usage,
+                timeout=timeout,
+                prompt=prompt,
+                input_tokens=input_tokens,
+                max_output_tokens=max_output_tokens,
+                idempotent=idempotent,
+                verify=verify,
+            )
+            while True:
+                told = cast("Callable[..., Awaitable[T]]", partial(fn, feedback=asking.feedback))
+                answer, used = await ask(told, key=asking.key)
+                if asking.judge(answer, used, await averdict_of(validate, answer)):
+                    return asking.value, asking.usage
+                self._asks_again(asking)
         options = (prompt, input_tokens, max_output_tokens, key, idempotent, verify)
         if not self._follows_turns:
             return await self._arun_turn(fn, model, usage, estimate_usage, timeout, *options)

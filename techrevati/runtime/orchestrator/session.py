@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, overload
 
+from techrevati.runtime._core import arguments as check
 from techrevati.runtime.deadlines import Timeout
 from techrevati.runtime.failures import classify
 from techrevati.runtime.orchestrator.journalled import TurnOnRecord
@@ -13,6 +14,7 @@ from techrevati.runtime.orchestrator.phase import SessionPhase
 from techrevati.runtime.orchestrator.streams import SyncStreams
 from techrevati.runtime.orchestrator.tools import SessionTools, checked_arguments
 from techrevati.runtime.orchestrator.turns import TurnBounds, _usage_of, named
+from techrevati.runtime.orchestrator.validation import Asking, verdict_of
 from techrevati.runtime.retry_policy import attempt_recovery
 
 if TYPE_CHECKING:
@@ -25,10 +27,12 @@ if TYPE_CHECKING:
     from techrevati.runtime.orchestrator.journalled import Verify
     from techrevati.runtime.orchestrator.parallel import ToolCall, ToolResult
     from techrevati.runtime.orchestrator.turns import Model
+    from techrevati.runtime.orchestrator.validation import Invalid
     from techrevati.runtime.retry_policy import Recovery
     from techrevati.runtime.usage import UsageSnapshot
 
     T = TypeVar("T")
+    V = TypeVar("V")
 
 
 class OrchestrationSession(SyncStreams, SessionTools, SessionPhase):
@@ -50,6 +54,7 @@ class OrchestrationSession(SyncStreams, SessionTools, SessionPhase):
     ) -> None:
         self._leave(error)
 
+    @overload
     def run_turn(
         self,
         fn: Callable[..., T],
@@ -64,7 +69,46 @@ class OrchestrationSession(SyncStreams, SessionTools, SessionPhase):
         key: str | None = None,
         idempotent: bool = False,
         verify: Verify | None = None,
-    ) -> tuple[T, UsageSnapshot]:
+        validate: None = None,
+        max_asks: int = 3,
+    ) -> tuple[T, UsageSnapshot]: ...
+
+    @overload
+    def run_turn(
+        self,
+        fn: Callable[..., T],
+        model: str | Callable[[], str] = "",
+        usage: UsageSnapshot | None = None,
+        estimate_usage: Callable[[T], UsageSnapshot] | None = None,
+        timeout: float | None = None,
+        *,
+        prompt: object = None,
+        input_tokens: int | None = None,
+        max_output_tokens: int | None = None,
+        key: str | None = None,
+        idempotent: bool = False,
+        verify: Verify | None = None,
+        validate: Callable[[T], V | Invalid],
+        max_asks: int = 3,
+    ) -> tuple[V, UsageSnapshot]: ...
+
+    def run_turn(
+        self,
+        fn: Callable[..., T],
+        model: str | Callable[[], str] = "",
+        usage: UsageSnapshot | None = None,
+        estimate_usage: Callable[[T], UsageSnapshot] | None = None,
+        timeout: float | None = None,
+        *,
+        prompt: object = None,
+        input_tokens: int | None = None,
+        max_output_tokens: int | None = None,
+        key: str | None = None,
+        idempotent: bool = False,
+        verify: Verify | None = None,
+        validate: Callable[[T], object] | None = None,
+        max_asks: int = 3,
+    ) -> tuple[Any, UsageSnapshot]:
         """Run one model call and book it.
 
         Args:
@@ -82,21 +126,48 @@ class OrchestrationSession(SyncStreams, SessionTools, SessionPhase):
                 *prompt* when None, the second is then the model's own limit.
             key: Its name in the journal; its place in the run when None.
             idempotent, verify: What to do when a journal has its begin and no end; see :meth:`step`.
+            validate: Looks at the answer, after the guardrails.  It returns the value to hand back
+                (``None``: the answer as it is), or ``Invalid(problem)``, or raises ValueError, TypeError,
+                LookupError or AssertionError.  The model is then asked again: *fn* gets the keyword
+                argument ``feedback``, ``None`` at first, then a :class:`Feedback`.  Each ask is a turn of
+                its own: counted, paid, journalled.
+            max_asks: How many turns *validate* may lead to in all, >= 1.
 
         Returns:
-            The result and what it used.
+            The result and what it used; with *validate*, what all asks used together.
 
         Raises:
             MaxIterationsExceededError, CircuitOpenError: *fn* was not called.
             GuardrailViolatedError: The prompt was refused, and *fn* not called; or the answer, which was
                 paid for.
             LoopDetectedError: The same answer came too often.
+            OutputInvalidError: The last of *max_asks* answers was not valid; it is in ``answer``.
             TurnTimeoutError: It did not end in time; what it returns later becomes an event.
             BudgetExceededError: The budget is enforced and used up: before the call, or after it with the
                 paid result in ``result``.
             Exception: Whatever *fn* raised, after a recovery event; with a ``recovery``, what the last
                 attempt raised.
         """
+        if validate is not None:
+            check.function("validate", validate)
+            asking = Asking(max_asks, key, self._redactor.text)
+            ask = partial(
+                self.run_turn,
+                model=model,
+                usage=usage,
+                estimate_usage=estimate_usage,
+                timeout=timeout,
+                prompt=prompt,
+                input_tokens=input_tokens,
+                max_output_tokens=max_output_tokens,
+                idempotent=idempotent,
+                verify=verify,
+            )
+            while True:
+                answer, used = ask(partial(fn, feedback=asking.feedback), key=asking.key)
+                if asking.judge(answer, used, verdict_of(validate, answer)):
+                    return asking.value, asking.usage
+                self._asks_again(asking)
         options = (prompt, input_tokens, max_output_tokens, key, idempotent, verify)
         if not self._follows_turns:
             return self._run_turn(fn, model, usage, estimate_usage, timeout, *options)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from techrevati.runtime.orchestrator.configuration import Orchestrator
     from techrevati.runtime.orchestrator.session import OrchestrationSession
     from techrevati.runtime.orchestrator.spending import SessionSpending, TurnSpend
+    from techrevati.runtime.orchestrator.validation import Asking
     from techrevati.runtime.pricing import Picodollars
     from techrevati.runtime.retry_policy import RecoveryResult
 
@@ -177,6 +178,17 @@ class SessionTurns(SessionLife):
                 spend.late(used, None)
 
         return tell
+
+    def _asks_again(self, asking: Asking) -> None:
+        """Say that an answer was not valid, and that the model is asked once more."""
+        assert asking.feedback is not None
+        self.emit(
+            Name.RECOVERY_ATTEMPTED,
+            Status.RUNNING,
+            AgentFailureClass.VALIDATION_ERROR,
+            asking.feedback.problem,
+            {"step": "ask_again", "asks": asking.asks, "max_asks": asking.max_asks},
+        )
 
     def _failed_turn(self, error: Exception, failure: Failure, result: RecoveryResult) -> None:
         """Say which recovery a failed turn was met with."""
