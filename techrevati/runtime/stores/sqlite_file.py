@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 MEMORY = ":memory:"
+OLDER = "an older"
 SYNCHRONOUS = {"full": "FULL", "batched": "NORMAL"}
 
 _LONGEST_WAIT_S = 0.002
@@ -234,9 +235,10 @@ class SqliteFile:
                     if found > len(migrations):
                         raise NewerSchemaError(self.place, part, found, len(migrations))
                     if found < len(migrations):
+                        wrong = f"has no {part}" if not found else f"has {OLDER} {part}, of version {found}"
                         raise StoreError(
                             self.place,
-                            f"it has no {part} of version {len(migrations)}; open it for writing first",
+                            f"it {wrong}; this needs version {len(migrations)}: open it for writing first",
                         )
                 return connection
             except Exception as error:
