@@ -31,6 +31,7 @@ NOUNS = (
     "import",
     "chaos",
     "guard",
+    "otel",
 )
 
 
