@@ -245,6 +245,7 @@ if TYPE_CHECKING:
         Store as Store,
         StoreCorruptError as StoreCorruptError,
         StoreError as StoreError,
+        StoreLockedError as StoreLockedError,
         StoreUnavailableError as StoreUnavailableError,
     )
     from techrevati.runtime.streaming import (
@@ -449,6 +450,7 @@ __all__ = [
     "Store",
     "StoreCorruptError",
     "StoreError",
+    "StoreLockedError",
     "StoreUnavailableError",
     "Target",
     "TargetSwitch",

@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from techrevati.runtime.journal import (
 from techrevati.runtime.stores import SqliteStore, StoreUnavailableError
 
 SPAWN = multiprocessing.get_context("spawn")
+NOBODY = 65534
 STEPS = 4
 WRITES = 1 + 2 * STEPS + 1  # open, an intent and an outcome each, close
 
@@ -95,6 +97,11 @@ class BadDisk(SqliteStore):
             if self.how == "full":
                 size = os.stat(f"{self.path}-wal").st_size
                 resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+            elif self.how == "permissions":
+                self._file.close()  # what is open stays writable
+                for path in self.path.parent.glob("run.db*"):
+                    path.chmod(0o444)
+                self.path.parent.chmod(0o555)
             else:
                 self._file.read(lambda connection: None)  # it is open
                 assert self._file._connection is not None
@@ -105,6 +112,9 @@ class BadDisk(SqliteStore):
 def live(folder: Path, bad_at: int, how: str) -> dict[str, Any]:
     """One life on a disk that goes bad; what it saw."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    if how == "permissions" and os.geteuid() == 0:  # root may write everything
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
     seen: dict[str, Any] = {"results": {}, "errors": []}
     store = BadDisk(folder / "run.db", bad_at, how)
     try:
@@ -113,7 +123,7 @@ def live(folder: Path, bad_at: int, how: str) -> dict[str, Any]:
                 key = f"k{n}"
 
                 def act(key: str = key) -> str:
-                    with (folder / "effects").open("a") as effects:
+                    with (folder / "world" / "effects").open("a") as effects:
                         effects.write(f"{key}\n")
                     return f"result of {key}"
 
@@ -130,13 +140,23 @@ def live(folder: Path, bad_at: int, how: str) -> dict[str, Any]:
     return seen
 
 
-@pytest.mark.parametrize("how", ["full", "read-only"])
-def test_a_bad_disk_at_every_write(tmp_path: Path, how: str) -> None:
+@pytest.mark.parametrize("how", ["full", "read-only", "permissions"])
+def test_a_bad_disk_at_every_write(how: str) -> None:
     """The error says what is wrong; no effect and no result is lost; nothing is done twice afterwards."""
+    with TemporaryDirectory() as place:  # pytest's own folders are for their user alone
+        os.chmod(place, 0o755)
+        bad_disk_at_every_write(Path(place), how)
+
+
+def bad_disk_at_every_write(place: Path, how: str) -> None:
+    """One run for each of its writes."""
     for bad_at in range(1, WRITES + 1):
-        folder = tmp_path / str(bad_at)
-        folder.mkdir()
+        folder = place / str(bad_at)
+        (folder / "world").mkdir(parents=True)
         SqliteStore(folder / "run.db").close()
+        if os.geteuid() == 0:
+            for path in (folder, folder / "world", *folder.glob("run.db*")):
+                os.chown(path, NOBODY, NOBODY)
         reader, writer = os.pipe()
         pid = os.fork()
         if pid == 0:
@@ -148,13 +168,17 @@ def test_a_bad_disk_at_every_write(tmp_path: Path, how: str) -> None:
         with os.fdopen(reader) as pipe:
             seen = json.loads(pipe.read())
         os.waitpid(pid, 0)
+        folder.chmod(0o755)
+        for path in folder.glob("run.db*"):
+            path.chmod(0o644)
 
         kinds = [kind for kind, _, _ in seen["errors"]]
         at_outcome = bad_at % 2 == 1 and 1 < bad_at < WRITES
         assert "StoreUnavailableError" in kinds, bad_at
         assert (kinds[0] == "ResultNotStorableError" or "ResultNotStorableError" in kinds) is at_outcome
-        assert {cause for _, _, cause in seen["errors"]} & {"full", "read-only", "input/output"}, seen
-        effects = folder / "effects"
+        causes = {cause for _, _, cause in seen["errors"]}
+        assert causes & {"full", "read-only", "cannot open", "input/output"}, seen
+        effects = folder / "world" / "effects"
         done = effects.read_text().split() if effects.exists() else []
         assert seen["results"] == {key: f"result of {key}" for key in done}  # whatever happened was returned
         assert len(done) == min(STEPS, (bad_at - 1) // 2), bad_at

@@ -99,55 +99,63 @@ def test_threads(tmp_path: Path) -> None:
         assert_books_agree(server, ledger, budget)
 
 
-async def acall(
-    client: httpx.AsyncClient,
-    budget: Budget,
-    base_url: str,
-    number: int,
-    cut: dict[str, Decimal],
-    answered: dict[str, str],
-) -> None:
-    """:func:`call` in a task; a cancelled one leaves its key, and the most it may cost, in *cut*, an answered
-    one the provider's id of its request in *answered*."""
-    request = {
-        "model": MODEL,
-        "max_tokens": 64,
-        "messages": [{"role": "user", "content": f"Question {number}: what does the lamp cost?"}],
-    }
-    async with await budget.areserve(
-        model=MODEL, input_tokens=estimate_input_tokens(request), max_output_tokens=64, project="proof"
-    ) as reservation:
-        most = reservation.cost_usd
-        assert most is not None
-        try:
-            response = await client.post(f"{base_url}/chat/completions", json=request)
-            response.raise_for_status()
-        except asyncio.CancelledError:
-            cut[reservation.key] = most
-            raise
-        answered[response.headers["x-request-id"]] = reservation.key
-        await reservation.asettle(UsageSnapshot.from_response(response.json()))
+class Tasks:
+    """Calls in tasks, some of which are cancelled.
+
+    Attributes:
+        cut: Key to the most it may cost, of each call that was cancelled on its way.
+        answered: The provider's id of each answered request to the key of its reservation.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, budget: Budget, base_url: str, rng: random.Random) -> None:
+        self._client, self._budget, self._url, self._rng = client, budget, base_url, rng
+        self.cut: dict[str, Decimal] = {}
+        self.answered: dict[str, str] = {}
+        self._cancelling: list[asyncio.Task[None]] = []
+
+    async def work(self, first: int, dies_in: int | None) -> None:
+        """Call until the budget says no, or until it is cancelled in its call number *dies_in*."""
+        for number in range(MAX_CALLS):
+            try:
+                await self._call(first + number, number == dies_in)
+            except BudgetExceededError:
+                return
+            except httpx.HTTPStatusError:
+                continue
+
+    async def _call(self, number: int, dies: bool) -> None:
+        request = {
+            "model": MODEL,
+            "max_tokens": 64,
+            "messages": [{"role": "user", "content": f"Question {number}: what does the lamp cost?"}],
+        }
+        async with await self._budget.areserve(
+            model=MODEL, input_tokens=estimate_input_tokens(request), max_output_tokens=64, project="proof"
+        ) as reservation:
+            most = reservation.cost_usd
+            assert most is not None
+            if dies:
+                self._cancelling.append(asyncio.create_task(self._cancel(asyncio.current_task())))
+            try:
+                response = await self._client.post(f"{self._url}/chat/completions", json=request)
+                response.raise_for_status()
+            except asyncio.CancelledError:
+                self.cut[reservation.key] = most
+                raise
+            self.answered[response.headers["x-request-id"]] = reservation.key
+            await reservation.asettle(UsageSnapshot.from_response(response.json()))
+
+    async def _cancel(self, task: asyncio.Task[None] | None) -> None:
+        """A few steps of the loop later: while it connects, sends, waits, reads or settles."""
+        assert task is not None
+        for _ in range(self._rng.randrange(2, 20)):
+            await asyncio.sleep(0)
+        task.cancel()
 
 
-async def atask(
-    client: httpx.AsyncClient,
-    budget: Budget,
-    base_url: str,
-    first: int,
-    cut: dict[str, Decimal],
-    answered: dict[str, str],
-) -> None:
-    for number in range(first, first + MAX_CALLS):
-        try:
-            await acall(client, budget, base_url, number, cut, answered)
-        except BudgetExceededError:
-            return
-        except httpx.HTTPStatusError:
-            continue
-
-
+@pytest.mark.parametrize("where", ["anywhere", "in a call"])
 @pytest.mark.parametrize("seed", [1, 2])
-def test_tasks_and_cancellation(tmp_path: Path, seed: int) -> None:
+def test_tasks_and_cancellation(tmp_path: Path, seed: int, where: str) -> None:
     """24 tasks, a third of them cancelled at any moment: waiting for the books, for the answer, or settling.
 
     What was not cut is on the books to the last digit, call by call.  What was cut on its way is estimated
@@ -155,29 +163,31 @@ def test_tasks_and_cancellation(tmp_path: Path, seed: int) -> None:
     """
     register_pricing(MODEL, PRICES)
     rng = random.Random(seed)
-    cut: dict[str, Decimal] = {}
-    answered: dict[str, str] = {}
-    cancelled: list[bool] = []  # whether the task was still there
     with endpoint() as server, SpendLedger(tmp_path / "spend.db", durability="batched") as ledger:
         budget = Budget("proof", LIMIT, ledger=ledger)
 
-        async def everybody() -> list[object]:
+        async def everybody() -> tuple[Tasks, list[object], int]:
             async with httpx.AsyncClient(timeout=30) as client:
+                of = Tasks(client, budget, server.base_url, rng)
+                dying = set(rng.sample(range(WORKERS), WORKERS // 3))
+                dies_in = {n: rng.randrange(3) for n in dying if where == "in a call"}
                 tasks = [
-                    asyncio.create_task(
-                        atask(client, budget, server.base_url, number * MAX_CALLS, cut, answered)
-                    )
+                    asyncio.create_task(of.work(number * MAX_CALLS, dies_in.get(number)))
                     for number in range(WORKERS)
                 ]
-                for task in rng.sample(tasks, WORKERS // 3):
+                cancelled = len(dies_in)
+                for number in dying - dies_in.keys():
                     for _ in range(rng.randrange(1, 150)):
                         await asyncio.sleep(0)
-                    cancelled.append(task.cancel())
-                return await asyncio.gather(*tasks, return_exceptions=True)
+                    cancelled += tasks[number].cancel()
+                return of, await asyncio.gather(*tasks, return_exceptions=True), cancelled
 
-        outcomes = asyncio.run(everybody())
-        assert sum(isinstance(one, asyncio.CancelledError) for one in outcomes) == sum(cancelled) > 1
+        of, outcomes, cancelled = asyncio.run(everybody())
+        cut, answered = of.cut, of.answered
+        ends = sum(isinstance(one, asyncio.CancelledError) for one in outcomes)
         assert all(one is None or isinstance(one, asyncio.CancelledError) for one in outcomes)
+        assert 1 < ends <= cancelled
+        assert where == "anywhere" or len(cut) > 1
         server.wait_idle()
         ledger.flush()
         bill = server.bill.cost_usd

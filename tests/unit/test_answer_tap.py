@@ -91,6 +91,11 @@ def test_anthropic_says_its_input_first() -> None:
     [
         'event: error\ndata: {"type": "error", "error": {"type": "overloaded_error", "message": "Busy"}}',
         'data: {"error": {"type": "server_error", "message": "The server had an error"}}',
+        'event: error\ndata: {"type":"error","code":"server_error","message":"Sorry","param":null}',
+        'data: {"type":"response.failed","response":{"error":{"code":"server_error","message":"Sorry"},'
+        '"usage":null}}',
+        'data: {"type":"response.failed","response":{"error":{"code":"server_error","message":"Sorry"},'
+        '"usage":{"input_tokens":1,"output_tokens":1,"total_tokens":2}}}',
     ],
 )
 def test_error_events_are_judged(event: str) -> None:

@@ -426,7 +426,7 @@ def test_the_model_can_be_made_to_misbehave() -> None:
         (ANTHROPIC, {"model": "m", "max_tokens": 0, "messages": [{"role": "user", "content": "x"}]}, 400),
         (ANTHROPIC, {"model": "m", "max_tokens": 9, "messages": [{"role": "system", "content": "x"}]}, 400),
         (ANTHROPIC, {"model": "m", "max_tokens": 9, "messages": []}, 400),
-        ("/v1/embeddings", {}, 404),
+        ("/v1/images/generations", {}, 404),
         (OPENAI, [], 400),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,39 @@ def test_runs_and_approvals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert main(["approvals", "grant", str(file), name]) == 1
     assert main(["approvals", "grant", str(file)]) == 2
     assert main(["runs", str(tmp_path / "none.db")]) == 2
+
+
+def test_runs_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Money is exact text."""
+    file = tmp_path / "one.db"
+    with SqliteStore(file) as store, Journal(store).open("letter") as run:
+        run.step("ask", lambda: "yes", measure=lambda _: ({}, "1234567/2"))
+    assert main(["runs", str(file), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [
+        {
+            "run_id": "letter",
+            "state": "completed",
+            "steps": 1,
+            "spent_usd": "0.0000006172835",
+            "in_doubt": [],
+        }
+    ]
+
+
+def test_runs_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run that waits goes on with the answer; one that does not wait has nothing to answer."""
+    file = tmp_path / "one.db"
+    with SqliteStore(file) as store:
+        with pytest.raises(KeyboardInterrupt), Journal(store).open("letter") as run:
+            run.step("which?", interrupted, kind="input")
+        assert Journal(store).run("letter").state == "waiting"
+    assert main(["runs", "answer", str(file), "letter", "the blue one", "--key", "other"]) == 1
+    assert "got key='other'" in capsys.readouterr().err
+    assert main(["runs", "answer", str(file), "letter", "the blue one"]) == 0
+    assert main(["runs", "answer", str(file), "letter", "the red one"]) == 1
+    with SqliteStore(file) as store, Journal(store).open("letter") as run:
+        assert run.step("which?", interrupted, kind="input") == "the blue one"
+    assert main(["runs", "answer", str(file), "nobody", "x"]) == 1
+    assert main(["runs", "answer", str(file), "letter"]) == 2
+    assert main(["runs", str(file), "letter"]) == 2
+    assert main(["runs", "answer", str(tmp_path / "none.db"), "letter", "x"]) == 2

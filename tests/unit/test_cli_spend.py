@@ -162,3 +162,29 @@ def test_as_a_process(book: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "alpha" in done.stdout
+
+
+def test_a_ledger_of_an_older_version_is_brought_forward(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A command that only looks works on it, too; a file that is no ledger does not become one."""
+    first = Path(__file__).parents[1] / "data" / "ledger-1.sql"
+    connection = sqlite3.connect(tmp_path / "spend.db")
+    connection.executescript(first.read_text(encoding="utf-8"))
+    connection.close()
+    for command in (
+        ["spend", "--ledger"],
+        ["report", "-o", str(tmp_path / "r.html")],
+        ["doubts", "list", "--ledger"],
+    ):
+        assert main([*command, str(tmp_path / "spend.db")]) in (0, 1), capsys.readouterr().err
+    assert capsys.readouterr().err == ""
+    connection = sqlite3.connect(tmp_path / "store.db")
+    connection.executescript(
+        "CREATE TABLE techrevati_schema (part TEXT PRIMARY KEY, version INTEGER NOT NULL)"
+    )
+    connection.close()
+    assert main(["spend", "--ledger", str(tmp_path / "store.db")]) == 2
+    assert "spend" not in str(
+        sqlite3.connect(tmp_path / "store.db").execute("SELECT name FROM sqlite_master").fetchall()
+    )

@@ -63,7 +63,13 @@ from techrevati.runtime.ledger import IdempotencyConflictError, UnknownReservati
 from techrevati.runtime.pipeline import PipelineOrderError
 from techrevati.runtime.pricing import UnknownModelError, UnknownPriceError
 from techrevati.runtime.rate_limit import RateLimitExceededError
-from techrevati.runtime.stores import NewerSchemaError, StoreCorruptError, StoreError, StoreUnavailableError
+from techrevati.runtime.stores import (
+    NewerSchemaError,
+    StoreCorruptError,
+    StoreError,
+    StoreLockedError,
+    StoreUnavailableError,
+)
 from techrevati.runtime.testing import EverythingWaitsError, ScriptExhaustedError
 
 OTHER_ROOMS = ("chaos",)  # its errors are shown at work in its own tests
@@ -215,6 +221,12 @@ EXAMPLES += [
         TechrevatiError,
         {"place": "runs.db", "reason": "it is a folder"},
         ("runs.db: it is a folder",),
+    ),
+    (
+        StoreLockedError("runs.db", "locked", "locked"),
+        OSError,
+        {"place": "runs.db", "reason": "locked", "cause": "locked"},
+        ("runs.db: locked",),
     ),
     (
         StoreUnavailableError("runs.db", "locked", "busy"),

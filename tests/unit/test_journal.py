@@ -415,3 +415,130 @@ def test_what_waits_for_the_disk(durability: str, idempotent: bool) -> None:
     assert waited == [True, full or not idempotent, full, True]
     with pytest.raises(ValueError, match="durability"):
         Journal(MemoryStore(), durability="none")
+
+
+def test_a_run_taken_over_during_a_paid_step_loses_no_result() -> None:
+    """The error has what the step gave; the new owner finds it in doubt; a failure stays the failure."""
+    clock = FakeClock(1000.0)
+    journal = Journal(MemoryStore(clock=clock), clock=clock, lease_seconds=10)
+    run = journal.open("r")
+    taker: list[Any] = []
+
+    def paid() -> str:
+        clock.advance(11)
+        taker.append(journal.open("r"))
+        return "paid for"
+
+    with pytest.raises(RunBusyError) as caught:
+        run.step("a", paid)
+    assert (caught.value.has_result, caught.value.result, caught.value.key) == (True, "paid for", "a")
+    again = pickle.loads(pickle.dumps(caught.value))  # noqa: S301
+    assert (again.has_result, again.result, again.key) == (True, "paid for", "a")
+    with pytest.raises(InDoubtError):
+        taker[0].step("a", never)
+    with pytest.raises(RunBusyError) as before:
+        run.step("b", never)
+    assert not before.value.has_result
+
+    def failing() -> None:
+        clock.advance(11)
+        taker.append(journal.open("r"))
+        raise ValueError("the provider says no")
+
+    with pytest.raises(ValueError, match="the provider says no") as failed:
+        taker[0].step("c", failing)
+    assert "took it over" in failed.value.__notes__[0]
+
+
+def test_a_turn_of_a_run_taken_over_is_booked() -> None:
+    clock = FakeClock(1000.0)
+    journal = Journal(MemoryStore(clock=clock), clock=clock, lease_seconds=10)
+
+    def paid() -> str:
+        clock.advance(11)
+        journal.open("r")
+        return "paid for"
+
+    session = Orchestrator("role", "phase", journal=journal, run_id="r").session()
+    with pytest.raises(RunBusyError) as caught, session:
+        session.run_turn(paid, "m", usage=UsageSnapshot(7, 1))
+    assert caught.value.result == "paid for"
+    assert session.tracker.summary()["total_input_tokens"] == 7
+
+
+def test_a_turn_asked_for_twice_in_one_life_is_counted_once() -> None:
+    """By its own life, by a later one, and by threads that wait for the same call."""
+    journal = Journal(MemoryStore())
+    used = UsageSnapshot(10, 5)
+    for call in (Counted(), never):
+        with Orchestrator("role", "phase", journal=journal, run_id="r").session() as session:
+            for _ in range(3):
+                assert session.run_turn(call, "m", usage=used, key="k") == ("done", used)
+            assert session.tracker.summary()["total_input_tokens"] == 10
+
+    both = threading.Barrier(2)
+    with Orchestrator("role", "phase", journal=journal, run_id="threads").session() as session:
+        answers: list[object] = []
+
+        def slow() -> str:
+            both.wait(10)
+            return "done"
+
+        def ask() -> None:
+            answers.append(session.run_turn(slow, "m", usage=used, key="k"))
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        both.wait(10)
+        for thread in threads:
+            thread.join(10)
+        assert answers == [("done", used)] * 4
+        assert session.tracker.summary()["total_input_tokens"] == 10
+
+
+def test_a_stream_asked_for_twice_in_one_life_is_counted_once() -> None:
+    journal = Journal(MemoryStore())
+    for _ in range(2):
+        with Orchestrator("role", "phase", journal=journal, run_id="r").session() as session:
+            for _ in range(2):
+                with session.run_stream(lambda: iter("ab"), "m", key="k") as stream:
+                    assert list(stream) == ["a", "b"] or stream.replayed
+            first = session.tracker.summary()
+        assert first["turns"] == 1
+
+
+@pytest.mark.parametrize("wait_s", [4.0, 5.5])
+def test_a_write_renews_a_lease_that_is_half_over(wait_s: float) -> None:
+    """Not sooner, as that is one page more to write; not later, as the next pause may be long."""
+    clock = FakeClock(1000.0)
+    store = MemoryStore(clock=clock)
+    with Journal(store, clock=clock, lease_seconds=10).open("r") as run:
+        run.step("a", Counted())
+        clock.advance(wait_s)
+        run.step("b", Counted())
+        clock.advance(9.9 - wait_s)
+        assert run.step("c", Counted()) == "done"
+        clock.advance(wait_s if wait_s > 5 else 0.0)
+        if wait_s > 5:
+            with pytest.raises(RunBusyError):
+                Journal(store, clock=clock).open("r")
+
+
+def test_the_keeper_renews_three_times_in_a_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It sleeps a third of a lease at a time, and each time makes the lease whole again."""
+    clock = FakeClock(1000.0)
+    waits: list[float] = []
+
+    class Pause(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            assert timeout is not None
+            waits.append(timeout)
+            clock.advance(timeout)
+            return len(waits) > 9
+
+    monkeypatch.setattr("techrevati.runtime.journal.lease.Event", Pause)
+    run = Journal(MemoryStore(clock=clock), clock=clock, lease_seconds=9).open("r")
+    run._lease._keeper.join(10)  # type: ignore[union-attr]
+    assert waits == [3.0] * 10
+    assert run.step("a", Counted()) == "done"  # 30 s later it is still its own

@@ -10,7 +10,7 @@ import signal
 import sqlite3
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +19,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from techrevati.runtime.ledger import IdempotencyConflictError, SpendLedger
+from techrevati.runtime.ledger.record import Draft, draft
+from techrevati.runtime.ledger.spool import Spool
 from techrevati.runtime.ledger.waiting import PENDING_CAPACITY, Waiting
 from techrevati.runtime.pricing import ModelPricing, cost_usd, register_pricing
 from techrevati.runtime.stores import NewerSchemaError, StoreCorruptError, StoreUnavailableError
@@ -27,6 +29,7 @@ from techrevati.runtime.usage import UsageSnapshot
 
 SPAWN = multiprocessing.get_context("spawn")
 USAGE = UsageSnapshot(input_tokens=1_000, output_tokens=500)
+COUNTS = [name for name, kind in UsageSnapshot.__annotations__.items() if kind == "int"]
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC).timestamp()
 
 
@@ -176,6 +179,46 @@ def test_reports_filter_and_group(ledger: SpendLedger, clock: FakeClock) -> None
             ledger.by(*wrong["names"])
     with pytest.raises(ValueError, match="aware"):
         ledger.total(since=datetime(2026, 1, 1))
+
+
+def test_moments_are_bounds_to_the_second(ledger: SpendLedger, clock: FakeClock) -> None:
+    """From *since* on, before *until*, in the middle of a day, too, and by names that days have sums of."""
+    for hour, project in enumerate(("a", "b", "b")):
+        clock.now = NOON + hour * 3600
+        ledger.record(project=project, model="ledger-small", usage=USAGE, key=str(hour))
+    one = datetime.fromtimestamp(NOON + 3600, UTC)
+    assert [(group.group, group.calls) for group in ledger.by("project", since=one)] == [("b", 2)]
+    assert [(group.group, group.calls) for group in ledger.by("project", until=one)] == [("a", 1)]
+    assert ledger.total(since=one, until=datetime.fromtimestamp(NOON + 7200, UTC)) == Decimal("0.00125")
+    assert [record.key for record in ledger.records(since=one)] == ["1", "2"]
+    assert ledger.prune(before=one) == 1
+    assert [record.key for record in ledger.records()] == ["1", "2"]
+
+
+def test_every_token_is_counted_once(ledger: SpendLedger) -> None:
+    """Of every part; reasoning is in the output, and searches and requests are no tokens."""
+    names = [name for name in COUNTS if name.endswith("_tokens")]
+    parts = {name: 10**n for n, name in enumerate(reversed(names))}
+    ledger.record(project="a", model="m", usage=UsageSnapshot(**parts, web_searches=7, requests=7), cost=0)
+    (group,) = ledger.by("project")
+    citation = parts["citation_tokens"]  # what was cited is in the input already
+    assert group.tokens == sum(parts.values()) - parts["reasoning_tokens"] - citation
+
+
+def test_a_failure_is_kept_with_the_call(ledger: SpendLedger, tmp_path: Path) -> None:
+    """In the record, its dict, the exports and the groups; another one under the same key is a conflict."""
+    ledger.record(project="a", model="m", usage=USAGE, cost=1, key="k", failure="timeout")
+    ledger.record(project="a", model="m", usage=USAGE, cost=1, key="k", failure="timeout")
+    ledger.record(project="a", model="m", usage=USAGE, cost=2, key="fine")
+    assert [record.failure for record in ledger.records()] == ["timeout", None]
+    assert [tuple(group)[:2] for group in ledger.by("failure")] == [("", 1), ("timeout", 1)]
+    with pytest.raises(IdempotencyConflictError, match="failure"):
+        ledger.record(project="a", model="m", usage=USAGE, cost=1, key="k", failure="network")
+    ledger.export(tmp_path / "s.csv")
+    with open(tmp_path / "s.csv", newline="") as file:
+        assert [row["failure"] for row in csv.DictReader(file)] == ["timeout", ""]
+    with pytest.raises(TypeError, match="failure"):
+        ledger.record(project="a", model="m", usage=USAGE, failure=1)  # type: ignore[arg-type]
 
 
 def test_export_and_retention(ledger: SpendLedger, clock: FakeClock, tmp_path: Path) -> None:
@@ -349,6 +392,44 @@ def test_a_fork_does_not_write_twice(tmp_path: Path) -> None:
     assert os.waitpid(pid, 0)[1] == 0
     assert [tuple(group)[:2] for group in ledger.by("project")] == [("child", 1), ("parent", 1)]
     ledger.close()
+
+
+def test_what_waits_is_bounded_and_keeps_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest is given up, and counted; what is refused again waits in its order."""
+    monkeypatch.setattr("techrevati.runtime.ledger.waiting.PENDING_CAPACITY", 3)
+    waiting, ledger = Waiting(), SpendLedger(":memory:")
+    given = ledger._given("p", "m", USAGE)
+    for number in range(5):
+        waiting.keep(draft(given, str(number), NOON))
+    assert (len(waiting), waiting.dropped) == (3, 2)
+    tried: list[list[str]] = []
+
+    def write(drafts: Sequence[Draft]) -> None:
+        tried.append([one.key for one in drafts])
+        if len(tried) < 3:
+            raise StoreUnavailableError("s.db", "locked", "locked")
+
+    assert [waiting.retry(write) for _ in range(3)] == [False, False, True]
+    assert tried == [["2", "3", "4"]] * 3
+    assert (len(waiting), waiting.dropped) == (0, 2)
+    ledger.close()
+
+
+def test_a_record_that_was_half_written_when_its_process_died_is_passed_over(tmp_path: Path) -> None:
+    """Cut off, or of the right length with other bytes in it: what was acknowledged before it is adopted."""
+    path = tmp_path / "spend.db"
+    with SpendLedger(path) as ledger:
+        given = ledger._given("p", "m", USAGE, 0.5)
+    for number, spoil in enumerate((lambda frame: frame[:-1], lambda frame: frame[:-1] + b"\xff")):
+        spool = Spool(str(path))
+        for key in ("whole", "half"):
+            spool.append(draft(given, f"{key} {number}", NOON))
+        name = spool._name
+        spool.leave()
+        Path(name).write_bytes(spoil(Path(name).read_bytes()))
+    with SpendLedger(path) as ledger:
+        assert {record.key for record in ledger.records()} == {"whole 0", "whole 1"}
+    assert list(tmp_path.glob("*.spool-*")) == []
 
 
 def test_what_waits_is_written_once_by_whoever_comes_first() -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from techrevati.runtime.pricing import PRICING_TABLE, UnknownModelError, cost_usd
+from techrevati.runtime import pricing
+from techrevati.runtime.pricing import PRICING_TABLE, PriceBook, UnknownModelError, cost_usd
+from techrevati.runtime.pricing.rates import Rates
 from techrevati.runtime.usage import UsageSnapshot
 
 USAGE = UsageSnapshot(1_000, 1_000)
@@ -119,3 +123,21 @@ def test_a_provider_that_was_given_is_not_overruled() -> None:
     with pytest.raises(UnknownModelError):
         cost_usd("openai:gpt-4o", USAGE, provider="groq")
     assert cost_usd("bedrock/converse/us." + SONNET, USAGE, provider="litellm") > 0
+
+
+def test_the_bundled_book_is_large_and_small() -> None:
+    """Many models of many providers, in less than 400 KB as it is installed."""
+    book = PriceBook.bundled()
+    assert len(book) >= 1_000
+    assert len(book.providers) >= 20
+    data = Path(pricing.__file__).parents[1] / "data"
+    assert 0 < sum(file.stat().st_size for file in data.iterdir() if file.is_file()) < 400_000
+
+
+@pytest.mark.parametrize("size", [999, 1_000, 1_001])
+def test_the_worst_case_meets_the_step_that_the_input_meets(size: int) -> None:
+    """A dearer price begins above its threshold, for a reservation as for the bill."""
+    rates = Rates({"input": [1, 1_000, 2], "output": [3, 1_000, 4]})
+    dollars = 2 * size + 40 if size > 1_000 else size + 30
+    worst = rates.worst(size, 10, audio=False, web_searches=0, requests=1)
+    assert worst == rates.cost(UsageSnapshot(size, 10)) == dollars * 10**6

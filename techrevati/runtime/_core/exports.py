@@ -71,7 +71,8 @@ _NAMES = {
         "LoggingSink NoopEventSink NoopUsageSink RingBufferEventSink RingBufferUsageSink UsageSink"
     ),
     "stores": (
-        "MemoryStore NewerSchemaError SqliteStore Store StoreCorruptError StoreError StoreUnavailableError"
+        "MemoryStore NewerSchemaError SqliteStore Store StoreCorruptError StoreError StoreLockedError"
+        " StoreUnavailableError"
     ),
     "streaming": (
         "AsyncWatchedStream StreamOutcome StreamStalledError StreamUsage UsageReader WatchedStream watch"

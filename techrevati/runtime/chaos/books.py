@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def is_chat(record: InjectedRecord) -> bool:
     """True for a request to a model, whatever became of it."""
-    return record.path.endswith(("/chat/completions", "/responses", "/messages"))
+    return record.path.endswith(("/chat/completions", "/responses", "/messages", "/embeddings"))
 
 
 class Books:

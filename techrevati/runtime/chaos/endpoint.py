@@ -17,6 +17,7 @@ from techrevati.runtime.chaos.bill import FREE, NOTHING, InjectedRecord, Outcome
 from techrevati.runtime.chaos.books import Books
 from techrevati.runtime.chaos.calls import Calls, Claim
 from techrevati.runtime.chaos.cut_answers import CutAnswers
+from techrevati.runtime.chaos.embeddings import embedding_request, embeddings
 from techrevati.runtime.chaos.extractive import cut, extractive_reply
 from techrevati.runtime.chaos.faults import Fault, FaultKind
 from techrevati.runtime.chaos.openai_wire import OpenAIWire
@@ -29,6 +30,7 @@ from techrevati.runtime.chaos.plan import (
     plain_plan,
     refusal_plan,
     scripted,
+    whole_answer_plan,
 )
 from techrevati.runtime.chaos.prices import Prices
 from techrevati.runtime.chaos.prompt_cache import PromptCache, input_tokens
@@ -41,6 +43,7 @@ from techrevati.runtime.chaos.wire import Generation, InvalidRequestError, Refus
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from techrevati.runtime.chaos.bill import BilledUsage
     from techrevati.runtime.chaos.conversation import Conversation
     from techrevati.runtime.chaos.http_reader import MalformedRequestError
 
@@ -104,6 +107,7 @@ class Endpoint:
             Route.CHAT: _OPENAI,
             Route.RESPONSES: self._responses,
             Route.MESSAGES: _ANTHROPIC,
+            Route.EMBEDDINGS: _OPENAI,  # for what is wrong with a request, and for refusals
         }
         self._sequence = 0
         self._rejected = 0
@@ -160,6 +164,8 @@ class Endpoint:
                     raise InvalidRequestError(
                         "Only POST requests are accepted.", status=405, code="method_not_supported"
                     )
+                if routed(request.path)[0] is Route.EMBEDDINGS:
+                    return self._embedded(request, record)
                 return self._chat(request, wire, record)
             return self._other(request, record)
         except (InvalidRequestError, RecursionError) as problem:
@@ -213,31 +219,57 @@ class Endpoint:
         model = scrubbed(talk.model)[:MAX_NAME_LENGTH]
         tokens = input_tokens(talk)
         asked = Asked(talk.model, wire.api, talk.stream, tokens, record.arrived_s)
-        self._tally, rule, fault = decided(self._scenario.rules, self._tally, asked, self._seed)
-        record = replace(
-            record,
-            model=model,
-            stream=talk.stream,
-            fault=fault.kind if fault else None,
-            rule=rule,
-            retry_after_s=_told(fault),
-            retryable=fault.retryable if fault else None,
-            carries=self.cuts.carried(talk),
+        record = replace(record, model=model, stream=talk.stream, carries=self.cuts.carried(talk))
+        record, fault = self._fated(record, asked)
+        return self._refused(fault, wire, request, record, tokens) or self._generated(
+            talk, body, fault, wire, request, record
         )
-        if fault and (fault.refuses or (fault.kind is FaultKind.MID_STREAM_ERROR and not talk.stream)):
-            plan = self._refused(fault, wire, request, record, tokens)
-            self.books.opened(replace(record, status=plan.status))
-            return plan
-        return self._generated(talk, body, fault, wire, request, record)
+
+    def _embedded(self, request: Request, record: InjectedRecord) -> Plan:
+        body = _json_object(request.body)
+        if deployment := routed(request.path)[1]:
+            body.setdefault("model", deployment)
+        wanted = embedding_request(body)
+        usage = wanted.usage
+        asked = Asked(wanted.model, _OPENAI.api, False, usage.input_tokens, record.arrived_s)
+        record = replace(record, model=scrubbed(wanted.model)[:MAX_NAME_LENGTH])
+        record, fault = self._fated(record, asked)
+        if refused := self._refused(fault, _OPENAI, request, record, usage.input_tokens):
+            return refused
+        headers = _OPENAI.success_headers(record.request_id)
+        plan = whole_answer_plan(embeddings(wanted), 0, fault, request.framing, headers)
+        self._billed(replace(record, status=plan.status), usage)
+        return plan
+
+    def _fated(self, record: InjectedRecord, asked: Asked) -> tuple[InjectedRecord, Fault | None]:
+        """What the scenario says of a request, and the record with it."""
+        self._tally, rule, fault = decided(self._scenario.rules, self._tally, asked, self._seed)
+        if fault is None:
+            return replace(record, rule=rule), None
+        told = replace(
+            record, fault=fault.kind, rule=rule, retry_after_s=_told(fault), retryable=fault.retryable
+        )
+        return told, fault
+
+    def _billed(self, record: InjectedRecord, usage: BilledUsage) -> None:
+        self.books.opened(record, usage)
+        self.books.generated(self._sequence, 0)
 
     def _refused(
-        self, fault: Fault, wire: Wire, request: Request, record: InjectedRecord, tokens: int
-    ) -> Plan:
+        self, fault: Fault | None, wire: Wire, request: Request, record: InjectedRecord, tokens: int
+    ) -> Plan | None:
+        """The refusal, if *fault* is one; an error inside a stream is one for a plain answer."""
+        if fault is None or not (
+            fault.refuses or (fault.kind is FaultKind.MID_STREAM_ERROR and not record.stream)
+        ):
+            return None
         if not fault.refuses:
             fault = Fault(FaultKind.SERVER_ERROR, message=fault.message)
         wait_s = None if fault.retry_after_s is None else fault.retry_after_s / self._speed
         facts = RefusalFacts(record.request_id, record.model, tokens, wait_s, self._wall_clock())
-        return refusal_plan(wire.refusal(fault, facts), request.framing)
+        plan = refusal_plan(wire.refusal(fault, facts), request.framing)
+        self.books.opened(replace(record, status=plan.status))
+        return plan
 
     def _generated(
         self,
@@ -266,8 +298,7 @@ class Endpoint:
         if wire is self._responses and plan.outcome is Outcome.COMPLETE:
             self._responses.store(made, talk)
         self.cuts.planned(self._sequence, talk, reply, plan.cut_text)
-        self.books.opened(replace(record, status=plan.status), usage)
-        self.books.generated(self._sequence, 0)
+        self._billed(replace(record, status=plan.status), usage)
         return plan
 
     def _other(self, request: Request, record: InjectedRecord) -> Plan:

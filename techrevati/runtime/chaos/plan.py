@@ -125,10 +125,13 @@ def answer_plan(
     if stream:
         headers |= {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
         return _streamed(wire, made, fault, framing, headers, request_id)
-    return _plain(wire.plain(made), made.usage.output_tokens, fault, framing, headers)
+    return whole_answer_plan(wire.plain(made), made.usage.output_tokens, fault, framing, headers)
 
 
-def _plain(body: bytes, tokens: int, fault: Fault | None, framing: Framing, headers: dict[str, str]) -> Plan:
+def whole_answer_plan(
+    body: bytes, tokens: int, fault: Fault | None, framing: Framing, headers: dict[str, str]
+) -> Plan:
+    """The answer *body*, which is not streamed, with what *fault* does to it on its way."""
     headers = {**headers, "content-type": "application/json"}
     whole = plain_plan(200, headers, body, framing, Outcome.COMPLETE, tokens)
     if fault is None:

@@ -11,6 +11,7 @@ class Route(str, Enum):
 
     CHAT = "/v1/chat/completions"
     RESPONSES = "/v1/responses"
+    EMBEDDINGS = "/v1/embeddings"
     MESSAGES = "/v1/messages"
     COUNT_TOKENS = "/v1/messages/count_tokens"
     MODELS = "/v1/models"
@@ -19,11 +20,12 @@ class Route(str, Enum):
 _BARE = {
     "/chat/completions": Route.CHAT,
     "/responses": Route.RESPONSES,
+    "/embeddings": Route.EMBEDDINGS,
     "/messages": Route.MESSAGES,
     "/models": Route.MODELS,
 }
 _BY_PATH: dict[str, Route] = {**{one.value: one for one in Route}, **_BARE}
-_DEPLOYED = re.compile(r"/openai/deployments/([^/]+)(/chat/completions|/responses)\Z")
+_DEPLOYED = re.compile(r"/openai/deployments/([^/]+)(/chat/completions|/responses|/embeddings)\Z")
 AZURE = "/openai"
 
 

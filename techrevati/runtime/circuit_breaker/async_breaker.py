@@ -110,6 +110,11 @@ class AsyncCircuitBreaker:
         self, coro_factory: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
         breaker = self._breaker
+        if breaker._shared is not None:
+            async with breaker.guard() as around:
+                result = await coro_factory(*args, **kwargs)
+                around.returned(result)
+            return result
         ticket = breaker._begin()
         try:
             result = await coro_factory(*args, **kwargs)
@@ -141,43 +146,55 @@ class AsyncCircuitBreaker:
         return self._breaker.guard()
 
     async def __aenter__(self) -> Self:
-        self._breaker.__enter__()
+        breaker = self._breaker
+        if breaker._shared is None:
+            breaker.__enter__()
+        else:
+            await breaker._shared.enter(breaker)
         return self
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._breaker.__exit__(kind, error, trace)
+        breaker = self._breaker
+        if breaker._shared is None:
+            breaker.__exit__(kind, error, trace)
+        else:
+            await breaker._shared.leave(breaker, kind, error, trace)
 
     async def record_success(self) -> None:
         """Count a success that the caller saw; while open it changes nothing."""
-        self._breaker.record_success()
+        await self._off_loop(self._breaker.record_success)
 
     async def record_failure(self) -> None:
         """Count a failure that the caller saw; while open it changes nothing."""
-        self._breaker.record_failure()
+        await self._off_loop(self._breaker.record_failure)
 
     async def state(self) -> CircuitState:
         """The state now; HALF_OPEN once the recovery time is over."""
-        return self._breaker.state()
+        return await self._off_loop(self._breaker.state)
 
     async def is_open(self) -> bool:
         """True while every call is refused; False while half-open."""
-        return self._breaker.is_open()
+        return await self._off_loop(self._breaker.is_open)
 
     async def reset(self) -> None:
         """Close it, end any forcing and forget everything; calls that still run no longer count."""
-        self._breaker.reset()
+        await self._off_loop(self._breaker.reset)
 
     async def force_open(self) -> None:
         """Refuse every call until :meth:`reset`."""
-        self._breaker.force_open()
+        await self._off_loop(self._breaker.force_open)
 
     async def disable(self) -> None:
         """Let every call through and count nothing until :meth:`reset`."""
-        self._breaker.disable()
+        await self._off_loop(self._breaker.disable)
 
     async def snapshot(self) -> BreakerSnapshot:
         """Everything it knows now, frozen."""
-        return self._breaker.snapshot()
+        return await self._off_loop(self._breaker.snapshot)
+
+    async def _off_loop(self, work: Callable[[], T]) -> T:
+        shared = self._breaker._shared
+        return work() if shared is None else await shared.off_loop(work)
 
     def as_sync(self) -> CircuitBreaker:
         """The same breaker for threads: one state, two ways to call."""

@@ -14,6 +14,7 @@ from techrevati.runtime.circuit_breaker.core import (
     Tally,
     admits,
     given_back,
+    resting,
     retry_after_s,
     settled,
     started,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     from techrevati.runtime.circuit_breaker.core import Rules
+    from techrevati.runtime.circuit_breaker.shared import SharedGate
     from techrevati.runtime.circuit_breaker.window import CountWindow, TimeWindow
 
     StateListener: TypeAlias = Callable[[str, CircuitState, CircuitState], object]
@@ -58,6 +60,7 @@ class BreakerBooks:
         "_result_is_failure",
         "_rng",
         "_rules",
+        "_shared",
         "_slow_s",
         "_steady",
         "_timeless",
@@ -78,6 +81,7 @@ class BreakerBooks:
         _result_is_failure: Callable[[object], bool] | None
         _rng: Callable[[], float] | None
         _rules: Rules
+        _shared: SharedGate | None
         _slow_s: float | None
         _steady: CountWindow | TimeWindow | None
         _window: CountWindow | TimeWindow | None
@@ -88,11 +92,14 @@ class BreakerBooks:
         if gate.probe_at_s is None and gate.manual is None:
             return gate.epoch, 0, 0.0 if self._slow_s is None else self._clock()
         now_s = self._clock()
-        with self._lock:
-            before = after = self._gate
-            admitted = admits(before, now_s, self._rules)
-            if admitted:
-                self._gate = after = started(before, now_s, self._rules)
+        if self._shared is not None:
+            before, after, admitted = self._shared.admit(now_s)
+        else:
+            with self._lock:
+                before = after = self._gate
+                admitted = admits(before, now_s, self._rules)
+                if admitted:
+                    self._gate = after = started(before, now_s, self._rules)
         if not admitted:
             if self._observe_only:
                 return _UNCOUNTED, 0, now_s
@@ -144,6 +151,11 @@ class BreakerBooks:
         spread = 0.0 if ok or not self._rules.jitter else self._random()
         epoch, number, started_s = ticket or (None, 0, 0.0)
         slow = self._slow_s is not None and ticket is not None and now_s - started_s > self._slow_s
+        if self._shared is not None:
+            before, after = self._shared.settle(epoch, number, ok, slow, now_s, floor_s, spread)
+            if after.epoch != before.epoch:
+                self._tell_change(before, after, now_s)
+            return
         with self._lock:
             before = self._gate
             if epoch is None:
@@ -172,15 +184,21 @@ class BreakerBooks:
 
     def _give_back(self, ticket: Ticket) -> None:
         epoch, number, _ = ticket
+        if self._shared is not None:
+            self._shared.give_back(epoch, number, self._clock())
+            return
         with self._lock:
             self._gate = given_back(self._gate, epoch, number)
 
     def _override(self, manual: str | None) -> None:
         now_s = self._clock()
-        with self._lock:
-            before = self._gate
-            after = Gate(before.epoch + 1, manual=manual)
-            self._set_locked(after)
+        if self._shared is not None:
+            before, after = self._shared.override(manual, now_s)
+        else:
+            with self._lock:
+                before = self._gate
+                after = Gate(before.epoch + 1, manual=manual)
+                self._set_locked(after)
         self._tell_change(before, after, now_s)
 
     def _set_locked(self, gate: Gate) -> None:
@@ -232,10 +250,6 @@ class BreakerBooks:
             logger("circuit_breaker").warning(
                 "on_state_change of %r raised %s", self._name, error_text(error)
             )
-
-
-def resting(gate: Gate) -> bool:
-    return gate.probe_at_s is None and gate.manual is None
 
 
 def resting_state(gate: Gate) -> CircuitState:

@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from typing import ParamSpec, Self, TypeVar
 
     from techrevati.runtime.circuit_breaker.async_breaker import AsyncCircuitBreaker
-    from techrevati.runtime.circuit_breaker.books import StateListener
+    from techrevati.runtime.circuit_breaker.books import StateListener, Ticket
+    from techrevati.runtime.circuit_breaker.shared import SharedGate
     from techrevati.runtime.circuit_breaker.snapshot import BreakerSnapshot
     from techrevati.runtime.circuit_breaker.window import CountWindow, TimeWindow
+    from techrevati.runtime.stores.protocol import Store
 
     P = ParamSpec("P")
     T = TypeVar("T")
@@ -83,8 +85,17 @@ class CircuitBreaker(BreakerBooks):
             it asked for (Retry-After and its kin, see ``failures.classify``).
         observe_only: Measure and tell, but never refuse.
         rng: A number in [0, 1); ``random.random`` when None.
+        store: Breakers of one name on one store (see ``stores``) are one breaker, in however many processes:
+            give them the same arguments.  Each call then reads the store, and writes it when something
+            changes.  *clock* then counts from 1970: ``time.time`` where it is the default.
+            *on_state_change* is told by the process that caused a change, *observe_only* is each one's own.
+            ``as_async()`` waits for the store in a thread.
+        when_store_fails: What a store that fails means for a call: ``"local"``: this process decides alone,
+            beginning with the last it has seen; ``"allow"`` or ``"refuse"`` it.  One warning is logged, the
+            store is asked again after 5 s, and what was counted meanwhile is forgotten then.
 
     Raises:
+        StoreError: By :meth:`reset`, :meth:`force_open` and :meth:`disable` alone, when the store fails.
         ValueError, TypeError: An argument is out of range; the text names it.
 
     >>> breaker = CircuitBreaker("model-api", failure_threshold=2, recovery_timeout_seconds=30)
@@ -124,6 +135,8 @@ class CircuitBreaker(BreakerBooks):
         respect_retry_after: bool = True,
         observe_only: bool = False,
         rng: Callable[[], float] | None = None,
+        store: Store | None = None,
+        when_store_fails: str = "local",
     ) -> None:
         arguments.text("name", name)
         threshold = arguments.count("failure_threshold", failure_threshold, minimum=1)
@@ -181,7 +194,27 @@ class CircuitBreaker(BreakerBooks):
         # lock.
         self._steady: CountWindow | TimeWindow | None = None
         self._timeless: bool = window_seconds is None and self._slow_s is None
+        self._shared: SharedGate | None = None
+        if store is not None or when_store_fails != "local":
+            self._share(store, when_store_fails)
         self._set_locked(self._gate)
+
+    def _share(self, store: Store | None, when_store_fails: str) -> None:
+        from techrevati.runtime.circuit_breaker.shared import SHARED, WHEN_STORE_FAILS, SharedGate
+
+        if store is None:
+            raise ValueError(f"when_store_fails needs a store, got {when_store_fails!r} without")
+        if not callable(getattr(store, "update", None)):
+            raise TypeError(f"store must be a store, see techrevati.runtime.stores; got {store!r}")
+        if when_store_fails not in WHEN_STORE_FAILS:
+            allowed = ", ".join(map(repr, WHEN_STORE_FAILS))
+            raise ValueError(f"when_store_fails must be one of {allowed}; got {when_store_fails!r}")
+        if self._clock is time.monotonic:  # counts from the start of the machine, which a file outlives
+            self._clock = time.time
+        self._shared = SharedGate(
+            self._name, store, when_store_fails, self._rules, self._window, fork_safe_lock()
+        )
+        self._gate = Gate(manual=SHARED)  # neither closed nor open: every call asks the shared one
 
     # --- around a call -------------------------------------------------------------------------------------
 
@@ -267,6 +300,10 @@ class CircuitBreaker(BreakerBooks):
 
         if self._result_is_failure is not None and colour(fn) in STREAMS:
             raise TypeError(f"result_is_failure judges returned values, and a stream has none: {fn!r}")
+        if self._shared is not None:
+            from techrevati.runtime.circuit_breaker.shared import around_async
+
+            return around_async(self, fn) or wrapped(fn, self.guard)
         return wrapped(fn, self.guard)
 
     def guard(self) -> CircuitGuard:
@@ -275,19 +312,24 @@ class CircuitBreaker(BreakerBooks):
         return CircuitGuard(self)
 
     def __enter__(self) -> Self:
-        entered = circuits_entered()
-        entered.set((*entered.get(), (self, self._begin())))
+        self._entered(self._begin())
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._end(self._left(), error)
+
+    def _entered(self, ticket: Ticket) -> None:
+        entered = circuits_entered()
+        entered.set((*entered.get(), (self, ticket)))
+
+    def _left(self) -> Ticket:
         entered = circuits_entered()
         inside = entered.get()
         for at in range(len(inside) - 1, -1, -1):
             breaker, ticket = inside[at]
             if breaker is self:
                 entered.set(inside[:at] + inside[at + 1 :])
-                self._end(ticket, error)
-                return
+                return ticket
         raise RuntimeError(
             f"'with' of circuit {self._name!r} was entered in another context; use 'with breaker.guard()'"
         )
@@ -333,7 +375,8 @@ class CircuitBreaker(BreakerBooks):
     @property
     def enabled(self) -> bool:
         """False while it is switched off; setting it is :meth:`disable`, or :meth:`reset` after that."""
-        return self._gate.manual is not DISABLED
+        gate = self._gate if self._shared is None else self._shared.look(self._clock()).gate
+        return gate.manual is not DISABLED
 
     @enabled.setter
     def enabled(self, on: bool) -> None:
@@ -342,7 +385,8 @@ class CircuitBreaker(BreakerBooks):
 
     def state(self) -> CircuitState:
         """The state now; HALF_OPEN once the recovery time is over."""
-        return state_at(self._gate, self._clock())
+        now_s = self._clock()
+        return state_at(self._gate if self._shared is None else self._shared.look(now_s).gate, now_s)
 
     def is_open(self) -> bool:
         """True while every call is refused; False while half-open."""
@@ -353,12 +397,15 @@ class CircuitBreaker(BreakerBooks):
         from techrevati.runtime.circuit_breaker.snapshot import BreakerSnapshot
 
         now_s = self._clock()
+        shared = None if self._shared is None else self._shared.look(now_s)
         with self._lock:
-            gate = self._gate
+            gate = self._gate if shared is None else shared.gate
+            window = self._window if shared is None else shared.window
             tally = Tally()
-            if self._window is not None:
-                tally = self._window.at(now_s)
-                self._judge_good_locked(tally)
+            if window is not None:
+                tally = window.at(now_s)
+                if shared is None:
+                    self._judge_good_locked(tally)
             calls, failed, slow = tally.calls, tally.failed, tally.slow
         return BreakerSnapshot(
             self._name,

@@ -124,6 +124,11 @@ class Gate:
         self.manual: str | None = manual  # FORCED_OPEN, DISABLED, or None
 
 
+def resting(gate: Gate) -> bool:
+    """Closed, and not by hand: the state in which calls are counted."""
+    return gate.probe_at_s is None and gate.manual is None
+
+
 def state_at(gate: Gate, now_s: float) -> CircuitState:
     """The state as an observer sees it: half-open as soon as the recovery time is over."""
     if gate.manual is not None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class CircuitGuard:
-    """One call of a breaker as a context manager; enter it once."""
+    """One call of a breaker as a context manager, with or without ``async``; enter it once."""
 
     __slots__ = ("_breaker", "_failed", "_ticket")
 
@@ -30,6 +30,21 @@ class CircuitGuard:
             )
         self._ticket = self._breaker._begin()
         return self
+
+    async def __aenter__(self) -> Self:
+        """:meth:`__enter__` for tasks: a store is waited for in a thread."""
+        shared = self._breaker._shared
+        if shared is None or self._ticket is not None:
+            return self.__enter__()
+        self._ticket = await shared.off_loop(self._breaker._begin, self._breaker._give_back)
+        return self
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        shared = self._breaker._shared
+        if shared is None:
+            self.__exit__(kind, error, trace)
+        else:
+            await shared.off_loop(lambda: self.__exit__(kind, error, trace))
 
     def returned(self, value: object) -> None:
         """Let the breaker judge what the call returned, if it judges results."""

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from techrevati.runtime.circuit_breaker.books import StateListener
+    from techrevati.runtime.stores.protocol import Store
 
 
 class BreakerOptions(TypedDict, total=False):
@@ -29,3 +30,5 @@ class BreakerOptions(TypedDict, total=False):
     respect_retry_after: bool
     observe_only: bool
     rng: Callable[[], float] | None
+    store: Store | None
+    when_store_fails: str

@@ -12,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from techrevati.runtime.stores.protocol import Store
+
 DEFAULT_CAPACITY = 1_000
 
 
@@ -39,12 +41,18 @@ class BreakerRegistry:
     __slots__ = ("_breakers", "_lock", "_make", "capacity", "forgotten")
 
     def __init__(
-        self, make: Callable[[str], CircuitBreaker] | None = None, *, capacity: int = DEFAULT_CAPACITY
+        self,
+        make: Callable[[str], CircuitBreaker] | None = None,
+        *,
+        capacity: int = DEFAULT_CAPACITY,
+        store: Store | None = None,
     ) -> None:
         self.capacity: int = arguments.count("capacity", capacity, minimum=1)
         if make is not None:
             arguments.function("make", make)
-        self._make = make or _provider_breaker
+            if store is not None:
+                raise ValueError(f"store is for breakers made here: give it to those of make={make!r}")
+        self._make = make or (lambda key: _provider_breaker(key, store))
         # By its parts: models have slashes in their names.  Asked for longest ago comes first.
         self._breakers: dict[tuple[str, str, str], CircuitBreaker] = {}
         self._lock = fork_safe_lock()
@@ -121,12 +129,14 @@ _WORDS = ("closed", "switched off", "open", "forced open")
 def _worth(breaker: CircuitBreaker) -> int:
     """How much it knows, as a place in ``_WORDS``; the least is forgotten first."""
     gate = breaker._gate
+    if breaker._shared is not None:
+        return 0
     if gate.manual is not None:
         return 1 if gate.manual is DISABLED else 3
     return 0 if gate.probe_at_s is None else 2
 
 
-def _provider_breaker(key: str) -> CircuitBreaker:
+def _provider_breaker(key: str, store: Store | None) -> CircuitBreaker:
     from techrevati.runtime.failures import provider_failures
 
-    return CircuitBreaker(key, counts_as_failure=provider_failures)
+    return CircuitBreaker(key, counts_as_failure=provider_failures, store=store)

@@ -19,6 +19,7 @@ from techrevati.runtime.circuit_breaker.core import Tally
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 BUCKETS = 20
 
@@ -72,6 +73,33 @@ class CountWindow:
             self.tally.failed += not ok
             self.tally.slow += slow
         return self.tally
+
+    def add_goods(self, count: int, now_s: float) -> None:
+        """Count good calls at once."""
+        self._count(self._goods.taken() + count)
+
+    def holds(self, then_s: float, now_s: float) -> bool:
+        """Whether calls of *then_s* can be in it."""
+        return True
+
+    def apart(self, then_s: float, now_s: float) -> bool:
+        """Whether it tells calls of these two moments apart."""
+        return False
+
+    def saved(self) -> list[object]:
+        """All of it as plain values."""
+        self._count(self._goods.taken())
+        return [self._size, self._total, list(self._bad)]
+
+    def restored(self, saved: Any, epoch: int) -> CountWindow:
+        """What was saved, if that was one of the same size; else an empty one."""
+        window = self.empty(epoch)
+        if saved and saved[0] == self._size and len(saved) == 3:
+            window._bad.extend((int(number), bool(failed), bool(slow)) for number, failed, slow in saved[2])
+            window.tally.failed = sum(failed for _, failed, _ in window._bad)
+            window.tally.slow = sum(slow for _, _, slow in window._bad)
+            window._count(int(saved[1]))
+        return window
 
     def _count(self, calls: int) -> None:
         tally, bad = self.tally, self._bad
@@ -138,3 +166,38 @@ class TimeWindow:
             counted.failed += not ok
             counted.slow += slow
         return tally
+
+    def add_goods(self, count: int, now_s: float) -> None:
+        """Count good calls at once."""
+        tally = self.at(now_s)
+        for counted in (tally, self._buckets[-1]):
+            counted.calls += count
+
+    def holds(self, then_s: float, now_s: float) -> bool:
+        """Whether calls of *then_s* can be in it."""
+        return now_s - then_s < self._seconds
+
+    def apart(self, then_s: float, now_s: float) -> bool:
+        """Whether it tells calls of these two moments apart."""
+        return then_s // self._bucket_s != now_s // self._bucket_s
+
+    def saved(self) -> list[object]:
+        """All of it as plain values."""
+        return [
+            self._seconds,
+            self._newest,
+            [(bucket.calls, bucket.failed, bucket.slow) for bucket in self._buckets],
+            "seconds",
+        ]
+
+    def restored(self, saved: Any, epoch: int) -> TimeWindow:
+        """What was saved, if that was one as long; else an empty one."""
+        window = self.empty(epoch)
+        if saved and saved[0] == self._seconds and len(saved) == 4 and saved[1] is not None:
+            window._newest = int(saved[1])
+            window._buckets = deque((Tally(*counted) for counted in saved[2]), BUCKETS)
+            for bucket in window._buckets:
+                window.tally.calls += bucket.calls
+                window.tally.failed += bucket.failed
+                window.tally.slow += bucket.slow
+        return window

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from techrevati.runtime._core.errors import TechrevatiError
 from techrevati.runtime.ledger import SpendLedger
 from techrevati.runtime.stores import StoreError
+from techrevati.runtime.stores.sqlite_file import OLDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,8 +37,13 @@ def opened(path: str, *, read_only: bool = True) -> SpendLedger:
     if not Path(path).is_file():
         raise LedgerFileError(f"there is no file {path!r}")
     try:
-        with SpendLedger(path, read_only=True) as looked:
-            looked.total()
+        try:
+            with SpendLedger(path, read_only=True) as looked:
+                looked.total()
+        except StoreError as error:
+            if f"{OLDER} ledger" not in str(error):
+                raise
+            SpendLedger(path).close()  # it is a ledger: it is brought forward, with everything in it
         return SpendLedger(path, read_only=read_only)
     except StoreError as error:
         text = str(error)

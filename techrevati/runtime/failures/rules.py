@@ -76,6 +76,7 @@ RULES: tuple[Rule, ...] = (
         types="techrevati.ResultNotStorableError",
     ),
     # Full, read-only, locked: the place where we keep records, never the provider.
+    Rule(_K.RESOURCE_EXHAUSTED, _STORAGE, retryable=True, types="techrevati.StoreLockedError"),
     Rule(_K.RESOURCE_EXHAUSTED, _STORAGE, retryable=False, types="techrevati.StoreUnavailableError"),
     Rule(_K.CONTENT_POLICY, _RUNTIME, types="techrevati.GuardrailViolatedError"),
     Rule(

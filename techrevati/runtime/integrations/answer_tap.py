@@ -139,11 +139,14 @@ class AnswerTap:
                 self._usage.add(event)
                 if self._hide_usage and event.get("choices") == [] and event.get("usage") is not None:
                     return False
+                if (failed := _failure(event)) is not None:
+                    self.error = StreamError(failed)
             self._count(event)
         elif b'"error"' in block:
             event = _parsed(block)
-            if event is not None and event.get("error") is not None and "choices" not in event:
-                self.error = StreamError(event)
+            failed = None if event is None else _failure(event)
+            if failed is not None:
+                self.error = StreamError(failed)
             elif event is not None:
                 self._usage.add(event)
                 self._count(event)
@@ -169,6 +172,16 @@ class AnswerTap:
         if size:
             self._pieces += 1
             self._text_bytes += size
+
+
+def _failure(event: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What says that the answer failed: an ``error`` held or told as an event, or a failed response."""
+    if event.get("type") == "response.failed":
+        response = event.get("response")
+        return response if isinstance(response, Mapping) and response.get("error") else event
+    if event.get("error") is not None and "choices" not in event:
+        return event
+    return event if event.get("type") == "error" else None
 
 
 def _repeats(event: Mapping[str, Any]) -> bool:

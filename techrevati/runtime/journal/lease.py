@@ -35,6 +35,7 @@ class Lease:
     ) -> None:
         self._store, self._key, self._run_id = store, key, run_id
         self._owner, self._lease_s, self._clock = owner, lease_s, clock
+        self._written: tuple[bytes, float] | None = None  # the record as it was last seen to be ours, its end
         self._ended = Event()
         self.lost: RunBusyError | None = None
         self.is_released: bool = False
@@ -54,11 +55,15 @@ class Lease:
         self, appends: tuple[tuple[str, str, bytes], ...] = (), *, durable: bool, early_s: float
     ) -> None:
         def decide(records: Mapping[str, bytes | None]) -> Change[None]:
-            there = _loads(records[self._key])
-            if (there.get("owner") or {}).get("token") != self._owner["token"]:
-                raise RunBusyError(self._run_id, "somebody else took it over")
+            raw, known = records[self._key], self._written
+            if raw is None or known is None or raw != known[0]:  # else it need not be read again
+                there = _loads(raw)
+                if (there.get("owner") or {}).get("token") != self._owner["token"]:
+                    raise RunBusyError(self._run_id, "somebody else took it over")
+                assert raw is not None
+                self._written = known = raw, there["until"]
             now_s = self._clock()
-            if there["until"] - now_s > early_s:  # one page less to write
+            if known[1] - now_s > early_s:  # one page less to write
                 return Change(None, None, appends)
             record = {"owner": self._owner, "until": now_s + self._lease_s, "state": "running"}
             return Change(None, {self._key: _dumps(record)}, appends)

@@ -139,4 +139,4 @@ def _not_begun(
     run._give_up(asked.key, error)
     step = run._steps.get(asked.key)
     if on_record is not None and step is not None and step.state == FAILED and step.usage:
-        on_record(step)  # a failure that was paid for
+        run._tell(asked.key, on_record)  # a failure that was paid for

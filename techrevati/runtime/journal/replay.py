@@ -234,7 +234,7 @@ class RunReplay(RunJournal):
     def _found(self, key: str | None, kind: str, name: str, arguments: Mapping[str, object] | None) -> Step:
         self._require_open()
         if self._strict:
-            asked = self._asked(key, kind, name, arguments)
+            asked = self._places.asked(key, kind, name, arguments)
             recorded = self._steps.get(asked.key)
             if recorded is None:
                 raise ReplayMismatchError(self.run_id, None, asked)
@@ -242,7 +242,7 @@ class RunReplay(RunJournal):
             if not checked and not same(recorded, asked):
                 raise ReplayMismatchError(self.run_id, recorded, asked)
             return recorded
-        asked = self._placed(key, kind, name, arguments)
+        asked = self._places.placed(key, kind, name, arguments)
         with self._lock:
             recorded = self._fitting(asked, key is not None)
             if recorded is None or not same(recorded, asked):

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from contextvars import ContextVar
-from threading import Lock, get_ident
+from threading import Lock
 from typing import TYPE_CHECKING, cast
 
-from techrevati.runtime._core import arguments as check
-from techrevati.runtime._core.canonical import argument_hash
 from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime.failures import classify
 from techrevati.runtime.journal.core import DOUBT, LOST, RAISE, RETURN, begun, ended, same, verdict
 from techrevati.runtime.journal.open_step import OpenStep, aopened, opened
+from techrevati.runtime.journal.places import Places
 from techrevati.runtime.journal.recorded_error import as_raised
 from techrevati.runtime.journal.vocabulary import (
     DONE,
@@ -27,6 +26,7 @@ from techrevati.runtime.journal.vocabulary import (
     JournalError,
     ReplayMismatchError,
     ResultNotStorableError,
+    RunBusyError,
     Step,
 )
 from techrevati.runtime.stores.errors import StoreError
@@ -62,16 +62,13 @@ class RunJournal:
         self.recorded: dict[str, Step] = {key: step for key, step in steps.items() if step.state != NOT_DONE}
         self.replayed: int = 0
         self._steps = steps
-        self._lanes = {step.lane: step for step in steps.values() if step.lane is not None}
         self._last = next(reversed(steps), None)
         self._begun: set[str] = set()
         self._calls: dict[str, Future[object]] = {}
         self._streams: set[str] = set()  # steps that outlive the call that began them
+        self._told: set[str] = set()  # steps done in this life, or whose record was told: they count once
         self._lock = Lock()
-        self._place = 0
-        self._seen: dict[str, int] = {}  # how often each key, or what goes without one, was asked for
-        self._asked_for = 0
-        self._main = _lane()
+        self._places = Places(run_id, steps, journal.max_steps)
         self._state = "running"
         self._lease = lease
 
@@ -102,19 +99,19 @@ class RunJournal:
             kind, name, arguments: What it is; a record that says otherwise is refused.
             measure: Says from the result what it used and what that cost in pico-dollars.
             before: Called with the key when the step is about to begin; what it raises leaves no trace.
-            on_record: Told the finished step when its result comes from the record.
+            on_record: Told the finished step the first time that its result comes from an earlier life.
 
         Raises:
             InDoubtError: It was begun in an earlier life, and nobody knows how it ended.
             ReplayMismatchError: The record says that something else happened here.
             ResultNotStorableError: It is done and its result, which is in the error, could not be stored.
             RecordedFailureError: It failed in an earlier life.
-            RunBusyError: Somebody else took the run over.
+            RunBusyError: Somebody else took the run over; if *fn* was called, its result is in the error.
             StoreError: The store does not answer; *fn* was not called.
             JournalError: The run is closed, or has as many steps as the journal allows.
             Exception: Whatever *fn* raised, after it was put on record.
         """
-        asked = self._asked(key, kind, name, arguments)
+        asked = self._places.asked(key, kind, name, arguments)
         if self._is_on_record(asked):
             return cast("T", self._answer(asked.key, on_record))
         call = self._claim(asked)
@@ -159,7 +156,7 @@ class RunJournal:
         on_record: Callable[[Step], object] | None = None,
     ) -> T:
         """:meth:`step` for coroutines; *before* may be one, too.  A step that is cancelled is in doubt."""
-        asked = self._asked(key, kind, name, arguments)
+        asked = self._places.asked(key, kind, name, arguments)
         if self._is_on_record(asked):
             return cast("T", self._answer(asked.key, on_record))
         call = self._claim(asked)
@@ -208,7 +205,8 @@ class RunJournal:
         """Begin a step whose end is told later, as of a stream; the arguments and errors are those of
         :meth:`step`.  *on_record* is told of a recorded failure, too, if that was paid for.
         """
-        return opened(self, self._asked(key, kind, name, arguments), idempotent, verify, on_record)
+        asked = self._places.asked(key, kind, name, arguments)
+        return opened(self, asked, idempotent, verify, on_record)
 
     async def abegin(
         self,
@@ -222,35 +220,10 @@ class RunJournal:
         on_record: Callable[[Step], object] | None = None,
     ) -> OpenStep:
         """:meth:`begin` with a *verify* that may be a coroutine function."""
-        return await aopened(self, self._asked(key, kind, name, arguments), idempotent, verify, on_record)
+        asked = self._places.asked(key, kind, name, arguments)
+        return await aopened(self, asked, idempotent, verify, on_record)
 
     # --- what both do --------------------------------------------------------------------------------------
-
-    def _asked(self, key: str | None, kind: str, name: str, arguments: Mapping[str, object] | None) -> Step:
-        asked = self._placed(key, kind, name, arguments)
-        there = None if asked.lane is None else self._lanes.get(asked.lane)
-        if there is not None and not same(there, asked):
-            raise ReplayMismatchError(self.run_id, there, asked)
-        return asked
-
-    def _placed(self, key: str | None, kind: str, name: str, arguments: Mapping[str, object] | None) -> Step:
-        """What is asked for, and its place if this thread's steps have places."""
-        hashed = "" if arguments is None else argument_hash(arguments)
-        if key is not None:
-            check.text("key", key)
-        with self._lock:
-            in_line = _lane() == self._main
-            lane = self._place if in_line and (key is None or key not in self._seen) else None
-            family = key or (f"#{lane}" if lane is not None else f"{kind}:{name}:{hashed[:16]}")
-            again = 0 if key is not None or lane is not None else self._seen.get(family, 0)
-            own = family if key is not None or lane is not None else f"{family}.{again}"
-            if own not in self._steps and max(self._asked_for, len(self._steps)) >= self._journal.max_steps:
-                raise JournalError(self.run_id, f"it has max_steps={self._journal.max_steps} steps already")
-            self._asked_for += key is None or key not in self._seen
-            self._seen[family] = again + 1
-            if lane is not None:
-                self._place += 1
-        return Step(own, kind, name, hashed, lane=lane)
 
     def _claim(self, asked: Step) -> Future[object] | None:
         """The call of another thread or task to wait for; None when this one is to do it."""
@@ -317,10 +290,17 @@ class RunJournal:
         assert text is not None
         value = self._journal.codec.decode(text)
         self._count_replayed()
-        if on_record is not None:
-            on_record(self._steps[key])
+        self._tell(key, on_record)
         self._arrived(key, value)
         return value
+
+    def _tell(self, key: str, on_record: Callable[[Step], object] | None) -> None:
+        """Tell what an earlier life left, once in this one."""
+        with self._lock:
+            known = key in self._told
+            self._told.add(key)
+        if on_record is not None and not known:
+            on_record(self._steps[key])
 
     def _count_replayed(self) -> None:
         with self._lock:
@@ -356,6 +336,16 @@ class RunJournal:
             raise ResultNotStorableError(
                 self.run_id, step.key, result, error_text(trouble), in_doubt=True
             ) from trouble
+        except RunBusyError as taken:
+            raise RunBusyError(
+                self.run_id,
+                f"{taken.problem}; step {step.key!r} is done, and what it gave is in .result",
+                has_result=True,
+                result=result,
+                key=step.key,
+            ) from taken
+        with self._lock:
+            self._told.add(step.key)
         if problem is not None:
             raise ResultNotStorableError(self.run_id, step.key, result, problem)
         self._arrived(step.key, result)
@@ -383,7 +373,7 @@ class RunJournal:
                 ended(step, now_s, failure=failure, usage=usage, cost_picodollars=cost_picodollars),
                 durable=self._journal.syncs_outcomes,
             )
-        except StoreError as trouble:
+        except (StoreError, RunBusyError) as trouble:
             self._steps[step.key] = step._replace(state=IN_DOUBT)
             error.add_note(f"and the journal could not record it: {trouble}")
 
@@ -410,8 +400,7 @@ class RunJournal:
         self._lease.write(((f"journal/steps/{self.run_id}", place, raw),), durable=durable)
         with self._lock:
             self._steps[step.key] = step
-            if step.lane is not None:
-                self._lanes[step.lane] = step
+            self._places.taken(step)
 
     def close(self, state: str | None = None) -> None:
         """Let the run go; *state* is what it is then: "completed" and the like.  Twice does nothing.
@@ -442,13 +431,3 @@ class RunJournal:
 async def _done_with(given: object) -> None:
     if isinstance(given, Awaitable):
         await given
-
-
-def _lane() -> tuple[int, int]:
-    """Which thread, and which task of it."""
-    import sys
-
-    asyncio = sys.modules.get("asyncio")
-    if asyncio is None or asyncio._get_running_loop() is None:
-        return get_ident(), 0
-    return get_ident(), id(asyncio.current_task())

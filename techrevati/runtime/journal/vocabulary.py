@@ -87,11 +87,30 @@ class RunBusyError(JournalError):
 
     Attributes:
         retry_after: Seconds until its lease ends, unless it is renewed.
+        has_result: True when it was noticed only after a step was done: what that gave, and what may have
+            been paid for, is then in ``result`` (which may be None).  The new owner finds the step in doubt.
+        result: What the step gave.
+        key: The step; None without a result.
     """
 
-    def __init__(self, run_id: str, problem: str, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        run_id: str,
+        problem: str,
+        retry_after: float | None = None,
+        *,
+        has_result: bool = False,
+        result: object = None,
+        key: str | None = None,
+    ) -> None:
         super().__init__(run_id, problem)
         self.retry_after = retry_after
+        self.has_result = has_result
+        self.result = result
+        self.key = key
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return rebuilt, (type(self), self.args, picklable(self.__dict__, "result"))
 
 
 class InDoubtError(JournalError):

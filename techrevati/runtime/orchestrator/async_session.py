@@ -150,7 +150,7 @@ class AsyncOrchestrationSession(AsyncStreams, SessionTools, SessionPhase):
         if prompt is not None:
             fn = await self._aprompted(fn, named(model), prompt)
         self._begin_turn(usage, estimate_usage, timeout)
-        replayed = False
+        replayed = repeated = False
 
         async def call() -> T:
             return await _awaited(fn())
@@ -181,7 +181,7 @@ class AsyncOrchestrationSession(AsyncStreams, SessionTools, SessionPhase):
                     guarded = partial(self._recovered, recovery, run, breaker, model)
                 options = {"key": key, "idempotent": idempotent, "verify": verify}
                 result = await self._arecorded_turn(turn, guarded, prompt, options)
-                usage, replayed = turn.usage, turn.replayed
+                usage, replayed, repeated = turn.usage, turn.replayed, turn.repeated
             elif recovery is not None:
                 result = await self._recovered(recovery, run, breaker, model)
             else:
@@ -192,8 +192,8 @@ class AsyncOrchestrationSession(AsyncStreams, SessionTools, SessionPhase):
                 self._failed_turn(error, failure, await aattempt_recovery(failure.scenario, self.recovery))
             raise
         if not self._looks_at_turns:
-            return self._end_turn(result, model, usage, estimate_usage, replayed)
-        result, usage = self._end_turn(result, model, usage, estimate_usage, replayed)
+            return self._end_turn(result, model, usage, estimate_usage, replayed, repeated)
+        result, usage = self._end_turn(result, model, usage, estimate_usage, replayed, repeated)
         return await self._acheck_answer(named(model), prompt, result), usage
 
     async def _spent(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from techrevati.runtime._core.canonical import argument_hash
-from techrevati.runtime.journal import JournalError, ResultNotStorableError
+from techrevati.runtime.journal import JournalError, ResultNotStorableError, RunBusyError
 from techrevati.runtime.orchestrator.turns import SessionTurns, _usage_of, named
 from techrevati.runtime.pricing import cost_picodollars_or_none
 from techrevati.runtime.usage import UsageSnapshot
@@ -27,7 +27,8 @@ class TurnOnRecord:
 
     Attributes:
         usage: What it used, when that is known.
-        replayed: True when nothing was called.
+        replayed: True when nothing was called, and an earlier life had done it.
+        called: True when it happened now.
     """
 
     def __init__(
@@ -39,13 +40,20 @@ class TurnOnRecord:
         self.model: Model = model
         self.usage: UsageSnapshot | None = usage
         self.replayed: bool = False
+        self.called: bool = False
         self._estimate_usage = estimate_usage
 
     def measure(self, result: object) -> tuple[dict[str, object], str]:
         """What it used and what that cost."""
+        self.called = True
         if self.usage is None:
             self.usage = _usage_of(result, self._estimate_usage)
         return dict(self.usage.to_dict()), str(cost_picodollars_or_none(named(self.model), self.usage) or 0)
+
+    @property
+    def repeated(self) -> bool:
+        """True when somebody else in this life has done it, or has told it from the record: it is counted."""
+        return not self.called and not self.replayed
 
     def on_record(self, step: Step) -> None:
         """It happened in an earlier life."""
@@ -120,6 +128,10 @@ class SessionJournalled(SessionTurns):
         except ResultNotStorableError:
             self._turn_done(turn)
             raise
+        except RunBusyError as taken:
+            if taken.has_result:
+                self._turn_done(turn)
+            raise
 
     async def _arecorded_turn(
         self, turn: TurnOnRecord, call: Callable[[], Awaitable[T]], prompt: object, options: Mapping[str, Any]
@@ -138,6 +150,10 @@ class SessionJournalled(SessionTurns):
             )
         except ResultNotStorableError:
             self._turn_done(turn)
+            raise
+        except RunBusyError as taken:
+            if taken.has_result:
+                self._turn_done(turn)
             raise
 
     def _allowed(

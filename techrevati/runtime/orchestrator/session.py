@@ -124,7 +124,7 @@ class OrchestrationSession(SyncStreams, SessionTools, SessionPhase):
         if prompt is not None:
             fn = self._prompted(fn, named(model), prompt)
         self._begin_turn(usage, estimate_usage, timeout)
-        replayed = False
+        replayed = repeated = False
         config = self._config
         breaker = config.circuit_breaker
         if breaker is None and config.async_circuit_breaker is not None:
@@ -147,7 +147,7 @@ class OrchestrationSession(SyncStreams, SessionTools, SessionPhase):
                     guarded = partial(self._recovered, recovery, call, breaker, model)
                 options = {"key": key, "idempotent": idempotent, "verify": verify}
                 result = self._recorded_turn(turn, guarded, prompt, options)
-                usage, replayed = turn.usage, turn.replayed
+                usage, replayed, repeated = turn.usage, turn.replayed, turn.repeated
             elif recovery is not None:
                 result = self._recovered(recovery, call, breaker, model)
             else:
@@ -158,8 +158,8 @@ class OrchestrationSession(SyncStreams, SessionTools, SessionPhase):
                 self._failed_turn(error, failure, attempt_recovery(failure.scenario, self.recovery))
             raise
         if not self._looks_at_turns:
-            return self._end_turn(result, model, usage, estimate_usage, replayed)
-        result, usage = self._end_turn(result, model, usage, estimate_usage, replayed)
+            return self._end_turn(result, model, usage, estimate_usage, replayed, repeated)
+        result, usage = self._end_turn(result, model, usage, estimate_usage, replayed, repeated)
         return self._check_answer(named(model), prompt, result), usage
 
     def _spent(

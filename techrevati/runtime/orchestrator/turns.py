@@ -102,10 +102,13 @@ class SessionTurns(SessionLife):
         usage: UsageSnapshot | None,
         estimate_usage: Callable[[T], UsageSnapshot] | None,
         replayed: bool = False,
+        repeated: bool = False,
     ) -> tuple[T, UsageSnapshot]:
-        """Book a turn that was paid for."""
+        """Book a turn that was paid for; one that is only *repeated* in this life was booked."""
         if usage is None:
             usage = _usage_of(result, estimate_usage)
+        if repeated:
+            return result, usage
         over = self._book(named(model), usage, replayed)
         if over and self._config.enforce_budget:
             raise self._over_budget(has_result=True, result=result, usage=usage)

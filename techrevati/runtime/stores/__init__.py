@@ -13,6 +13,7 @@ from techrevati.runtime.stores.errors import (
     NewerSchemaError,
     StoreCorruptError,
     StoreError,
+    StoreLockedError,
     StoreUnavailableError,
 )
 from techrevati.runtime.stores.memory import MemoryStore
@@ -29,6 +30,7 @@ __all__ = [
     "Store",
     "StoreCorruptError",
     "StoreError",
+    "StoreLockedError",
     "StoreUnavailableError",
     "Versioned",
 ]

@@ -34,6 +34,10 @@ class StoreUnavailableError(StoreError, OSError):
         self.cause = cause
 
 
+class StoreLockedError(StoreUnavailableError):
+    """Others held the store for as long as it was waited for: trying again later may well succeed."""
+
+
 class StoreCorruptError(StoreError):
     """The file is damaged or is no database at all; nothing in it was changed."""
 

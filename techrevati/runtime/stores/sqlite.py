@@ -204,7 +204,7 @@ def updated(
         expires_at = change.expires.get(key, None if row is None else row[2])
         write_row(connection, key, value, row, expires_at, now_s)
     for log, key, value in change.appends:
-        appended(connection, log, key, value)
+        _append(connection, log, key, value)
     return change
 
 
@@ -243,3 +243,16 @@ def appended(connection: sqlite3.Connection, log: str, key: str, value: bytes) -
     (sequence,) = connection.execute("SELECT last FROM store_log WHERE log = ?", (log,)).fetchone()
     connection.execute("INSERT INTO store_entry VALUES (?, ?, ?, ?)", (log, sequence, key, value))
     return Appended(sequence, True, value)
+
+
+def _append(connection: sqlite3.Connection, log: str, key: str, value: bytes) -> None:
+    """:func:`appended` for whoever does not ask for the place: two statements instead of four."""
+    inserted = connection.execute(
+        "INSERT OR IGNORE INTO store_entry (log, sequence, key, value)"
+        " VALUES (?1, coalesce((SELECT last FROM store_log WHERE log = ?1), 0) + 1, ?2, ?3)",
+        (log, key, value),
+    ).rowcount
+    if inserted:  # a key that was there before changes nothing
+        connection.execute(
+            "INSERT INTO store_log VALUES (?, 1) ON CONFLICT (log) DO UPDATE SET last = last + 1", (log,)
+        )

@@ -19,6 +19,7 @@ from techrevati.runtime.stores.errors import (
     NewerSchemaError,
     StoreCorruptError,
     StoreError,
+    StoreLockedError,
     StoreUnavailableError,
 )
 from techrevati.runtime.stores.forks import PATIENCE_S, watch
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 MEMORY = ":memory:"
+OLDER = "an older"
 SYNCHRONOUS = {"full": "FULL", "batched": "NORMAL"}
 
 _LONGEST_WAIT_S = 0.002
@@ -233,9 +235,10 @@ class SqliteFile:
                     if found > len(migrations):
                         raise NewerSchemaError(self.place, part, found, len(migrations))
                     if found < len(migrations):
+                        wrong = f"has no {part}" if not found else f"has {OLDER} {part}, of version {found}"
                         raise StoreError(
                             self.place,
-                            f"it has no {part} of version {len(migrations)}; open it for writing first",
+                            f"it {wrong}; this needs version {len(migrations)}: open it for writing first",
                         )
                 return connection
             except Exception as error:
@@ -325,7 +328,8 @@ class SqliteFile:
             return StoreError(self.place, f"{type(error).__name__}: {error}")
         if code not in _WAITING and not self.is_memory:
             self._drop_locked()  # the next use looks again with a fresh connection
-        return StoreUnavailableError(self.place, f"{cause} ({error})", cause)
+        kind = StoreLockedError if cause == "locked" else StoreUnavailableError
+        return kind(self.place, f"{cause} ({error})", cause)
 
     def _drop_locked(self) -> None:
         connection, self._connection = self._connection, None

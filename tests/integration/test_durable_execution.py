@@ -1,0 +1,158 @@
+"""Turns inside durable steps: the engine's key is ours, and no death of the process pays a call twice."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from techrevati.runtime import InDoubtError, SpendLedger
+from techrevati.runtime.chaos import NOTHING_FOUND, ChaosServer, Fault, FaultKind
+from techrevati.runtime.usage_tracking import PRICING_TABLE, ModelPricing
+
+ROOT = Path(__file__).parents[2]
+DBOS_EXAMPLE = ROOT / "examples" / "durable_workflow.py"
+LIFE_S = 60
+LEASE_S = 3_600
+ANSWERS = "Five failures open the breaker. [a.md]\nA good probe closes it. [a.md]\nThe team is told. [a.md]\n"
+
+
+@pytest.fixture(autouse=True)
+def prices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The endpoint's prices, as the example registers them; whoever settles a doubt needs them, too."""
+    for model in ("chaos-large", "gpt-4o-mini"):
+        monkeypatch.setitem(PRICING_TABLE, model, ModelPricing(2.5, 10))
+
+
+def life(server: ChaosServer, folder: Path, deaths: str = "") -> subprocess.Popen[str]:
+    """One process that starts the workflow or goes on with it."""
+    known = {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "sk-test"}
+    environment = {**os.environ, **known, "DURABLE_FOLDER": str(folder), "DURABLE_DEATHS": deaths}
+    return subprocess.Popen(
+        [sys.executable, str(DBOS_EXAMPLE), "invoice-17"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=LIFE_S)
+    return process.returncode, out, err
+
+
+def assert_books_agree(server: ChaosServer, folder: Path) -> None:
+    """The ledger has what the provider charges, to the last digit, and nothing is in doubt."""
+    with SpendLedger(folder / "spend.db") as ledger:
+        assert ledger.doubts() == []
+        assert ledger.total() == server.bill.cost_usd
+        assert sum(row.calls for row in ledger.by("model")) == server.bill.billed_requests
+
+
+@pytest.mark.parametrize("deaths", [("1:closed", "2:closed", "3:closed")])
+def test_a_killed_workflow_goes_on_and_pays_once(tmp_path: Path, deaths: tuple[str, ...]) -> None:
+    """SIGKILL between our record and the engine's, in each turn: three requests, three records."""
+    pytest.importorskip("dbos")
+    with ChaosServer() as server:
+        for number, place in enumerate(deaths, 1):
+            code, _, error = ended(life(server, tmp_path, place))
+            assert code == -signal.SIGKILL, error
+            assert server.bill.requests == int(place[0]), f"life {number}"
+        code, out, error = ended(life(server, tmp_path))
+        assert (code, out) == (0, ANSWERS), error
+        assert server.bill.requests == 3
+        assert_books_agree(server, tmp_path)
+        code, out, error = ended(life(server, tmp_path))  # the whole workflow is on record
+        assert (code, out, server.bill.requests) == (0, ANSWERS, 3), error
+
+
+def assert_in_doubt_and_settled(server: ChaosServer, folder: Path, requests: int) -> None:
+    """The next life sends nothing for the lost turn; its cost stands in doubt until somebody says it."""
+    code, _, error = ended(life(server, folder))
+    assert code == 1
+    assert InDoubtError.__name__ in error
+    assert server.bill.requests == requests
+    # What a dead process reserved is in doubt once its lease has run out.
+    with SpendLedger(folder / "spend.db", clock=lambda: time.time() + LEASE_S) as ledger:
+        (doubt,) = ledger.doubts()
+        ledger.resolve(doubt.key, usage=server.injected[-1].billed.snapshot())
+    assert_books_agree(server, folder)
+
+
+def test_a_call_whose_answer_was_lost_is_in_doubt_not_paid_again(tmp_path: Path) -> None:
+    """SIGKILL after the answer came and before it is on record."""
+    pytest.importorskip("dbos")
+    with ChaosServer() as server:
+        code, _, error = ended(life(server, tmp_path, "2:asked"))
+        assert code == -signal.SIGKILL, error
+        assert_in_doubt_and_settled(server, tmp_path, 2)
+
+
+def test_a_call_that_was_under_way_is_in_doubt_not_paid_again(tmp_path: Path) -> None:
+    """SIGKILL from outside while the provider computes."""
+    pytest.importorskip("dbos")
+    with ChaosServer([None, Fault(FaultKind.STALLED_STREAM, delay_s=300)]) as server:
+        process = life(server, tmp_path)
+        until = time.monotonic() + LIFE_S
+        while server.bill.billed_requests < 2 and time.monotonic() < until and process.poll() is None:
+            time.sleep(0.01)
+        process.kill()
+        code, _, error = ended(process)
+        assert code == -signal.SIGKILL, error
+        assert server.wait_idle()
+        assert_in_doubt_and_settled(server, tmp_path, 2)
+
+
+def test_the_example_runs_as_written() -> None:
+    """It kills its first life itself and shows equal books."""
+    pytest.importorskip("dbos")
+    done = subprocess.run(
+        [sys.executable, str(DBOS_EXAMPLE)], capture_output=True, text=True, timeout=2 * LIFE_S, check=True
+    )
+    assert "a life ended with -9; requests so far: 2" in done.stdout
+    assert "a life ended with 0; requests so far: 3" in done.stdout
+    bill, ledger = (part.split()[1] for part in done.stdout.splitlines()[-1].split(", "))
+    assert bill == ledger
+
+
+def test_an_activity_of_temporal_has_one_key_for_all_attempts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attempt 2 of an activity gets what attempt 1 put on record; another activity asks anew."""
+    pytest.importorskip("temporalio")
+    from dataclasses import replace
+
+    from temporalio.testing import ActivityEnvironment
+
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    durable_activity = importlib.import_module("durable_activity")
+
+    question = "Question: what opens?\nNotes:\n- Five failures open the breaker. [a.md]"
+    with ChaosServer(prices={"gpt-4o-mini": ModelPricing(2.5, 10)}) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+        monkeypatch.setenv("DURABLE_FOLDER", str(tmp_path))
+
+        def attempt(number: int, activity_id: str) -> str:
+            environment = ActivityEnvironment()
+            environment.info = replace(environment.info, attempt=number, activity_id=activity_id)
+            answer: str = environment.run(durable_activity.turn, question)
+            return answer
+
+        first = attempt(1, "7")
+        assert not first.startswith(NOTHING_FOUND)
+        assert [attempt(2, "7"), attempt(3, "7")] == [first, first]
+        assert server.bill.requests == 1
+        assert attempt(1, "8") == first
+        assert server.bill.requests == 2
+        with SpendLedger(tmp_path / "spend.db") as ledger:
+            (row,) = ledger.by("model")
+            assert (row.calls, ledger.doubts()) == (2, [])
+        assert_books_agree(server, tmp_path)
