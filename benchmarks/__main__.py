@@ -32,6 +32,7 @@ NOUNS = (
     "import",
     "chaos",
     "guard",
+    "otel",
 )
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"  # of a whole run

@@ -9,13 +9,18 @@ Source: OpenTelemetry semantic conventions for generative AI (agent spans, clien
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
+from threading import Event
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.redactor import Redactor
 from techrevati.runtime.agent_events import AgentEvent, AgentEventName as Name, AgentEventStatus as Status
+from techrevati.runtime.otel.hand_over import HandOver
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from opentelemetry.metrics import Meter
     from opentelemetry.trace import Tracer
 
@@ -43,10 +48,16 @@ _OPERATIONS = {
     Name.PHASE_GATE_FAILED: "invoke_workflow",
 }
 _SCOPE = "techrevati.runtime"
+_PATIENCE_S = 1.0
+_QUEUE_SIZE = 2048
 
 
 class OpenTelemetrySink:
     """An event sink that makes one span of every event.  Thread-safe.
+
+    A span has reached the span processors when ``emit`` returns, unless one of them hangs: then ``emit``
+    waits for a second, and not again while it hangs; what a queue cannot keep meanwhile is counted in
+    ``dropped``.  For one trace of a whole run see ``OpenTelemetryRunSink``.
 
     Args:
         tracer: Where spans go; the global tracer provider's when None.
@@ -74,6 +85,8 @@ class OpenTelemetrySink:
         self._provider_name = arguments.text("provider_name", provider_name)
         self._agent_id = agent_id
         self._redactor = Redactor() if redactor is None else redactor
+        self._ending = HandOver(_QUEUE_SIZE)
+        self._hanging: Event | None = None
 
     def emit(self, event: AgentEvent) -> None:
         """Make one span of *event*, named ``<operation> <tool, role or phase>``."""
@@ -104,7 +117,27 @@ class OpenTelemetrySink:
         )
         if failed:
             span.set_status(self._failure, event.detail)
-        span.end(moment_ns)
+        self._end(partial(span.end, moment_ns))
+
+    @property
+    def dropped(self) -> int:
+        """Spans that were lost because the exporter hung."""
+        return self._ending.dropped
+
+    def _end(self, work: Callable[[], object]) -> None:
+        """Let our thread do what may hang, and see it done, as long as nothing hangs."""
+        hanging = self._hanging
+        done = Event()
+
+        def ended() -> None:
+            try:
+                work()
+            finally:
+                done.set()
+
+        if not self._ending.give(ended) or (hanging is not None and not hanging.is_set()):
+            return
+        self._hanging = None if done.wait(_PATIENCE_S) else done
 
 
 class OpenTelemetryUsageSink:
