@@ -26,6 +26,7 @@ from techrevati.runtime import (
     AgentEvent,
     AgentEventName,
     AgentEventStatus,
+    AgentFailureClass,
     BreakerRegistry,
     Budget,
     BudgetExceededError,
@@ -538,6 +539,17 @@ def test_no_secret_and_no_content_reaches_a_span_or_metric(error_texts: bool) ->
     assert "private answer" not in seen
     assert ("was refused for" in seen) is error_texts
     assert ("private question" in seen) is error_texts
+
+
+def test_the_sink_redacts_what_nobody_redacted_before_it() -> None:
+    """An event of another program, given straight to the sink."""
+    scope = Telescope(error_texts=True)
+    event = AgentEvent.started(f"writer {SECRET}", "draft")
+    scope.sink.emit(event)
+    scope.sink.emit(AgentEvent.failed("writer", "draft", AgentFailureClass.LLM_ERROR, f"api_key={SECRET}"))
+    seen = "".join(span.to_json() for span in scope.spans()) + repr(scope.points())
+    assert seen
+    assert SECRET not in seen
 
 
 def test_only_a_sink_that_follows_turns_is_told_of_them(telescope: Telescope) -> None:
