@@ -12,6 +12,7 @@ from techrevati.runtime.agent_events import AgentEventName as Name, AgentEventSt
 from techrevati.runtime.agent_lifecycle import AgentStatus
 from techrevati.runtime.deadlines import Timeout
 from techrevati.runtime.failures import classify
+from techrevati.runtime.orchestrator.continuing import Continuing
 from techrevati.runtime.orchestrator.errors import InputStateError, SessionEndedError
 from techrevati.runtime.orchestrator.journalled import TurnOnRecord
 from techrevati.runtime.orchestrator.parallel import checked, in_tasks
@@ -239,6 +240,38 @@ class AsyncOrchestrationSession(AsyncStreams, SessionTools, SessionPhase):
             )
             turn.returned(returned[1])
         return returned
+
+    async def arun_continued_turn(
+        self,
+        fn: Callable[..., Awaitable[T]],
+        model: str | Callable[[], str] = "",
+        *,
+        max_continuations: int = 3,
+        prompt: object = None,
+        input_tokens: int | None = None,
+        max_output_tokens: int | None = None,
+        timeout: float | None = None,
+        estimate_usage: Callable[[T], UsageSnapshot] | None = None,
+        key: str | None = None,
+        idempotent: bool = False,
+    ) -> tuple[T, UsageSnapshot]:
+        """:meth:`OrchestrationSession.run_continued_turn` for tasks."""
+        parts: Continuing[T] = Continuing(max_continuations, key)
+        while True:
+            answer, usage = await self.arun_turn(
+                partial(fn, so_far=parts.so_far),
+                model,
+                None,
+                estimate_usage,
+                timeout,
+                prompt=prompt,
+                input_tokens=input_tokens,
+                max_output_tokens=max_output_tokens,
+                key=parts.key,
+                idempotent=idempotent,
+            )
+            if parts.is_over(answer, usage):
+                return parts.answer, parts.usage
 
     async def _arun_turn(
         self,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 from techrevati.runtime._core import arguments as check
 from techrevati.runtime.deadlines import Timeout
 from techrevati.runtime.failures import classify
+from techrevati.runtime.orchestrator.continuing import Continuing
 from techrevati.runtime.orchestrator.journalled import TurnOnRecord
 from techrevati.runtime.orchestrator.parallel import checked, in_threads
 from techrevati.runtime.orchestrator.phase import SessionPhase
@@ -177,6 +178,51 @@ class OrchestrationSession(SyncStreams, SessionTools, SessionPhase):
             returned = self._run_turn(turn.attempts(fn), model, usage, estimate_usage, timeout, *options)
             turn.returned(returned[1])
         return returned
+
+    def run_continued_turn(
+        self,
+        fn: Callable[..., T],
+        model: str | Callable[[], str] = "",
+        *,
+        max_continuations: int = 3,
+        prompt: object = None,
+        input_tokens: int | None = None,
+        max_output_tokens: int | None = None,
+        timeout: float | None = None,
+        estimate_usage: Callable[[T], UsageSnapshot] | None = None,
+        key: str | None = None,
+        idempotent: bool = False,
+    ) -> tuple[T, UsageSnapshot]:
+        """Run one model call, and go on where the provider cut its answer off at the maximum of tokens.
+
+        *fn* gets the keyword argument ``so_far``: "" at first, then the text of the answer until now, for
+        the prompt of the next part.  Each part is a turn of its own; the options are those of
+        :meth:`run_turn`.  Known are the shapes of OpenAI chat completions and responses, and of Anthropic
+        messages, as dicts and as objects; any other answer counts as whole.
+
+        Args:
+            max_continuations: How often it may go on, >= 0.
+
+        Returns:
+            The answer (a copy of the last part with the text of all, if there are several; it is still cut
+            off if *max_continuations* was not enough) and what all parts used together.
+        """
+        parts: Continuing[T] = Continuing(max_continuations, key)
+        while True:
+            answer, usage = self.run_turn(
+                partial(fn, so_far=parts.so_far),
+                model,
+                None,
+                estimate_usage,
+                timeout,
+                prompt=prompt,
+                input_tokens=input_tokens,
+                max_output_tokens=max_output_tokens,
+                key=parts.key,
+                idempotent=idempotent,
+            )
+            if parts.is_over(answer, usage):
+                return parts.answer, parts.usage
 
     def _run_turn(
         self,

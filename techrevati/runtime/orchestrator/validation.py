@@ -110,10 +110,10 @@ class Asking:
     """
 
     def __init__(self, max_asks: int, key: str | None, redacted: Callable[[str], str]) -> None:
-        self.max_asks = check.count("max_asks", max_asks, minimum=1)
+        self.max_asks: int = check.count("max_asks", max_asks, minimum=1)
         self._key = key
         self._redacted = redacted
-        self.asks = 0
+        self.asks: int = 0
         self.usage: UsageSnapshot = _ZERO
         self.feedback: Feedback | None = None
         self.value: Any = None
