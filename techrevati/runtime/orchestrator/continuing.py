@@ -27,7 +27,7 @@ class Continuing(Generic[T]):
         self._key = key
         self._parts: list[T] = []
         self.so_far: str = ""
-        self.usage = UsageSnapshot()
+        self.usage: UsageSnapshot = UsageSnapshot()
 
     @property
     def key(self) -> str | None:
