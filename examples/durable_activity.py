@@ -69,3 +69,7 @@ class Answers:
             )
             for question in questions
         ]
+
+
+if __name__ == "__main__":
+    print("run it in a worker: activities=[turn], workflows=[Answers]")  # noqa: T201

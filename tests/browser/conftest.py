@@ -33,9 +33,9 @@ def installed() -> str | None:
     return found()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One browser for all tests."""
+    """One browser for the tests of a file; while it is open its event loop keeps others from running."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     path = installed()
     if path is None:
