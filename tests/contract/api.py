@@ -38,8 +38,8 @@ def public_names(module: object) -> list[str]:
     here = getattr(module, "__name__", "")
     return [
         name
-        for name, value in vars(module).items()
-        if not name.startswith("_") and _is_defined_in(here, name, value)
+        for name in sorted({*vars(module), *dir(module)})  # dir has what is loaded when it is first used
+        if not name.startswith("_") and _is_defined_in(here, name, getattr(module, name))
     ]
 
 

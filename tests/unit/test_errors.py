@@ -82,7 +82,13 @@ def error_classes() -> list[type[BaseException]]:
     for module in pkgutil.walk_packages(techrevati.runtime.__path__, "techrevati.runtime."):
         if module.name.endswith("__main__") or module.name.startswith("techrevati.runtime.cli"):
             continue
-        for value in vars(importlib.import_module(module.name)).values():
+        try:
+            imported = importlib.import_module(module.name)
+        except ImportError:  # an adapter, where the framework is not installed
+            if not module.name.startswith("techrevati.runtime.integrations."):
+                raise
+            continue
+        for value in vars(imported).values():
             if (
                 isinstance(value, type)
                 and issubclass(value, BaseException)
