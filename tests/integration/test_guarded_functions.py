@@ -97,6 +97,10 @@ def ask(kind: str, server: ChaosServer, take: int | None = None, **options: Any)
                 if seen == take:
                     break
             await stream.aclose()
+            for _ in range(100):  # the SDK's own generators are closed by the loop, a moment later
+                if len(asyncio.all_tasks()) == 1:
+                    break
+                await asyncio.sleep(0)
             assert len(asyncio.all_tasks()) == 1
             return text
 
