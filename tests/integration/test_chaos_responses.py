@@ -412,13 +412,14 @@ def test_an_agent_of_openai_agents_uses_tools() -> None:
         return f"18 degrees and sunny in {city}"
 
     async def main(server: ChaosServer) -> tuple[str, str, list[Any]]:
-        model = agents.OpenAIResponsesModel(model="chaos-large", openai_client=asdk(server))
-        tool = agents.function_tool(weather, name_override="get_weather")
-        agent = agents.Agent(name="forecaster", model=model, tools=[tool], instructions="Be short.")
-        said = await agents.Runner.run(agent, QUESTION)
-        streamed = agents.Runner.run_streamed(agent, QUESTION)
-        async for _ in streamed.stream_events():
-            pass
+        async with asdk(server) as client:
+            model = agents.OpenAIResponsesModel(model="chaos-large", openai_client=client)
+            tool = agents.function_tool(weather, name_override="get_weather")
+            agent = agents.Agent(name="forecaster", model=model, tools=[tool], instructions="Be short.")
+            said = await agents.Runner.run(agent, QUESTION)
+            streamed = agents.Runner.run_streamed(agent, QUESTION)
+            async for _ in streamed.stream_events():
+                pass
         return said.final_output, streamed.final_output, [said, streamed]
 
     with ChaosServer() as server:

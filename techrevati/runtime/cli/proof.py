@@ -56,8 +56,8 @@ OUTAGE_S = (0.25, 1.45)  # since the first answer
 LATENCY_S = 0.12  # of an answer, so that calls overlap as they do with a real provider
 LONGEST_S = 60.0
 CLAIM = (
-    "Whatever is refused, broken off or killed: what the provider bills is what our books say, and it is "
-    "never more than the budget."
+    "Many agents on one budget, an outage, a process killed and started again: what the provider bills is "
+    "what our books say, and it is never more than the budget."
 )
 
 
