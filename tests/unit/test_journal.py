@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from techrevati.runtime.journal import (
     RunBusyError,
 )
 from techrevati.runtime.orchestrator import Orchestrator, ToolCall
+from techrevati.runtime.pricing import ModelPricing, register_pricing
 from techrevati.runtime.stores import MemoryStore, SqliteStore, StoreUnavailableError
 from techrevati.runtime.testing import FakeClock
 from techrevati.runtime.usage import UsageSnapshot
@@ -42,7 +44,7 @@ class Counted:
         return self.result
 
 
-def never() -> object:
+def never() -> Any:
     """Must not be called."""
     raise AssertionError("called again")
 
@@ -240,6 +242,69 @@ def test_a_session_goes_on_where_it_was() -> None:
     assert seen[0] == seen[1]
     assert seen[0][0][4:] == [0, 1, 2, 3]
     assert (tool.calls, model.calls) == (2, 2)
+
+
+class Told:
+    """A usage sink."""
+
+    def __init__(self) -> None:
+        self.models: list[str] = []
+
+    def record(self, model: str, usage: UsageSnapshot, cost_usd: float) -> None:
+        self.models.append(model)
+
+
+TURN_PRICES = {"turn-large": ModelPricing(1.0, 2.0), "turn-small": ModelPricing(0.1, 0.2)}
+TURN_ANSWER = {"text": "yes", "usage": {"prompt_tokens": 1000, "completion_tokens": 10}}
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+@pytest.mark.parametrize("died", [False, True], ids=["finished", "in doubt"])
+def test_a_later_life_prices_a_turn_as_the_model_that_answered(colour: str, died: bool) -> None:
+    """Where a function says which model is asked, that of the record counts, not the one preferred now.  A
+    turn in doubt that did happen is counted, told and held to the budget in the life that finds that out."""
+    for model, pricing in TURN_PRICES.items():
+        register_pricing(model, pricing)
+    journal, told = Journal(MemoryStore()), Told()
+    asked = ["turn-large"]
+
+    def first() -> dict[str, object]:
+        asked[0] = "turn-small"
+        if died:
+            raise DeadError
+        return TURN_ANSWER
+
+    def found() -> Happened:
+        asked[0] = "turn-small"
+        return Happened(TURN_ANSWER)
+
+    def life(fn: Callable[[], dict[str, object]]) -> tuple[float, float]:
+        asked[0] = "turn-large"
+        agent = Orchestrator("role", "phase", journal=journal, run_id="r", usage_sink=told, max_iterations=1)
+        if colour == "sync":
+            with agent.session() as session:
+                session.run_turn(fn, lambda: asked[0], key="t", verify=found)
+                return session.tracker.total_cost(), float(journal.run("r").spent_picodollars) / 1e12
+
+        async def main() -> tuple[float, float]:
+            async def call() -> dict[str, object]:
+                return fn()
+
+            async with agent.asession() as session:
+                await session.arun_turn(call, lambda: asked[0], key="t", verify=found)
+                return session.tracker.total_cost(), float(journal.run("r").spent_picodollars) / 1e12
+
+        return asyncio.run(main())
+
+    cost = 1000 * 0.1e-6 + 10 * 0.2e-6
+    if died:
+        with pytest.raises(DeadError):
+            life(first)
+    else:
+        assert life(first) == pytest.approx((cost, cost))
+    for _ in range(2):
+        assert life(never) == pytest.approx((cost, cost))
+    assert told.models == ["turn-small"]
 
 
 def test_an_async_session_too() -> None:
