@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from itertools import count
 from typing import Any
 
@@ -21,7 +21,7 @@ from techrevati.runtime.testing import FakeClock
 from tests.cancellations import Cancelled
 
 Act = Callable[[], Awaitable[None]]
-Way = Callable[[CircuitBreaker, Act], Awaitable[None]]
+Way = Callable[[CircuitBreaker, Act], Coroutine[Any, Any, None]]
 
 
 class Disk:
@@ -229,7 +229,7 @@ def test_cancelled_at_each_await_it_holds_no_permit(way: Way, disk: Disk, clock:
         ran.append("to the end")
 
     async def main(at: int, when: str) -> bool:
-        tried = Cancelled(way(breaker, act), at, when)  # type: ignore[arg-type]
+        tried = Cancelled(way(breaker, act), at, when)
 
         async def waiting() -> None:
             await tried
@@ -302,13 +302,13 @@ def test_without_a_thread_the_call_is_made_all_the_same(
             raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", failing)
-    asyncio.run(way(breaker, _nothing))  # type: ignore[arg-type]
+    asyncio.run(way(breaker, _nothing))
     monkeypatch.setattr(threading.Thread, "start", start)
     assert breaker.snapshot().state.value == "closed"
     breaker.record_failure()
     clock.advance(10)
     disk.threads.clear()
-    asyncio.run(way(breaker, _nothing))  # type: ignore[arg-type]
+    asyncio.run(way(breaker, _nothing))
     assert threading.get_ident() not in disk.threads
     assert (breaker.snapshot().state.value, breaker.snapshot().probes) == ("closed", 0)
 
@@ -323,7 +323,7 @@ def test_without_a_store_nothing_is_handed_to_a_thread(monkeypatch: pytest.Monke
     clock = FakeClock(1_000_000.0)
     for breaker in (CircuitBreaker("api"), breaker_on(MemoryStore(clock=clock), clock)):
         for way in WAYS:
-            asyncio.run(way(breaker, _nothing))  # type: ignore[arg-type]
+            asyncio.run(way(breaker, _nothing))
 
 
 def test_a_guard_that_only_observes_asks_in_a_thread(disk: Disk, clock: FakeClock) -> None:
