@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ def test_an_approval_that_expired_says_so(tmp_path: Path, capsys: pytest.Capture
     """Nobody who lists it takes it for one that still can be granted."""
     file = tmp_path / "one.db"
     with SqliteStore(file) as store:
-        asked = Approvals(store, clock=lambda: 1_000_000.0)
+        asked = Approvals(store, clock=lambda: time.time() - 7200)
         names = [asked.request("send", {"to": to}) for to in ("Ann", "Bob", "Cy")]
         asked.grant(names[1], "Bea")
         asked.deny(names[2], "Bea")
