@@ -14,12 +14,14 @@ import pytest
 from techrevati.runtime.approvals import ApprovalPendingError, Approvals
 from techrevati.runtime.budgets import Budget, BudgetExceededError
 from techrevati.runtime.failures import classify
+from techrevati.runtime.guardrails import GuardrailOutcome
 from techrevati.runtime.journal import (
     Happened,
     InDoubtError,
     Journal,
     JournalError,
     RecordedFailureError,
+    Replayer,
     ReplayMismatchError,
     ResultNotStorableError,
     RunBusyError,
@@ -369,6 +371,91 @@ def test_parallel_tools_have_their_own_keys_and_approvals() -> None:
     asyncio.run(again())
     assert acts.calls == 3
     assert {step.key for step in Journal(store).steps("r")} == {"pay-0", "pay-1", "look"}
+
+
+def test_a_question_nobody_answered_in_time_is_put_again() -> None:
+    """A run that waited longer than its approval holds is not lost: its next life asks anew."""
+    clock = FakeClock(1_000_000.0)
+    store = MemoryStore(clock=clock)
+    approvals, tool = Approvals(store, clock=clock), Counted("sent")
+    agent = Orchestrator("role", "phase", journal=Journal(store, clock=clock), run_id="r")
+    for _ in range(2):
+        with pytest.raises(ApprovalPendingError) as caught, agent.session() as session:
+            session.run_tool("send", tool, {"to": "Ann"}, approval=approvals)
+        clock.advance(3600)
+    with pytest.raises(ApprovalPendingError), agent.session() as session:
+        session.run_tool("send", tool, {"to": "Ann"}, approval=approvals)
+    approvals.grant(caught.value.id, "Bea")
+    with agent.session() as session:
+        assert session.run_tool("send", tool, {"to": "Ann"}, approval=approvals) == "sent"
+    assert tool.calls == 1
+
+
+class Overtaking:
+    """Lets the first call of a life begin only when the second has ended."""
+
+    name = "overtaking"
+
+    def __init__(self, thread: bool) -> None:
+        self.came = 0
+        self.done: Any = threading.Event() if thread else asyncio.Event()
+
+    def check_pre(self, *, role: str, tool: str) -> GuardrailOutcome:
+        self.came += 1
+        if self.came == 1:
+            assert self.done.wait(30)
+        return GuardrailOutcome(True)
+
+    def check_post(self, value: object, *, role: str, tool: str) -> GuardrailOutcome:
+        self.done.set()
+        return GuardrailOutcome(True)
+
+
+class AsyncOvertaking(Overtaking):
+    """The same for tasks."""
+
+    async def check_pre(self, *, role: str, tool: str) -> GuardrailOutcome:  # type: ignore[override]
+        self.came += 1
+        if self.came == 1:
+            await self.done.wait()
+        return GuardrailOutcome(True)
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_calls_that_are_alike_keep_their_results(colour: str) -> None:
+    """Told apart by their order in the list, not by who came first in that life."""
+    journal = Journal(MemoryStore())
+
+    def agent(guardrails: list[Any]) -> Orchestrator:
+        return Orchestrator("role", "phase", journal=journal, run_id="r", guardrails=guardrails)
+
+    def calls() -> list[ToolCall[object]]:
+        return [ToolCall("roll", Counted(n)) for n in range(2)]
+
+    async def life(guardrails: list[Any]) -> list[object]:
+        async with agent(guardrails).asession() as session:
+            return [each.value for each in await session.arun_tools(calls())]
+
+    if colour == "sync":
+        for guardrails in ([Overtaking(thread=True)], []):
+            with agent(guardrails).session() as session:
+                assert [each.value for each in session.run_tools(calls())] == [0, 1]
+    else:
+        assert asyncio.run(life([AsyncOvertaking(thread=False)])) == [0, 1]
+        assert asyncio.run(life([])) == [0, 1]
+    assert [step.result for step in journal.steps("r")] == ["1", "0"]  # the second ended first
+    with Orchestrator("role", "phase", journal=Replayer(journal, "r")).session() as session:
+        assert [each.value for each in session.run_tools(calls())] == [0, 1]
+
+
+def test_a_call_with_bad_arguments_does_not_keep_its_siblings() -> None:
+    """What cannot be hashed is that call's own failure."""
+    agent = Orchestrator("role", "phase", journal=Journal(MemoryStore()), run_id="r")
+    with agent.session() as session:
+        results = session.run_tools(
+            [ToolCall("a", Counted(1)), ToolCall("b", Counted(2), [1]), ToolCall("c", Counted(3))]  # type: ignore[arg-type]
+        )
+    assert [result.ok for result in results] == [True, False, True]
 
 
 def test_a_tool_on_record_is_not_counted_again() -> None:

@@ -458,7 +458,7 @@ class AsyncOrchestrationSession(AsyncStreams, SessionTools, SessionPhase):
                 verify=call.verify,
             )
 
-        return await in_tasks(checked(calls, max_concurrency), run, max_concurrency)
+        return await in_tasks(checked(calls, max_concurrency), run, max_concurrency, self._run)
 
     async def pause_for_input(self, prompt: str) -> str:
         """Wait until somebody calls :meth:`provide_input`; the worker is WAITING_FOR_INPUT meanwhile.

@@ -399,4 +399,4 @@ class OrchestrationSession(SyncStreams, SessionTools, SessionPhase):
                 verify=call.verify,
             )
 
-        return in_threads(checked(calls, max_concurrency), run, max_concurrency)
+        return in_threads(checked(calls, max_concurrency), run, max_concurrency, self._run)
