@@ -15,10 +15,10 @@ COLUMNS = ("", "us", "floor us", "ratio", "quartiles", "aim", "")
 INTRODUCTION = """\
 # Benchmarks
 
-Made on {day} by `python -m benchmarks`, which measures us, the floor and the peers in one run, in pairs:
-microseconds are medians, ratios are medians over the pairs, with their quartiles. A floor is the least that
-code around the same call can do. Answers are checked before anything is timed. What a peer does not do, or
-does otherwise, stands beside its figure, since speed without it is not comparable; see also
+Made on {day} by `python -m benchmarks`, in {minutes:.0f} minutes. It measures us, the floor and the peers in
+one run, in pairs: microseconds are medians, ratios are medians over the pairs, with their quartiles. A floor
+is the least that code around the same call can do. Answers are checked before anything is timed. What a peer
+does not do, or does otherwise, stands beside its figure, since speed without it is not comparable; see also
 [how circuit breakers behave](breaker-conformance.md).
 
 """
@@ -53,11 +53,17 @@ def table(figures: Iterable[Figure]) -> list[str]:
 
 
 def as_markdown(
-    figures: Iterable[Figure], versions: Mapping[str, str], where: Mapping[str, object], day: str
+    figures: Iterable[Figure],
+    versions: Mapping[str, str],
+    where: Mapping[str, object],
+    day: str,
+    minutes: float = 0.0,
+    failed: Sequence[str] = (),
 ) -> str:
-    """The figures as a page of the documentation."""
+    """The figures as a page of the documentation; what *failed* to be measured stands first."""
     lines = [
-        *INTRODUCTION.format(day=day).splitlines(),
+        *INTRODUCTION.format(day=day, minutes=minutes).splitlines(),
+        *(f"- **not measured**: {_escaped(what)}" for what in failed),
         *(f"- {name}: {value}" for name, value in where.items()),
         "- versions: " + ", ".join(f"{name} {number}" for name, number in versions.items()),
     ]
@@ -92,6 +98,11 @@ def as_json(
             for figure in figures
         ],
     }
+
+
+def _escaped(text: str) -> str:
+    """*text* as Markdown shows it: one line, no tags."""
+    return " ".join(text.split()).replace("<", "&lt;")
 
 
 def _row(figure: Figure) -> tuple[str, ...]:

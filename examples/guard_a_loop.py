@@ -1,7 +1,6 @@
 """A plain agent loop, made safe: breaker, budget, turn cap, timeout, permissions, events.
 
-Run it: ``python examples/guard_a_loop.py``.  The model here is a function;
-put your client's call in its place.
+``pip install techrevati-runtime``.  The model here is a function; put your client's call in its place.
 """
 
 from __future__ import annotations
@@ -26,24 +25,20 @@ def model(messages: list[str]) -> dict[str, object]:
     return {"tool": tool, "usage": {"prompt_tokens": 200 * len(messages), "completion_tokens": 40}}
 
 
-class Print:
-    """An event sink is anything with ``emit``."""
-
+class Print:  # an event sink is anything with ``emit``
     def emit(self, event: AgentEvent) -> None:
         tool = (event.data or {}).get("tool", "")
-        print(f"{event.sequence:3} {event.event.value:22} {tool} {event.detail or ''}".rstrip())  # noqa: T201
+        print(f"{event.sequence:3} {event.event.value:22} {tool} {event.detail or ''}".rstrip())
 
 
 register_pricing("demo-small", ModelPricing(input_per_million=0.15, output_per_million=0.60))
+reader = RolePermissionConfig("researcher", PermissionMode.READ_ONLY)
 agent = Orchestrator(
     "researcher",
     "research",
     project_id="acme",
     circuit_breaker=CircuitBreaker("demo-provider"),
-    permissions=PermissionPolicy(
-        [RolePermissionConfig("researcher", PermissionMode.READ_ONLY)],
-        {"delete_file": PermissionMode.FULL_ACCESS},
-    ),
+    permissions=PermissionPolicy([reader], {"delete_file": PermissionMode.FULL_ACCESS}),
     budget_usd=0.50,
     enforce_budget=True,
     max_iterations=4,
@@ -60,5 +55,5 @@ try:
             except PermissionDeniedError as refusal:
                 messages.append(str(refusal))
 except MaxIterationsExceededError as stop:
-    print(f"stopped: {stop}")  # noqa: T201
-print(session.tracker.summary())  # noqa: T201
+    print(f"stopped: {stop}")
+print(session.tracker.summary())

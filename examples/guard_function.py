@@ -1,6 +1,6 @@
 """One decorator makes a function that calls a model guarded, counted and charged to a project.
 
-Run it: ``python examples/guard_function.py`` (``pip install openai``).  The endpoint here is on this machine,
+``pip install techrevati-runtime openai``.  The endpoint here is on this machine,
 fails now and then, and keeps the bill.
 """
 
@@ -30,13 +30,13 @@ def main() -> None:
                     messages=[{"role": "user", "content": prompt}],
                 )
 
-            print(ask("Why is the sky blue?").choices[0].message.content)  # noqa: T201
+            print(ask("Why is the sky blue?").choices[0].message.content)
             try:
                 ask("Write a book.", max_tokens=100_000)
             except BudgetExceededError as refusal:
-                print("refused before it was sent:", refusal)  # noqa: T201
+                print("refused before it was sent:", refusal)
         endpoint.wait_idle()
-        print("bill", endpoint.bill.cost_usd, "ledger", ledger.total(project="acme"))  # noqa: T201
+        print("bill", endpoint.bill.cost_usd, "ledger", ledger.total(project="acme"))
         assert endpoint.bill.cost_usd == ledger.total(project="acme") > 0
         assert_guarded()
 

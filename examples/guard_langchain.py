@@ -1,6 +1,6 @@
 """A langchain agent: its model calls guarded, its tools through permissions, by one middleware.
 
-Run it: ``python examples/guard_langchain.py`` (``pip install langchain langchain-openai``).
+``pip install techrevati-runtime langchain langchain-openai``.
 The endpoint here is on this machine, fails now and then, and keeps the bill.
 """
 
@@ -42,10 +42,10 @@ def main() -> None:
         mail = "Send an email to bob@example.com with subject 'Hi' saying see you at noon"
         for asks in ("What is the weather in Paris?", mail):
             for message in agent.invoke({"messages": [HumanMessage(asks)]})["messages"]:
-                print(f"{message.type}: {message.content}")  # noqa: T201
+                print(f"{message.type}: {message.content}")
         endpoint.wait_idle()
         assert endpoint.bill.cost_usd == ledger.total(project="acme") > 0
-        print("bill and ledger:", endpoint.bill.cost_usd)  # noqa: T201
+        print("bill and ledger:", endpoint.bill.cost_usd)
         assert_guarded()
 
 

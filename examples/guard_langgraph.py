@@ -1,6 +1,6 @@
 """A langgraph graph that asks a human before it acts: the model guarded, the act allowed once.
 
-Run it: ``python examples/guard_langgraph.py`` (``pip install langgraph langchain-openai``).
+``pip install techrevati-runtime langgraph langchain-openai``.
 The endpoint here is on this machine, fails now and then, and keeps the bill.
 """
 
@@ -19,12 +19,13 @@ from techrevati.runtime.chaos import ChaosServer, Fault, FaultKind
 from techrevati.runtime.integrations import assert_guarded
 from techrevati.runtime.integrations.langgraph import guarded_node
 
+KEY = SecretStr("any")
+
 
 def main() -> None:
     """Interrupt, resume, compare bill and ledger."""
     with ChaosServer([Fault(FaultKind.UNAVAILABLE)]) as endpoint, SpendLedger(":memory:") as ledger:
-        key = SecretStr("any")
-        model = ChatOpenAI(model="gpt-5-mini", base_url=endpoint.base_url, api_key=key, max_retries=0)
+        model = ChatOpenAI(model="gpt-5-mini", base_url=endpoint.base_url, api_key=KEY, max_retries=0)
 
         @guarded_node(
             model="gpt-5-mini",
@@ -41,18 +42,16 @@ def main() -> None:
             return {"messages": [HumanMessage(f"published: {interrupt('publish it?')}")]}
 
         graph = StateGraph(MessagesState)
-        graph.add_node("ask", ask)
-        graph.add_node("publish", publish)
+        graph.add_sequence([("ask", ask), ("publish", publish)])
         graph.add_edge(START, "ask")
-        graph.add_edge("ask", "publish")
         app = graph.compile(checkpointer=InMemorySaver())
         where: RunnableConfig = {"configurable": {"thread_id": "1"}}
         app.invoke({"messages": [HumanMessage("Why is the sky blue?")]}, where)
         for message in app.invoke(Command(resume="yes"), where)["messages"]:
-            print(f"{message.type}: {message.content}")  # noqa: T201
+            print(f"{message.type}: {message.content}")
         endpoint.wait_idle()
         assert endpoint.bill.cost_usd == ledger.total(project="acme") > 0
-        print("bill and ledger:", endpoint.bill.cost_usd)  # noqa: T201
+        print("bill and ledger:", endpoint.bill.cost_usd)
         assert_guarded()
 
 

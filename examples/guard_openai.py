@@ -1,6 +1,6 @@
 """One line around an OpenAI client: breaker, budget, retry and books for every model call.
 
-Run it: ``python examples/guard_openai.py`` (``pip install openai``).  The endpoint here is on this machine,
+``pip install techrevati-runtime openai``.  The endpoint here is on this machine,
 fails now and then, and keeps the bill; take it away and the same lines talk to the provider.
 """
 
@@ -32,12 +32,12 @@ def main() -> None:
             for chunk in client.chat.completions.create(
                 model=MODEL, messages=QUESTION, max_completion_tokens=200, stream=True
             ):
-                print(chunk.choices[0].delta.content or "", end="")  # noqa: T201
-            print()  # noqa: T201
+                print(chunk.choices[0].delta.content or "", end="")
+            print()
             try:
                 client.chat.completions.create(model=MODEL, messages=QUESTION, max_completion_tokens=100_000)
             except BudgetExceededError as refusal:
-                print("refused before it was sent:", refusal)  # noqa: T201
+                print("refused before it was sent:", refusal)
 
         async def ask() -> None:
             async with AsyncOpenAI(base_url=endpoint.base_url, api_key="any") as plain:
@@ -48,8 +48,8 @@ def main() -> None:
 
         asyncio.run(ask())
         endpoint.wait_idle()
-        print(coverage())  # noqa: T201
-        print("bill", endpoint.bill.cost_usd, "ledger", ledger.total(project="acme"))  # noqa: T201
+        print(coverage())
+        print("bill", endpoint.bill.cost_usd, "ledger", ledger.total(project="acme"))
         assert endpoint.bill.cost_usd == ledger.total(project="acme")
         assert_guarded()
 

@@ -1,6 +1,6 @@
 """A team of openai-agents on one budget: hand-offs draw on it, tools pass permissions.
 
-Run it: ``python examples/guard_openai_agents.py`` (``pip install openai-agents``).
+``pip install techrevati-runtime openai-agents``.
 The endpoint here is on this machine, fails now and then, and keeps the bill.
 """
 
@@ -46,10 +46,10 @@ async def main() -> None:
                 retry=Retry(3, base_delay_seconds=0.05),
             )
             result = await Runner.run(guarded, "What is the weather in Paris?", run_config=QUIET)
-            print(result.last_agent.name, "says:", result.final_output)  # noqa: T201
+            print(result.last_agent.name, "says:", result.final_output)
         endpoint.wait_idle()
         assert endpoint.bill.cost_usd == ledger.total(project="acme") > 0
-        print("bill and ledger:", endpoint.bill.cost_usd)  # noqa: T201
+        print("bill and ledger:", endpoint.bill.cost_usd)
         assert_guarded()
 
 

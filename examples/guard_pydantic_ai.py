@@ -1,6 +1,6 @@
 """A pydantic-ai agent: its model guarded, its tools through permissions and a budget.
 
-Run it: ``python examples/guard_pydantic_ai.py`` (``pip install "pydantic-ai-slim[openai]"``).
+``pip install techrevati-runtime "pydantic-ai-slim[openai]"``.
 The endpoint here is on this machine, fails now and then, and keeps the bill.
 """
 
@@ -34,14 +34,14 @@ async def main() -> None:
             model = GuardedModel(plain, project="acme", budget=budget, ledger=ledger, retry=retry)
             tools = GuardedToolset(FunctionToolset([get_weather]), ToolGuard(budget=budget))
             agent = Agent(model, toolsets=[tools], model_settings={"max_tokens": 300})
-            print((await agent.run("What is the weather in Paris?")).output)  # noqa: T201
+            print((await agent.run("What is the weather in Paris?")).output)
             async with agent.run_stream("Say hello.") as result:
                 async for piece in result.stream_text(delta=True):
-                    print(piece, end="")  # noqa: T201
-            print()  # noqa: T201
+                    print(piece, end="")
+            print()
         endpoint.wait_idle()
         assert endpoint.bill.cost_usd == ledger.total(project="acme") > 0
-        print("bill and ledger:", endpoint.bill.cost_usd)  # noqa: T201
+        print("bill and ledger:", endpoint.bill.cost_usd)
         assert_guarded()
 
 

@@ -1,6 +1,6 @@
 """See a run in OpenTelemetry: one trace, from the request of a user down to each attempt.
 
-Run it: ``python examples/observe_with_otel.py`` (``pip install opentelemetry-sdk openai``).
+``pip install "techrevati-runtime[otel]" opentelemetry-sdk openai``.
 The endpoint is on this machine and fails once.  Put an OTLP exporter where the in-memory one is.
 """
 
@@ -51,7 +51,7 @@ def show(spans: list[ReadableSpan], under: int | None = None, depth: int = 0) ->
     for span in sorted(spans, key=lambda span: span.start_time or 0):
         if (span.parent.span_id if span.parent else None) == under:
             error = (span.attributes or {}).get("error.type", "")
-            print("  " * depth + span.name, error)  # noqa: T201
+            print("  " * depth + span.name, error)
             show(spans, span.context.span_id, depth + 1)
 
 

@@ -1,7 +1,7 @@
 """An agent that is killed in the middle of a payment, and goes on: nothing is paid twice.
 
-Run it: ``python examples/survive_a_crash.py``.  It starts itself as a child, which kills itself with SIGKILL
-after the bank has the money and before anything is noted; the second life asks the bank.
+``pip install techrevati-runtime``.  It starts itself as a child, which kills itself with SIGKILL after
+the bank has the money and before anything is noted; the second life asks the bank.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ def life(folder: Path, die: bool) -> None:
         with agent.session() as session:
             plan, _ = session.run_turn(lambda: model(folder), "gpt-4o", UsageSnapshot(900, 20))
             receipt = session.run_tool("pay", lambda: pay(folder, die), verify=lambda: asked_bank(folder))
-            print(f"{plan} {receipt}; {session.run.replayed} steps were on record")  # noqa: T201
+            print(f"{plan} {receipt}; {session.run.replayed} steps were on record")
 
 
 if len(sys.argv) > 1:
     life(Path(sys.argv[1]), die=True)
 with tempfile.TemporaryDirectory() as place:
     child = subprocess.run([sys.executable, __file__, place], check=False)
-    print(f"the first life ended with signal {-child.returncode}")  # noqa: T201
+    print(f"the first life ended with signal {-child.returncode}")
     life(Path(place), die=False)
-    print((Path(place) / "world.txt").read_text())  # noqa: T201
+    print((Path(place) / "world.txt").read_text())

@@ -1,6 +1,6 @@
 """Track what a plain loop spends, with no session: reserve, call, settle.
 
-python examples/track_spend.py
+``pip install techrevati-runtime``.
 
 The limit is for one run; spend.db keeps what every run has spent, so a second run adds to the table.
 """

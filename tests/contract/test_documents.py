@@ -1,25 +1,113 @@
-"""Every Python block in the README, the docs and the changelog runs as it is written."""
+"""Every block in the README and the docs runs as it is written, and every example."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+NO_CODE = ("text", "")  # what a program prints, and drawings
+INSTALLS = (
+    "python3 -m venv ",
+    ".venv/bin/",
+)  # run by .ci/run and .ci/newcomer, which make these environments
+
+# What the commands in the documents are about.
+AGENT = """
+import openai
+from techrevati.runtime.chaos import ChaosServer
+
+with ChaosServer() as endpoint, openai.OpenAI(base_url=endpoint.base_url, api_key="any") as client:
+    said = [{"role": "user", "content": "Hi"}]
+    client.chat.completions.create(model="gpt-5-mini", messages=said, max_completion_tokens=20)
+"""
+LITELLM_PRICES = {
+    "gpt-4o": {
+        "input_cost_per_token": 2.5e-06,
+        "output_cost_per_token": 1e-05,
+        "litellm_provider": "openai",
+        "mode": "chat",
+    }
+}
+
+
+class Block(NamedTuple):
+    """What stands between two fences."""
+
+    language: str
+    text: str
+
+
+def blocks(document: Path) -> list[Block]:
+    """All of a document, indented ones included."""
+    text = document.read_text(encoding="utf-8")
+    found = re.findall(r"^( *)(```+|~~~+)([^\n]*)\n(.*?)^\1\2 *$", text, re.M | re.S)
+    assert len(re.findall(r"^ *(?:```|~~~)", text, re.M)) == 2 * len(found), "a fence without its other half"
+    return [Block(language.strip(), block) for _, _, language, block in found]
+
+
+def commands(document: Path) -> list[str]:
+    """The lines of its shell blocks that no other piece of CI runs."""
+    lines = []
+    for block in blocks(document):
+        if block.language in ("sh", "console"):
+            lines += [line.removeprefix("$ ") for line in block.text.splitlines() if line.strip()]
+    return [line for line in lines if not line.startswith(INSTALLS)]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_no_block_is_of_a_kind_that_nothing_runs(document: Path) -> None:
+    """Python and shell run here or in another piece of CI; everything else is no code."""
+    kinds = {block.language for block in blocks(document)}
+    assert kinds <= {"python", "sh", "console", *NO_CODE}
+    if any(line.startswith(INSTALLS) for block in blocks(document) for line in block.text.splitlines()):
+        assert document.name in ("README.md", "getting-started.md")
+
+
+@pytest.mark.parametrize(
+    ("document", "command"),
+    [pytest.param(doc, line, id=f"{doc.name}: {line[:40]}") for doc in DOCUMENTS for line in commands(doc)],
+)
+def test_commands_run(document: Path, command: str, tmp_path: Path) -> None:
+    """Each line of shell ends well; a server is ended as its line says, with Ctrl-C."""
+    (tmp_path / "agent.py").write_text(AGENT, encoding="utf-8")
+    prices = json.dumps(LITELLM_PRICES)
+    (tmp_path / "model_prices_and_context_window.json").write_text(prices, encoding="utf-8")
+    ours = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    process = subprocess.Popen(
+        ["bash", "-euc", f"exec {command}"],
+        cwd=tmp_path,
+        env={**os.environ, **ours, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    first = ""
+    if "Ctrl-C" in command:
+        first = process.stdout.readline()  # it serves
+        process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, out + err
+    assert first + out + err
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_python_blocks_run(document: Path, tmp_path: Path) -> None:
     """The blocks of one document run one after the other, in a process and folder of their own."""
-    blocks = re.findall(r"^```python\n(.*?)^```", document.read_text(encoding="utf-8"), re.M | re.S)
     program = tmp_path / "document.py"
-    program.write_text("\n\n".join(blocks), encoding="utf-8")
+    code = [block.text for block in blocks(document) if block.language == "python"]
+    program.write_text("\n\n".join(code), encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-W", "error", program], cwd=tmp_path, capture_output=True, text=True, timeout=120
     )
@@ -36,8 +124,10 @@ def test_links_to_files_lead_somewhere(document: Path) -> None:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_examples_run(example: Path, tmp_path: Path) -> None:
-    """Each example is short and ends well, without a server, a key or a network, and leaves nothing open."""
-    assert len(example.read_text(encoding="utf-8").splitlines()) <= 60
+    """Each example ends well, without a server, a key or a network, and says what it needs."""
+    lines = example.read_text(encoding="utf-8").splitlines()
+    assert len(lines) < 60
+    assert sum("``pip install " in line and "techrevati-runtime" in line for line in lines) == 1
     done = subprocess.run(
         [sys.executable, "-W", "error", example], cwd=tmp_path, capture_output=True, text=True, timeout=120
     )

@@ -8,35 +8,49 @@ import signal
 import subprocess
 import sys
 import time
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from techrevati.runtime import InDoubtError, SpendLedger
 from techrevati.runtime.chaos import NOTHING_FOUND, ChaosServer, Fault, FaultKind
-from techrevati.runtime.usage_tracking import PRICING_TABLE, ModelPricing
 
 ROOT = Path(__file__).parents[2]
 DBOS_EXAMPLE = ROOT / "examples" / "durable_workflow.py"
 LIFE_S = 60
 LEASE_S = 3_600
-ANSWERS = "Five failures open the breaker. [a.md]\nA good probe closes it. [a.md]\nThe team is told. [a.md]\n"
+ANSWERS = "Five open it.\nA probe closes it.\nAnn asks.\n"
+DYING_ONCE_ANSWERED = """
+import os, runpy, signal, sys
+from openai.resources.chat.completions import Completions
+
+plain, answered = Completions.create, []
+
+def create(*given, **asked):
+    answered.append(plain(*given, **asked))
+    if len(answered) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return answered[-1]
+
+Completions.create = create
+runpy.run_path(sys.argv.pop(1), run_name="__main__")
+"""
 
 
-@pytest.fixture(autouse=True)
-def prices(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The endpoint's prices, as the example registers them; whoever settles a doubt needs them, too."""
-    for model in ("chaos-large", "gpt-4o-mini"):
-        monkeypatch.setitem(PRICING_TABLE, model, ModelPricing(2.5, 10))
+def life(
+    server: ChaosServer, folder: Path, *, die_after: str = "", die_answered: bool = False
+) -> subprocess.Popen[str]:
+    """One process that starts the workflow or goes on with it.
 
-
-def life(server: ChaosServer, folder: Path, deaths: str = "") -> subprocess.Popen[str]:
-    """One process that starts the workflow or goes on with it."""
-    known = {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "sk-test"}
-    environment = {**os.environ, **known, "DURABLE_FOLDER": str(folder), "DURABLE_DEATHS": deaths}
+    It dies after turn *die_after*, or when its second request is answered and nothing of that is on record.
+    """
+    known = {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "sk-test", "DIE_AFTER_TURN": die_after}
+    program = ["-c", DYING_ONCE_ANSWERED] if die_answered else []
     return subprocess.Popen(
-        [sys.executable, str(DBOS_EXAMPLE), "invoice-17"],
-        env=environment,
+        [sys.executable, *program, str(DBOS_EXAMPLE), "invoice-17"],
+        cwd=folder,
+        env={**os.environ, **known},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -56,15 +70,14 @@ def assert_books_agree(server: ChaosServer, folder: Path) -> None:
         assert sum(row.calls for row in ledger.by("model")) == server.bill.billed_requests
 
 
-@pytest.mark.parametrize("deaths", [("1:closed", "2:closed", "3:closed")])
-def test_a_killed_workflow_goes_on_and_pays_once(tmp_path: Path, deaths: tuple[str, ...]) -> None:
+def test_a_killed_workflow_goes_on_and_pays_once(tmp_path: Path) -> None:
     """SIGKILL between our record and the engine's, in each turn: three requests, three records."""
     pytest.importorskip("dbos")
     with ChaosServer() as server:
-        for number, place in enumerate(deaths, 1):
-            code, _, error = ended(life(server, tmp_path, place))
+        for number in (1, 2, 3):
+            code, _, error = ended(life(server, tmp_path, die_after=str(number)))
             assert code == -signal.SIGKILL, error
-            assert server.bill.requests == int(place[0]), f"life {number}"
+            assert server.bill.requests == number
         code, out, error = ended(life(server, tmp_path))
         assert (code, out) == (0, ANSWERS), error
         assert server.bill.requests == 3
@@ -90,7 +103,7 @@ def test_a_call_whose_answer_was_lost_is_in_doubt_not_paid_again(tmp_path: Path)
     """SIGKILL after the answer came and before it is on record."""
     pytest.importorskip("dbos")
     with ChaosServer() as server:
-        code, _, error = ended(life(server, tmp_path, "2:asked"))
+        code, _, error = ended(life(server, tmp_path, die_answered=True))
         assert code == -signal.SIGKILL, error
         assert_in_doubt_and_settled(server, tmp_path, 2)
 
@@ -118,8 +131,8 @@ def test_the_example_runs_as_written() -> None:
     )
     assert "a life ended with -9; requests so far: 2" in done.stdout
     assert "a life ended with 0; requests so far: 3" in done.stdout
-    bill, ledger = (part.split()[1] for part in done.stdout.splitlines()[-1].split(", "))
-    assert bill == ledger
+    bill, ledger = (Decimal(part.split()[1]) for part in done.stdout.splitlines()[-1].split(", "))
+    assert bill == ledger > 0
 
 
 def test_an_activity_of_temporal_has_one_key_for_all_attempts(
@@ -134,11 +147,11 @@ def test_an_activity_of_temporal_has_one_key_for_all_attempts(
     monkeypatch.syspath_prepend(str(ROOT / "examples"))
     durable_activity = importlib.import_module("durable_activity")
 
-    question = "Question: what opens?\nNotes:\n- Five failures open the breaker. [a.md]"
-    with ChaosServer(prices={"gpt-4o-mini": ModelPricing(2.5, 10)}) as server:
+    question = [{"role": "user", "content": "What opens it? Five failures open it."}]
+    with ChaosServer() as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
         monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-        monkeypatch.setenv("DURABLE_FOLDER", str(tmp_path))
+        monkeypatch.chdir(tmp_path)
 
         def attempt(number: int, activity_id: str) -> str:
             environment = ActivityEnvironment()

@@ -264,6 +264,31 @@ def test_command_writes_json_and_fails_only_for_wrong_answers(
     assert "WRONG ANSWER" in capsys.readouterr().out
 
 
+def test_a_whole_run_writes_the_page_and_marks_what_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One benchmark that fails does not keep the others from being measured; a part writes no page."""
+
+    def broken(effort: Effort, *, peers: bool) -> list[Figure]:
+        raise OSError("no space <left>")
+
+    page = tmp_path / "benchmarks.md"
+    monkeypatch.setattr(command, "FULL", TINY)
+    monkeypatch.setattr(command, "QUICK", TINY)
+    monkeypatch.setattr(command, "PAGE", page)
+    monkeypatch.setattr(command, "NOUNS", ("usage", "agent_events"))
+    monkeypatch.setattr(command.environment, "inside", lambda: True)
+    monkeypatch.setattr(bench_usage, "run", broken)
+    for part in (["agent_events"], ["--quick"], ["--no-peers"]):
+        command.main(part)
+    assert not page.exists()
+    assert command.main([]) == 1
+    written = page.read_text()
+    assert "- **not measured**: usage: FAILED: OSError: no space &lt;left>" in written
+    assert "## Event made" in written
+    assert "usage: FAILED" in capsys.readouterr().out
+
+
 def test_requirements_name_every_peer() -> None:
     """What the environment installs is what the report looks for, pinned."""
     lines = environment.REQUIREMENTS.read_text(encoding="utf-8").splitlines()
