@@ -275,9 +275,7 @@ class CallGuard:
     ) -> None:
         """Count in ``coverage()`` what became of a guarded call."""
         if self._counted:
-            covered.add(
-                (request.provider, request.shape, "guarded"), calls, requests, without_usage, refused
-            )
+            covered.add((request.provider, request.shape, "guarded"), calls, requests, without_usage, refused)
 
     def tell(
         self,

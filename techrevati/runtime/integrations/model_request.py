@@ -135,7 +135,9 @@ def read_request(
     """What the JSON *body* of a request to *api* asks for."""
     model = body.get("model")
     tier = body.get("service_tier")
-    answers, unbounded, maximum = 1, None, 0
+    answers = 1
+    unbounded: str | None = None
+    maximum: int | None = 0
     if api == RESPONSES:
         unbounded = next((name for name in _ELSEWHERE if body.get(name) is not None), None)
     elif api == CHAT or api == COMPLETIONS:

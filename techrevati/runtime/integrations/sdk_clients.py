@@ -357,9 +357,7 @@ class _Call:
             self._prepare(made)
         self._answer = None
         try:
-            step = self._plain(
-                self._cast_to, self._options, stream=self._stream, stream_cls=self._stream_cls
-            )
+            step = self._plain(self._cast_to, self._options, stream=self._stream, stream_cls=self._stream_cls)
             result = await (made.in_time(step) if made.timed else step)
         except Exception:
             if self._answer is not None:
@@ -401,7 +399,8 @@ def _shape(api: str, headers: Mapping[str, Any], stream: bool, parsed: bool) -> 
     if stream:
         how = "stream" if helper else "create(stream=True)"
     else:
-        how = "parse" if parsed or helper.endswith("parse") else "create"
+        # The parser of embeddings is the SDK's own: it decodes them.
+        how = "parse" if (parsed and api != EMBEDDINGS) or helper.endswith("parse") else "create"
     raw = headers.get(_RAW)
     if raw:
         how += ", raw" if raw == "true" or raw == "raw" else ", streaming response"
