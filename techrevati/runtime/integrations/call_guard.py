@@ -267,15 +267,7 @@ class CallGuard:
     ) -> None:
         """Count in ``coverage()`` what became of a guarded call."""
         if self._counted:
-            covered.note(
-                request.provider,
-                request.shape,
-                "guarded",
-                calls=calls,
-                requests=requests,
-                without_usage=without_usage,
-                refused=refused,
-            )
+            covered.add((request.provider, request.shape, "guarded"), calls, requests, without_usage, refused)
 
     def tell(
         self,

@@ -95,10 +95,11 @@ class PhysicalRequest:
             self._breaking = (breaker, admitted)
 
     def _at_breaker(self) -> tuple[CircuitBreaker, CircuitGuard]:
-        try:
-            self.check_time()
-        except DeadlineExceededError as refusal:
-            self._guard._observed(refusal, self.request)
+        if self._deadline is not None:
+            try:
+                self.check_time()
+            except DeadlineExceededError as refusal:
+                self._guard._observed(refusal, self.request)
         breaker = self._guard.breaker_of(self.request)
         return breaker, breaker.guard()
 
@@ -115,6 +116,11 @@ class PhysicalRequest:
 
     async def _arefused(self, error: BaseException) -> None:
         await self._off_loop(lambda: self._refused(error), error)
+
+    @property
+    def timed(self) -> bool:
+        """Whether a deadline is in force."""
+        return self._deadline is not None
 
     @property
     def left_s(self) -> float | None:
@@ -234,10 +240,13 @@ class PhysicalRequest:
             return
         breaker, admitted = self._breaking
         self._breaking = None
+        if error is None:
+            admitted.__exit__(None, None, None)
+            return
         judged = breaker._counts_as_failure is None
         if judged and isinstance(error, Exception) and not provider_failures(error):
             error = _Neutral()
-        admitted.__exit__(None if error is None else type(error), error, None)
+        admitted.__exit__(type(error), error, None)
 
     def _settle(
         self, usage: UsageSnapshot | None, error: BaseException | None, certainty: str = "measured"
@@ -245,7 +254,8 @@ class PhysicalRequest:
         for reservation in self._reservations:
             try:
                 if usage is not None:
-                    reservation.settle(usage, certainty=certainty, failure=failure_of(error))
+                    failure = None if error is None else failure_of(error)
+                    reservation.settle(usage, certainty=certainty, failure=failure)
                 else:
                     reservation.fail(error)
             except TechrevatiError as trouble:  # the answer is paid for: it is not thrown away
@@ -254,6 +264,8 @@ class PhysicalRequest:
     def _told_end(self, usage: UsageSnapshot | None, error: BaseException | None) -> None:
         missing = usage is None and error is None
         self._guard.note(self.request, requests=1, without_usage=int(missing))
+        if not self._guard.events.heard:
+            return
         if error is not None:
             self._tell(AgentEventName.MODEL_FAILED, AgentEventStatus.FAILED, error, usage)
         else:
