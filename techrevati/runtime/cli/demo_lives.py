@@ -472,6 +472,7 @@ class Lives:
         line = self._terminal.line
         head = "  Provider's bill   "
         sums = books.sums()
+        bill = None
         if self.provider is None:
             line("known to the provider alone", head=head)
         else:
@@ -488,7 +489,7 @@ class Lives:
         ours, guessed = sums
         cost_usd = ours.cost_usd + guessed.cost_usd
         line(f"${cost_usd:f}  {_requests(ours.calls + guessed.calls)}", head="  Our ledger        ")
-        if self.provider is not None:
+        if bill is not None:
             told = f"${_plain(cost_usd - bill.cost_usd)}"
             if guessed.calls:
                 told += f"  {_requests(guessed.calls)} on our books is estimated: the answer was lost"

@@ -235,7 +235,7 @@ class _Desk(socketserver.TCPServer):
 
 class _Talk(socketserver.StreamRequestHandler):
     timeout = 5.0
-    server: _Desk
+    server: _Desk  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def handle(self) -> None:
         word, _, token = self.rfile.readline(200).decode("ascii", "replace").strip().partition(" ")

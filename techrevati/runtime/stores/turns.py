@@ -12,15 +12,14 @@ import _thread
 import os
 from typing import TYPE_CHECKING
 
-try:
-    from fcntl import LOCK_EX, LOCK_NB, LOCK_UN, flock
-except ImportError:  # not POSIX
-    _QUEUES = False
-else:
-    _QUEUES = True
-
+_QUEUES = True
 if TYPE_CHECKING:
-    pass
+    from fcntl import LOCK_EX, LOCK_NB, LOCK_UN, flock
+else:
+    try:
+        from fcntl import LOCK_EX, LOCK_NB, LOCK_UN, flock
+    except ImportError:  # not POSIX
+        _QUEUES = False
 
 
 class Turns:
