@@ -61,7 +61,9 @@ def commands(document: Path) -> list[str]:
     lines = []
     for block in blocks(document):
         if block.language in ("sh", "console"):
-            text = block.text.replace("\ntechrevati demo --resume", " || techrevati demo --resume")  # after a kill
+            text = block.text.replace(
+                "\ntechrevati demo --resume", " || techrevati demo --resume"
+            )  # after a kill
             lines += [line.removeprefix("$ ") for line in text.splitlines() if line.strip()]
     return [line for line in lines if not line.startswith(INSTALLS)]
 
