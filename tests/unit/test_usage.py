@@ -6,7 +6,7 @@ import json
 import pickle
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import MagicMock
+from unittest.mock import MagicMock, Mock
 
 import pytest
 from hypothesis import given, strategies as st
@@ -238,6 +238,43 @@ def test_nothing_recognisable_is_never_zero(response: object) -> None:
     assert isinstance(caught.value, ValueError)
     assert caught.value.seen
     assert caught.value.seen in str(caught.value)
+
+
+def test_of_a_mock_only_what_was_set_counts() -> None:
+    """It would answer any question with another mock, without end."""
+    mocked = MagicMock()
+    mocked.choices[0].message.content = "Hi"
+    with pytest.raises(UsageNotFoundError, match=r"MagicMock with choices$"):
+        UsageSnapshot.from_response(mocked)
+    mocked.model = "gpt-5-mini"
+    mocked.usage.prompt_tokens = 11
+    mocked.usage.completion_tokens = 7
+    mocked.usage.prompt_tokens_details.cached_tokens = 4
+    read = UsageSnapshot.from_response(mocked)
+    assert (read.model, read.input_tokens, read.cache_read_tokens, read.output_tokens) == (
+        "gpt-5-mini",
+        7,
+        4,
+        7,
+    )
+    assert UsageSnapshot.from_response(Mock(usage=Mock(input_tokens=3, output_tokens=2))).output_tokens == 2
+
+
+def test_an_object_that_answers_everything_is_not_asked_for_ever() -> None:
+    """A recorder that makes up what it is asked for."""
+
+    class Anything:
+        asked = 0
+
+        def __getattr__(self, name: str) -> Anything:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            Anything.asked += 1
+            return Anything()
+
+    with pytest.raises(UsageNotFoundError):
+        UsageSnapshot.from_response(Anything())
+    assert Anything.asked < 10
 
 
 def test_the_error_does_not_quote_the_answer() -> None:

@@ -38,7 +38,7 @@ class _Attributes:
 
 
 _NOTHING: Mapping[str, object] = {}
-_AS_DICT, _AS_MODEL, _AS_NOTHING, _AS_OBJECT, _AS_RECORD = range(5)
+_AS_DICT, _AS_MOCK, _AS_MODEL, _AS_NOTHING, _AS_OBJECT, _AS_RECORD = range(6)
 _kinds: dict[type, int] = {dict: _AS_DICT, type(None): _AS_NOTHING}
 _CAPACITY = 512  # types remembered; a program that makes new ones starts over
 
@@ -58,6 +58,8 @@ def view(source: object) -> View:
         return {**values, **extra} if extra else values
     if kind == _AS_RECORD:
         return source.__dict__
+    if kind == _AS_MOCK:
+        return _set_on(source)
     return _NOTHING if kind == _AS_NOTHING else _Attributes(source)
 
 
@@ -71,12 +73,32 @@ def _kind(source: object) -> int:
         kind = _AS_MODEL
     elif _is_record(source):
         kind = _AS_RECORD
+    elif _answers_anything(source):
+        kind = _AS_MOCK
     else:
         kind = _AS_OBJECT
     if len(_kinds) >= _CAPACITY:
         _kinds.clear()
     _kinds[type(source)] = kind
     return kind
+
+
+def _answers_anything(source: object) -> bool:
+    """A mock or a recorder: whatever it is asked for it makes up, and asking on and on has no end."""
+    if "_mock_children" in getattr(source, "__dict__", ()):
+        return True  # and not asked, for it would keep the question
+    try:
+        return getattr(source, "techrevati_asks_for_what_nobody_has", None) is not None
+    except Exception:
+        return False
+
+
+def _set_on(source: object) -> Mapping[str, object]:
+    """What a program set on an object that answers anything: ``unittest.mock`` keeps its children apart."""
+    own = getattr(source, "__dict__", _NOTHING)
+    children = own.get("_mock_children")
+    values = {name: value for name, value in own.items() if name[:1] != "_" and name != "method_calls"}
+    return {**children, **values} if type(children) is dict else values
 
 
 def _is_model(source: object) -> bool:
@@ -153,6 +175,8 @@ def items(value: object) -> list[object]:
 
 def described(response: object) -> str:
     """The type and the names found in it, never the values."""
-    values = response if isinstance(response, dict) else getattr(response, "__dict__", ())
+    values = getattr(response, "__dict__", ())
+    if isinstance(response, dict) or _answers_anything(response):
+        values = view(response)
     shown = ", ".join(str(name)[:40] for name in list(values)[:12]) or "nothing"
     return f"{type(response).__name__} with {shown}"
