@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core.errors import TechrevatiError
-from techrevati.runtime.cli.demo_provider import Provider, ProviderError, billed
+from techrevati.runtime.cli.demo_provider import Billed, Provider, ProviderError, billed
 from techrevati.runtime.journal import (
     Happened,
     Journal,
@@ -472,6 +472,7 @@ class Lives:
         line = self._terminal.line
         head = "  Provider's bill   "
         sums = books.sums()
+        bill: Billed | None = None
         if self.provider is None:
             line("known to the provider alone", head=head)
         else:
@@ -488,7 +489,7 @@ class Lives:
         ours, guessed = sums
         cost_usd = ours.cost_usd + guessed.cost_usd
         line(f"${cost_usd:f}  {_requests(ours.calls + guessed.calls)}", head="  Our ledger        ")
-        if self.provider is not None:
+        if bill is not None:
             told = f"${_plain(cost_usd - bill.cost_usd)}"
             if guessed.calls:
                 told += f"  {_requests(guessed.calls)} on our books is estimated: the answer was lost"
