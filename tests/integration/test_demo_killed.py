@@ -231,7 +231,7 @@ def test_through_an_sdk(folder: Path) -> None:
 @pytest.mark.parametrize(("sdk", "stores"), [(None, True), ("openai", True), ("anthropic", False)])
 def test_who_stores_answers(folder: Path, sdk: str | None, stores: bool) -> None:
     """OpenAI's API has it, Anthropic's has not: then a turn in doubt is asked again, and that is told."""
-    program = Program(None, None, sdk, None, None, "Why?", "files", "orders")
+    program = Program(None, None, True, sdk, None, None, "Why?", "files", "orders")
     with Lives(folder / "events.jsonl", program, Terminal(sys.stdout), resume=False, kill_at=None) as life:
         life.begin("a.md")
         assert (life.about("editor", "turn 1") is not None) is stores

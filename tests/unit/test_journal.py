@@ -71,6 +71,28 @@ def test_a_stored_result_has_no_credentials_and_is_never_cut(tmp_path: Path) -> 
         assert run.step("a", never) == key
 
 
+def test_a_stored_result_has_nothing_under_the_name_of_a_secret() -> None:
+    """Whatever it looks like; but numbers and the words of a model, which stand under "token", stay."""
+    result = {
+        "headers": [{"X-Api-Key": "opaque"}, {"password": "hunter2 or so"}],
+        "logprobs": [{"token": " international", "logprob": -0.5}, {"token": "internationally"}],
+        "session": {"token": "c29tZXRoaW5nLW9wYXF1ZQ=="},
+        "access_token": None,
+        "secret": 7,
+    }
+    stored = {
+        **result,
+        "headers": [{"X-Api-Key": "[redacted]"}, {"password": "[redacted]"}],
+        "session": {"token": "[redacted]"},
+    }
+    for redact, expected in ((None, stored), (str, result)):
+        journal = Journal(MemoryStore(), redact=redact)
+        with journal.open("r") as run:
+            assert run.step("a", Counted(result)) == result
+        with journal.open("r") as run:
+            assert run.step("a", never) == expected
+
+
 def test_a_finished_step_is_not_done_again() -> None:
     """A later life gets the result, in the same life and the next."""
     journal = Journal(MemoryStore())

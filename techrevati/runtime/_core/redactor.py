@@ -31,6 +31,7 @@ _SECRET_ENDINGS = (
 )  # fmt: skip
 _ENVIRONMENT = ("API_KEY", "ACCESS_KEY", "SECRET_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
 _SHORTEST_FROM_ENVIRONMENT = 12  # shorter ones are dummies, and would blank ordinary words
+_SHORTEST_TOKEN = 12  # under the name "token"
 _SHORTEST_TEXT = 6  # no credential pattern matches less
 _MAX_DEPTH = 32
 _MAX_ITEMS = 10_000
@@ -184,6 +185,15 @@ class Redactor:
         except Exception:
             return f"[not shown: {type(value).__name__}]"
         return value if self.text(shown, max_length=self._max_length) == shown else self.text(shown)
+
+    def hides(self, name: str, text: str) -> bool:
+        """Whether *text* is secret because of the *name* it stands under.
+
+        ``token`` names words of a model, too (log probabilities): there only what can be no word is secret.
+        """
+        if not self._is_secret(name):
+            return False
+        return _folded(name) != "token" or (len(text) >= _SHORTEST_TOKEN and not text.strip().isalpha())
 
     def _is_secret(self, key: str) -> bool:
         folded = _folded(key)

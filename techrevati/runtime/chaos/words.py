@@ -9,6 +9,8 @@ import math
 import re
 from typing import TYPE_CHECKING
 
+from techrevati.runtime._core.scrub import REDACTED, without_credentials
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -52,9 +54,13 @@ def stem(word: str) -> str:
 
 
 def keywords(text: str) -> list[str]:
-    """The words of *text* that say what it is about, as written, each stem once, in their order."""
+    """The words of *text* that say what it is about, as written, each stem once, in their order.
+
+    A credential is not among them: these words are what a model searches for and says it looked for, and in
+    pieces nobody would know it again.
+    """
     seen: dict[str, str] = {}
-    for word in words_in(text):
+    for word in words_in(without_credentials(text).replace(REDACTED, " ")):
         if word.lower() not in STOP_WORDS and (len(word) > 1 or word.isdigit()):
             seen.setdefault(stem(word), word)
     return list(seen.values())

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from techrevati.runtime._core.errors import TechrevatiError
+from techrevati.runtime._core.redactor import Redactor
 from techrevati.runtime.cli.announcements import Announcer
 from techrevati.runtime.cli.chat_client import ChatClient, UnusableEndpointError
 from techrevati.runtime.cli.circuits import Patience
@@ -278,7 +279,7 @@ class _Demo:
             end.end()
             status = self._judge(answer)
             if lives is not None:
-                self._terminal.line(lives.publish(answer), head="  ")
+                self._terminal.line(lives.publish(self._question, answer), head="  ")
                 lives.ended()
             self._conclude(caller, books, jsonl, lines, server)
             return status
@@ -293,13 +294,17 @@ class _Demo:
     def _life(self) -> Lives:
         """The run on record: a new one, or the one to go on with."""
         options = self._options
+        question = None
+        if options.question is not None:
+            question = Redactor().text(options.question, max_length=max(len(options.question), 1))
         program = Program(
             folder=options.folder,
-            question=options.question,
+            question=question,
+            is_whole=question == options.question,
             sdk=options.sdk,
             model=options.model,
             address=None if self._is_scripted else ChatClient(options.base_url).address,
-            asked=self._question,
+            asked=digest([self._question]),
             files=digest(list(self._folder.texts())),
             orders=digest(ORDERS),
         )
@@ -447,6 +452,8 @@ def _as_before(options: argparse.Namespace) -> argparse.Namespace:
     import argparse
 
     before = last_program(Path(options.events))
+    if options.question is None and not before["is_whole"]:
+        raise LivesError("the question held a secret, which was not kept; give --question once more")
     given = {**vars(options)}
     for name, found in (
         ("folder", before["folder"]),

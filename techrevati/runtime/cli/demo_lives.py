@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core.errors import TechrevatiError
-from techrevati.runtime.cli.demo_provider import Provider, ProviderError, billed
+from techrevati.runtime._core.redactor import Redactor
+from techrevati.runtime.cli.demo_provider import Billed, Provider, ProviderError, billed
 from techrevati.runtime.journal import (
     Happened,
     Journal,
@@ -68,15 +69,17 @@ class Program:
 
     Attributes:
         folder: As it was given; None for the sample.
-        question: As it was given.
+        question: As it was given, without secrets.
+        is_whole: Whether that is all of it.
         sdk, model, address: Which endpoint is asked, and how; no *address* for the one of the demo.
-        asked: The question that is asked.
+        asked: The question that is asked, as a digest.
         files: What is in the folder.
         orders: What the roles are told.
     """
 
     folder: str | None
     question: str | None
+    is_whole: bool
     sdk: str | None
     model: str | None
     address: str | None
@@ -117,9 +120,10 @@ def last_program(events: Path) -> dict[str, Any]:
         raise LivesError(f"there is nothing to resume: no {journal_file} here; see --kill-at")
     try:
         with closing(SqliteStore(journal_file)) as store:
-            return _record(store, journal_file)["program"]  # type: ignore[no-any-return]
+            program: dict[str, Any] = _record(store, journal_file)["program"]
     except StoreError as error:
         raise LivesError(f"there is nothing to resume: {error}") from None
+    return program
 
 
 class DyingStore(SqliteStore):
@@ -414,14 +418,15 @@ class Lives:
             self._has_forgotten = True
             return []
 
-    def publish(self, answer: str) -> str:
+    def publish(self, question: str, answer: str) -> str:
         """Append the answer to a file: the one step that the world would see twice; returns what was done."""
         mark = f"<!-- {self.run} -->"
 
         def append() -> str:
             handle = os.open(self._answers, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             try:
-                text = f"{mark}\n## {self._program.asked}\n\n{answer.strip()}\n\n"
+                text = f"{mark}\n## {question}\n\n{answer.strip()}\n\n"
+                text = Redactor().text(text, max_length=len(text))
                 os.write(handle, text.encode("utf-8", "replace"))
             finally:
                 os.close(handle)
@@ -472,7 +477,7 @@ class Lives:
         line = self._terminal.line
         head = "  Provider's bill   "
         sums = books.sums()
-        bill = None
+        bill: Billed | None = None
         if self.provider is None:
             line("known to the provider alone", head=head)
         else:

@@ -235,12 +235,13 @@ class _Desk(socketserver.TCPServer):
 
 class _Talk(socketserver.StreamRequestHandler):
     timeout = 5.0
-    server: _Desk  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def handle(self) -> None:
+        desk = self.server
+        assert isinstance(desk, _Desk)
         word, _, token = self.rfile.readline(200).decode("ascii", "replace").strip().partition(" ")
-        if hmac.compare_digest(token.encode(), self.server.token.encode()):
-            self.wfile.write(f"{self.server.answer(word)}\n".encode())
+        if hmac.compare_digest(token.encode(), desk.token.encode()):
+            self.wfile.write(f"{desk.answer(word)}\n".encode())
 
 
 def main(argv: Sequence[str]) -> int:

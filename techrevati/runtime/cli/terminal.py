@@ -1,7 +1,7 @@
 """Write lines for people: in colour and wrapped on a terminal, plain in a pipe.
 
 ``NO_COLOR`` (https://no-color.org) and ``TERM=dumb`` are honoured.  In a pipe a line is never wrapped, so
-that ``grep`` sees it whole.
+that ``grep`` sees it whole.  Secrets are taken out of every line: terminals are logged, too.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core.errors import TechrevatiError
+from techrevati.runtime._core.redactor import Redactor
+from techrevati.runtime._core.scrub import without_credentials
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -47,6 +49,7 @@ class Terminal:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._redactor = Redactor()
         self._encoding = getattr(stream, "encoding", None) or "utf-8"
         self.interactive: bool = stream.isatty()
         plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
@@ -65,7 +68,7 @@ class Terminal:
 
         A *word* may be styled, so its width on the screen is given beside it; without one there is no gap.
         """
-        text = visible(text)
+        text = self._shown(text)
         gap = "  " if word_width else ""
         column = len(head) + word_width + len(gap)
         parts = [text]
@@ -83,7 +86,7 @@ class Terminal:
 
     def paragraph(self, text: str, indent: str = "") -> None:
         """Running text within the width, also in a pipe; line breaks of *text* are kept."""
-        for part in text.splitlines() or [""]:
+        for part in self._redactor.text(text, max_length=max(len(text), 1)).splitlines() or [""]:
             part = visible(part)
             held = textwrap.wrap(
                 part, self.width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
@@ -95,6 +98,9 @@ class Terminal:
         self.line()
         self.line(text, style="bold")
 
+    def _shown(self, text: str) -> str:
+        return visible(self._redactor.text(text, max_length=max(len(text), 1)))
+
     def _write(self, text: str) -> None:
         # A character that the terminal cannot show must not end the program.
         try:
@@ -105,5 +111,6 @@ class Terminal:
 
 
 def visible(text: str) -> str:
-    """*text* without control characters: files and models must not steer the terminal."""
-    return "".join(one if one.isprintable() else " " for one in text)
+    """*text* without credentials, and without control characters: files and models must not steer the
+    terminal."""
+    return "".join(one if one.isprintable() else " " for one in without_credentials(text))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
+from techrevati.runtime._core.scrub import REDACTED
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -26,10 +28,16 @@ class JsonCodec:
 
     Args:
         redact: Goes over every text before it is stored.
+        hides: Says of the name and the text of a field whether that is secret by its name.
     """
 
-    def __init__(self, redact: Callable[[str], str] | None = None) -> None:
+    def __init__(
+        self,
+        redact: Callable[[str], str] | None = None,
+        hides: Callable[[str, str], bool] | None = None,
+    ) -> None:
         self._redact = redact
+        self._hides = hides
 
     def encode(self, value: object) -> str:
         """*value* as JSON.
@@ -56,7 +64,13 @@ class JsonCodec:
             for key in value:
                 if not isinstance(key, str):
                     raise TypeError(f"keys must be strings, got {type(key).__name__}")
-            return {key: self._plain(item) for key, item in value.items()}
+            hides = self._hides
+            return {
+                key: REDACTED
+                if hides is not None and isinstance(item, str) and hides(key, item)
+                else self._plain(item)
+                for key, item in value.items()
+            }
         if isinstance(value, (list, tuple)):
             return [self._plain(item) for item in value]
         dump = getattr(value, "model_dump", None)

@@ -56,8 +56,9 @@ class Journal:
         store: Where it lives; may also hold the ledger, budgets, approvals and breakers.
         codec: Stores results; JSON when None.
         redact: Goes over every text of a result before the JSON codec stores it: a resumed step then returns
-            the redacted text.  None takes credentials and the secrets of the environment out, as a session
-            does for its events; ``redact=str`` stores texts as they are.
+            the redacted text.  None takes credentials, the secrets of the environment and what stands under
+            names such as ``api_key`` out, as a session does for its events; ``redact=str`` stores texts as
+            they are.
         lease_seconds: How long a run stays with an owner that gives no sign of life, > 0.  It is renewed
             while the run is open; an owner on this machine whose process is dead is seen at once.
         durability: What survives a power failure (everything survives the death of the process).
@@ -80,7 +81,7 @@ class Journal:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.store: Store = store
-        self.codec: Codec = JsonCodec(redact or _without_secrets()) if codec is None else codec
+        self.codec: Codec = _codec(redact) if codec is None else codec
         self.lease_s: float = check.positive("lease_seconds", lease_seconds)
         if durability not in ("intents", "full"):
             raise ValueError(f"durability must be 'intents' or 'full', got {durability!r}")
@@ -221,9 +222,14 @@ def _loads(raw: bytes) -> Any:
     return json.loads(raw)
 
 
-def _without_secrets() -> Callable[[str], str]:
+def _codec(redact: Callable[[str], str] | None) -> JsonCodec:
+    if redact is not None:
+        return JsonCodec(redact)
     redactor = Redactor()
-    return lambda text: redactor.text(text, max_length=max(len(text), 1))  # a result is never cut
+    return JsonCodec(
+        lambda text: redactor.text(text, max_length=max(len(text), 1)),  # a result is never cut
+        redactor.hides,
+    )
 
 
 def _dumps(value: object) -> bytes:
