@@ -54,7 +54,10 @@ class RunJournal:
         run_id: The run.
         recorded: What earlier lives of the run left, by key.
         replayed: How many steps were answered from the record so far.
+        counts: Whether what is on record counts for budgets; in a mere replay it does not.
     """
+
+    counts: bool = True
 
     def __init__(self, journal: Journal, run_id: str, steps: dict[str, Step], lease: Lease | NoLease) -> None:
         self._journal = journal
