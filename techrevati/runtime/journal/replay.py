@@ -120,7 +120,7 @@ class RunReplay(RunJournal):
         mismatches: What did not fit the record, unless strict; the first ``MISMATCHES_KEPT``.
     """
 
-    counts: bool = False
+    _counts: bool = False  # a mere replay uses nothing
 
     def __init__(self, replayer: Replayer, history: tuple[Step, ...]) -> None:
         found = latest(history).items()

@@ -54,10 +54,9 @@ class RunJournal:
         run_id: The run.
         recorded: What earlier lives of the run left, by key.
         replayed: How many steps were answered from the record so far.
-        counts: Whether what is on record counts for budgets; in a mere replay it does not.
     """
 
-    counts: bool = True
+    _counts: bool = True  # whether what is on record counts for budgets
 
     def __init__(self, journal: Journal, run_id: str, steps: dict[str, Step], lease: Lease | NoLease) -> None:
         self._journal = journal

@@ -119,7 +119,7 @@ class SessionJournalled(SessionTurns):
     def _forgetful(self) -> SessionSpending | None:
         """The budgets, if they must be told what earlier lives used."""
         spending = self._spending
-        return spending if spending is not None and spending.forgets and self.run.counts else None
+        return spending if spending is not None and spending.forgets and self.run._counts else None
 
     def _turn_options(self, turn: TurnOnRecord, prompt: object, options: Mapping[str, Any]) -> dict[str, Any]:
         """How the journal is asked for a turn."""

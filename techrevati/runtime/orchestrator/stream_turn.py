@@ -120,8 +120,8 @@ class StreamTurn(Generic[T]):
         guard, self._guard = self._guard, None
         if guard is None:
             return
-        if self._in_task and guard.blocks:
-            leaving = guard.leave_soon(error)
+        if self._in_task and guard._blocks:
+            leaving = guard._leave_soon(error)
             self._writing += [] if leaving is None else [leaving]
         else:
             guard.__exit__(None if error is None else type(error), error, None)
