@@ -197,6 +197,21 @@ def test_a_failure_is_raised_again_as_what_it_was() -> None:
         run.step("a", never)
 
 
+@pytest.mark.parametrize("kind", ["step", "tool", "turn"])
+@pytest.mark.parametrize("idempotent", [False, True])
+def test_what_a_run_ended_with_is_tried_again_where_that_is_harmless(kind: str, idempotent: bool) -> None:
+    """A turn, or what is idempotent; any other effect fails again as it did, and is not repeated."""
+    journal = Journal(MemoryStore())
+    with pytest.raises(ConnectionError), journal.open("r") as run:
+        run.step("a", Counted(ConnectionError("no")), kind=kind, idempotent=idempotent)
+    with journal.open("r") as run:
+        if kind == "turn" or idempotent:
+            assert run.step("a", Counted("again"), kind=kind, idempotent=idempotent) == "again"
+        else:
+            with pytest.raises(ConnectionError, match="no"):
+                run.step("a", never, kind=kind)
+
+
 class ProviderError(Exception):
     """What an SDK raises."""
 
