@@ -392,6 +392,24 @@ def test_a_task_cancelled_while_it_asks_holds_no_permit(tmp_path: Path, clock: F
     assert other.snapshot().probes == 0
 
 
+def test_clocks_that_differ_a_little_move_nothing(store: Store) -> None:
+    """Half a second between two machines: both wait for the same moment.  A clock that was set back by more
+    takes the moment back with it."""
+    early, late = FakeClock(1_000_000.0), FakeClock(1_000_000.5)
+    options: dict[str, Any] = {"failure_threshold": 2, "recovery_timeout_seconds": 10.0, "store": store}
+    ahead = CircuitBreaker("api", clock=late, **options)
+    behind = CircuitBreaker("api", clock=early, **options)
+    open_it(ahead)
+    for breaker, wait_s in ((ahead, 10.0), (behind, 10.5)):
+        with pytest.raises(CircuitOpenError) as refused:
+            breaker.call(lambda: "never")
+        assert refused.value.retry_after == wait_s
+    set_back = CircuitBreaker("api", clock=FakeClock(900_000.0), **options)
+    with pytest.raises(CircuitOpenError) as refused:
+        set_back.call(lambda: "never")
+    assert refused.value.retry_after == 10.0
+
+
 # --- a store that fails -----------------------------------------------------------------------------------
 
 GONE = StoreUnavailableError("here", "full", "full")
@@ -436,6 +454,31 @@ def test_it_decides_alone_beginning_with_the_last_it_saw(clock: FakeClock) -> No
     counting.error = None
     clock.advance(5)
     assert breaker.state() is CircuitState.HALF_OPEN  # what others see
+
+
+def test_what_was_held_back_outlives_a_write_that_failed(clock: FakeClock) -> None:
+    """Good calls that were not written yet are written with the next one that can be."""
+    counting = Counting(MemoryStore(clock=clock))
+    rated: dict[str, Any] = {"failure_threshold": 5, "window_calls": 100, "failure_rate": 0.9}
+    breaker, other = two(counting, clock, **rated, minimum_calls=10)
+    for _ in range(41):
+        breaker.call(lambda: None)
+    written = other.snapshot().window_calls
+    assert written < 41  # some are held back
+    update = counting.update
+
+    def failing(*args: Any, **options: Any) -> Any:
+        raise GONE
+
+    counting.update = failing  # type: ignore[method-assign]
+    with pytest.raises(FailedError):
+        breaker.call(fail)
+    assert other.snapshot().window_calls == written
+    counting.update = update  # type: ignore[method-assign]
+    clock.advance(5)
+    with pytest.raises(FailedError):
+        breaker.call(fail)
+    assert other.snapshot().window_calls == 42
 
 
 def test_a_store_that_fails_in_the_middle_of_a_call_loses_no_result(clock: FakeClock) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import logging
 import threading
 from email.utils import formatdate
@@ -781,3 +782,52 @@ def test_good_calls_are_counted_by_any_number_of_threads(window: CountWindow | T
     for thread in threads:
         thread.join(10)
     assert seen.calls + window._goods.taken() == 8_000
+
+
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from(["good", "slow", "failed", "both", "goods", "later", "stored"]), st.integers(1, 9)
+        ),
+        max_size=60,
+    ),
+    kind=st.sampled_from(["count", "time"]),
+)
+def test_a_window_that_was_stored_goes_on_as_if_it_had_not(steps: list[tuple[str, int]], kind: str) -> None:
+    """At every moment the one that goes through a store holds what the one that stayed in memory holds, and
+    of the last calls exactly those that a plain list of them has."""
+    make = (lambda: CountWindow(7)) if kind == "count" else (lambda: TimeWindow(20.0))
+    stored: CountWindow | TimeWindow = make()
+    kept: CountWindow | TimeWindow = make()
+    calls: list[tuple[bool, bool]] = []
+    now_s = 1_000_000.0
+
+    def held(window: CountWindow | TimeWindow) -> tuple[int, int, int]:
+        tally = window.at(now_s)
+        return tally.calls, tally.failed, tally.slow
+
+    for step, number in steps:
+        if step == "stored":
+            stored.at(now_s)
+            stored = make().restored(json.loads(json.dumps(stored.saved())), 3)
+            assert stored.epoch == 3
+            assert (stored.tally.calls, stored.tally.failed, stored.tally.slow) == held(kept)
+        elif step == "later":
+            now_s += number
+        elif step == "goods":
+            calls += [(True, False)] * number
+            for window in (stored, kept):
+                window.add_goods(number, now_s)
+        else:
+            ok, slow = step in ("good", "slow"), step in ("slow", "both")
+            calls.append((ok, slow))
+            for window in (stored, kept):
+                window.add(ok, slow, now_s)
+        assert held(stored) == held(kept)
+        if kind == "count":
+            last = calls[-7:]
+            assert held(kept) == (
+                len(last),
+                sum(not ok for ok, _ in last),
+                sum(slow for _, slow in last),
+            )

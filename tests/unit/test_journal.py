@@ -221,6 +221,50 @@ def test_a_failure_is_raised_again_as_what_it_was() -> None:
         run.step("a", never)
 
 
+def test_who_lost_a_run_leaves_it_to_its_new_owner() -> None:
+    """Closing it late changes nothing of the other one's."""
+    clock = FakeClock(1_000_000.0)
+    store = MemoryStore(clock=clock)
+    slow = Journal(store, lease_seconds=10, clock=clock).open("r")
+    clock.advance(11)
+    with Journal(store, lease_seconds=10, clock=clock).open("r") as run:
+        slow.close("failed")
+        assert Journal(store, clock=clock).run("r").state == "running"
+        with pytest.raises(RunBusyError):
+            Journal(store, clock=clock).open("r")
+        assert run.step("a", Counted()) == "done"
+    assert Journal(store, clock=clock).run("r").state == "completed"
+
+
+def test_a_step_inside_itself_is_refused_and_waits_for_nobody() -> None:
+    """In this thread or task, where it would wait for itself; inside another step it may be."""
+    with Journal(MemoryStore()).open("r") as run:
+        assert run.step("outer", lambda: run.step("inner", Counted("x"))) == "x"
+        with pytest.raises(JournalError, match="inside itself"):
+            run.step("a", lambda: run.step("b", lambda: run.step("a", never)))
+
+        async def again() -> object:
+            return await run.astep("c", again)
+
+        with pytest.raises(JournalError, match="inside itself"):
+            asyncio.run(again())
+
+
+@pytest.mark.parametrize("kind", ["step", "tool", "turn"])
+@pytest.mark.parametrize("idempotent", [False, True])
+def test_what_a_run_ended_with_is_tried_again_where_that_is_harmless(kind: str, idempotent: bool) -> None:
+    """A turn, or what is idempotent; any other effect fails again as it did, and is not repeated."""
+    journal = Journal(MemoryStore())
+    with pytest.raises(ConnectionError), journal.open("r") as run:
+        run.step("a", Counted(ConnectionError("no")), kind=kind, idempotent=idempotent)
+    with journal.open("r") as run:
+        if kind == "turn" or idempotent:
+            assert run.step("a", Counted("again"), kind=kind, idempotent=idempotent) == "again"
+        else:
+            with pytest.raises(ConnectionError, match="no"):
+                run.step("a", never, kind=kind)
+
+
 class ProviderError(Exception):
     """What an SDK raises."""
 

@@ -16,6 +16,7 @@ from techrevati.runtime._core.worker import ended
 from techrevati.runtime.budgets.book import Charge, MemoryBook, RecordBook
 from techrevati.runtime.budgets.ends import Ends
 from techrevati.runtime.budgets.holder import holder
+from techrevati.runtime.budgets.recounting import NotedSteps
 from techrevati.runtime.budgets.renewal import Renewal
 from techrevati.runtime.budgets.reservation import Reservation
 from techrevati.runtime.budgets.telling import Telling
@@ -129,6 +130,7 @@ class Budget:
             *(0.0, 0.0),
             *(Charge("", self._limits, 0.0), (), ()),
         )
+        self._noted = NotedSteps()
         self._renewal = None if ledger is None else Renewal(self._lease_s, self._renew)
         # Where the ledger is a file, tasks must not wait for it on the thread of their loop.
         self._worker: Worker | None = getattr(ledger, "worker", None)

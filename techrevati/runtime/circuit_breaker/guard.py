@@ -33,7 +33,7 @@ class CircuitGuard:
         return self
 
     @property
-    def blocks(self) -> bool:
+    def _blocks(self) -> bool:
         """Whether entering and leaving may wait for a disk; ``async with`` does so in a thread."""
         shared = self._breaker._shared
         return shared is not None and shared.blocks
@@ -53,7 +53,7 @@ class CircuitGuard:
         else:
             await shared.off_loop(lambda: self.__exit__(kind, error, trace))
 
-    def leave_soon(self, error: BaseException | None) -> Future[None] | None:
+    def _leave_soon(self, error: BaseException | None) -> Future[None] | None:
         """Leave from an event loop's thread without waiting; gives what still waits for a store."""
         shared = self._breaker._shared
         if shared is not None:

@@ -84,7 +84,7 @@ class PhysicalRequest:
         """:meth:`_admit` without blocking the event loop while a breaker asks its store."""
         breaker, admitted = self._at_breaker()
         try:
-            if admitted.blocks:
+            if admitted._blocks:
                 self._blocks = True
                 await admitted.__aenter__()
             else:

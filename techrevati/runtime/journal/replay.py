@@ -120,6 +120,8 @@ class RunReplay(RunJournal):
         mismatches: What did not fit the record, unless strict; the first ``MISMATCHES_KEPT``.
     """
 
+    _counts: bool = False  # a mere replay uses nothing
+
     def __init__(self, replayer: Replayer, history: tuple[Step, ...]) -> None:
         found = latest(history).items()
         steps = {key: orphaned(step) for key, step in found if step.state != NOT_DONE}

@@ -57,6 +57,8 @@ class RunJournal:
         replayed: How many steps were answered from the record so far.
     """
 
+    _counts: bool = True  # whether what is on record counts for budgets
+
     def __init__(self, journal: Journal, run_id: str, steps: dict[str, Step], lease: Lease | NoLease) -> None:
         self._journal = journal
         self.run_id: str = run_id

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from techrevati.runtime.approvals import Approvals
     from techrevati.runtime.journal import Happened, RunJournal, Step
+    from techrevati.runtime.orchestrator.spending import SessionSpending
     from techrevati.runtime.orchestrator.turns import Model
 
     T = TypeVar("T")
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 
 _ASKED = "asked"  # beside the usage of a turn: the model that it was priced as, where a function says that
+ONE_TURN = {"turns": 1, "model_calls": 1, "attempts": 1}
+ONE_TOOL = {"tool_calls": 1}
 
 
 class TurnOnRecord:
@@ -122,21 +125,36 @@ class SessionJournalled(SessionTurns):
         if turn.usage is not None:
             self._book(named(turn.model), turn.usage)
 
+    @property
+    def _forgetful(self) -> SessionSpending | None:
+        """The budgets, if they must be told what earlier lives used."""
+        spending = self._spending
+        return spending if spending is not None and spending.forgets and self.run._counts else None
+
+    def _turn_options(self, turn: TurnOnRecord, prompt: object, options: Mapping[str, Any]) -> dict[str, Any]:
+        """How the journal is asked for a turn."""
+        spending = self._forgetful
+
+        def on_record(step: Step) -> None:
+            turn.on_record(step)
+            if spending is not None:
+                spending.on_record(step, ONE_TURN)
+
+        return {
+            "kind": "turn",
+            "name": named(turn.model),
+            "arguments": None if prompt is None else {"prompt": prompt},
+            "measure": turn.measure,
+            "before": None if spending is None else spending.begins,
+            "on_record": on_record,
+            **options,
+        }
+
     def _recorded_turn(
         self, turn: TurnOnRecord, call: Callable[[], T], prompt: object, options: Mapping[str, Any]
     ) -> T:
         try:
-            return self.run.step(
-                options["key"],
-                call,
-                idempotent=options["idempotent"],
-                verify=options["verify"],
-                kind="turn",
-                name=named(turn.model),
-                arguments=None if prompt is None else {"prompt": prompt},
-                measure=turn.measure,
-                on_record=turn.on_record,
-            )
+            result: T = self.run.step(fn=call, **self._turn_options(turn, prompt, options))
         except ResultNotStorableError:
             self._turn_done(turn)
             raise
@@ -144,22 +162,13 @@ class SessionJournalled(SessionTurns):
             if taken.has_result:
                 self._turn_done(turn)
             raise
+        return result
 
     async def _arecorded_turn(
         self, turn: TurnOnRecord, call: Callable[[], Awaitable[T]], prompt: object, options: Mapping[str, Any]
     ) -> T:
         try:
-            return await self.run.astep(
-                options["key"],
-                call,
-                idempotent=options["idempotent"],
-                verify=options["verify"],
-                kind="turn",
-                name=named(turn.model),
-                arguments=None if prompt is None else {"prompt": prompt},
-                measure=turn.measure,
-                on_record=turn.on_record,
-            )
+            result: T = await self.run.astep(fn=call, **self._turn_options(turn, prompt, options))
         except ResultNotStorableError:
             self._turn_done(turn)
             raise
@@ -167,6 +176,7 @@ class SessionJournalled(SessionTurns):
             if taken.has_result:
                 self._turn_done(turn)
             raise
+        return result
 
     def _allowed(
         self, approval: Approvals | None, tool: str, arguments: Mapping[str, object] | None
@@ -195,16 +205,24 @@ class SessionJournalled(SessionTurns):
             if use is not None:
                 use(options["key"] or f"{tool}:{argument_hash(arguments or {})[:16]}")
             return call()
-        spending = self._spending
+        spending, forgetful = self._spending, self._forgetful
 
         def begin(key: str) -> None:
             if use is not None:
                 use(key)
+            if forgetful is not None:
+                forgetful.begins(key)
             if spending is not None:
                 spending.tool()
 
         result: T = self._run.step(
-            kind="tool", fn=call, name=tool, arguments=arguments or {}, before=begin, **options
+            kind="tool",
+            fn=call,
+            name=tool,
+            arguments=arguments or {},
+            before=begin,
+            on_record=_tool_on_record(forgetful),
+            **options,
         )
         return result
 
@@ -221,15 +239,27 @@ class SessionJournalled(SessionTurns):
             if use is not None:
                 use(options["key"] or f"{tool}:{argument_hash(arguments or {})[:16]}")
             return await call()
-        spending = self._spending
+        spending, forgetful = self._spending, self._forgetful
 
         async def begin(key: str) -> None:
             if use is not None:
                 use(key)
+            if forgetful is not None:
+                forgetful.begins(key)
             if spending is not None:
                 await spending.atool()
 
         result: T = await self._run.astep(
-            kind="tool", fn=call, name=tool, arguments=arguments or {}, before=begin, **options
+            kind="tool",
+            fn=call,
+            name=tool,
+            arguments=arguments or {},
+            before=begin,
+            on_record=_tool_on_record(forgetful),
+            **options,
         )
         return result
+
+
+def _tool_on_record(spending: SessionSpending | None) -> Callable[[Step], None] | None:
+    return None if spending is None else lambda step: spending.on_record(step, ONE_TOOL)

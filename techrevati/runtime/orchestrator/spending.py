@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from threading import Lock
 from typing import TYPE_CHECKING, TypedDict
 
 from techrevati.runtime.budgets import Budget, Reservation, estimate_input_tokens
+from techrevati.runtime.budgets.recounting import begins, recount
 from techrevati.runtime.budgets.reservation import failure_of, input_of, output_of
 from techrevati.runtime.orchestrator.turns import named
 from techrevati.runtime.usage import UsageSnapshot
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
     from typing import Any
 
+    from techrevati.runtime.journal import Step
     from techrevati.runtime.ledger import SpendLedger
     from techrevati.runtime.orchestrator.configuration import Orchestrator
     from techrevati.runtime.orchestrator.turns import TurnBounds
@@ -180,6 +183,24 @@ class SessionSpending:
         self._project = config.project_id
         self._session = run_id
         self._run = parent_id or run_id
+
+    @property
+    def forgets(self) -> bool:
+        """Whether a budget has no ledger, and so begins at nothing in each process."""
+        return any(budget.ledger is None for budget in self._budgets)
+
+    def begins(self, key: str) -> None:
+        """That step of the journal begins: the budgets hear of it from its call."""
+        for budget in self._budgets:
+            if budget.ledger is None:
+                begins(budget, self._session, key)
+
+    def on_record(self, step: Step, counts: Mapping[str, int]) -> None:
+        """That step happened in an earlier life; budgets that have not counted it do so now."""
+        used, cost = UsageSnapshot.from_dict(step.usage or {}), Fraction(step.cost_picodollars)
+        for budget in self._budgets:
+            if budget.ledger is None:
+                recount(budget, self._session, step.key, counts, used, cost, step.at_s)
 
     def begin(self, bounds: TurnBounds) -> TurnSpend:
         """Reserve one attempt everywhere, or nowhere."""

@@ -8,6 +8,7 @@ from techrevati.runtime._core.worker import ended
 from techrevati.runtime.agent_events import AgentEventName as Name, AgentEventStatus as Status
 from techrevati.runtime.budgets.evidence import Proof, proof
 from techrevati.runtime.failures import classify
+from techrevati.runtime.orchestrator.journalled import ONE_TURN
 from techrevati.runtime.orchestrator.turns import named
 from techrevati.runtime.pricing import cost_picodollars_or_none
 from techrevati.runtime.streaming import StreamOutcome, StreamUsage
@@ -119,8 +120,8 @@ class StreamTurn(Generic[T]):
         guard, self._guard = self._guard, None
         if guard is None:
             return
-        if self._in_task and guard.blocks:
-            leaving = guard.leave_soon(error)
+        if self._in_task and guard._blocks:
+            leaving = guard._leave_soon(error)
             self._writing += [] if leaving is None else [leaving]
         else:
             guard.__exit__(None if error is None else type(error), error, None)
@@ -139,11 +140,20 @@ class StreamTurn(Generic[T]):
             self.items.append(value)
         return value
 
+    def begun(self) -> None:
+        """The journal has its intent."""
+        forgetful = self.session._forgetful
+        if forgetful is not None and self.step is not None:
+            forgetful.begins(self.step.step.key)
+
     def recall(self, step: Step) -> None:
         """It happened in an earlier life: count what it used, and call nothing."""
         told = step.usage or {}
         used = UsageSnapshot.from_dict(told)
         self.session._book(self.model, used, True)
+        forgetful = self.session._forgetful
+        if forgetful is not None:
+            forgetful.on_record(step, ONE_TURN)
         self.on_record = StreamOutcome("completed", 0, used, bool(told.get("estimated")))
         if self.told is not None:
             self.told.end(None, used, replayed=True)

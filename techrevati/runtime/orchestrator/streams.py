@@ -209,6 +209,7 @@ class SyncStreams(SessionStreams):
                 )
                 if turn.step.replayed:
                     return SessionStream(turn, None)
+                turn.begun()
             attempt = partial(self._opened_stream, turn, fn, limits, interrupt)
             if recovery is None:
                 watched = attempt()
@@ -351,6 +352,7 @@ class AsyncStreams(SessionStreams):
                 )
                 if turn.step.replayed:
                     return AsyncSessionStream(turn, None)
+                turn.begun()
             attempt = partial(self._aopened_stream, turn, fn, limits)
             if recovery is None:
                 watched = await attempt()
