@@ -295,7 +295,7 @@ class CallGuard:
         **facts: object,
     ) -> None:
         """Emit what became of a physical request; never its content."""
-        self.events.tell(name, status, request, error=error, **facts)
+        self.events.tell(name, status, request, error=error, answered=None, **facts)
 
 
 def _check(name: str, value: object, kinds: type | tuple[type, ...], what: str) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from techrevati.runtime.budgets import Budget
     from techrevati.runtime.circuit_breaker import AsyncCircuitBreaker, BreakerRegistry, CircuitBreaker
     from techrevati.runtime.deadlines import Deadline
+    from techrevati.runtime.integrations.contents import Answered
     from techrevati.runtime.integrations.physical_request import PhysicalRequest
     from techrevati.runtime.ledger import SpendLedger
     from techrevati.runtime.sinks import EventSink
@@ -241,8 +242,8 @@ def _like(theirs: Any, ours: Any) -> Any:
 class _Call:
     """One call on its way through the SDK."""
 
-    __slots__ = ("_answer", "_cast_to", "_client", "_hide_usage", "_options", "_plain", "_raw", "_stream",
-                 "_stream_cls", "_timeout", "request")  # fmt: skip
+    __slots__ = ("_answer", "_answered", "_cast_to", "_client", "_hide_usage", "_options", "_plain", "_raw",
+                 "_stream", "_stream_cls", "_timeout", "request")  # fmt: skip
 
     def __init__(
         self,
@@ -260,6 +261,7 @@ class _Call:
         self._stream = stream
         self._stream_cls = stream_cls
         self._answer: UsageSnapshot | None = None
+        self._answered: Answered | None = None
         self._options = options = copy(options)
         headers = options.headers if isinstance(options.headers, Mapping) else {}
         low = {name.lower(): value for name, value in headers.items()}
@@ -290,6 +292,7 @@ class _Call:
             shape=_shape(api, low, stream, parsed),
             price_provider=seam.facts.price_provider,
             credential_id=seam.facts.credential_id(seam.client),
+            server=seam.facts.server,
         )
 
     def _heard(self, parse: Any) -> Any:
@@ -297,11 +300,18 @@ class _Call:
 
         def hearing(answer: Any) -> Any:
             self._answer = usage_of(answer)
+            self._hear(answer)
             return parse(answer)
 
         return hearing
 
+    def _hear(self, answer: object) -> None:
+        """Where contents are told, what an answer says that is there at once."""
+        if self._answered is not None and answer is not None:
+            self._answered.whole(answer)
+
     def _prepare(self, made: PhysicalRequest) -> None:
+        self._answered = made.answered
         options = self._options
         if made.number > 1:
             headers = options.headers if isinstance(options.headers, Mapping) else {}
@@ -359,7 +369,9 @@ class _Call:
     def _usage(self, result: Any, http: Any) -> UsageSnapshot | None:
         if self._answer is not None:
             return self._answer
-        return usage_of(result if http is None else http.content)
+        answer = result if http is None else http.content
+        self._hear(answer)
+        return usage_of(answer)
 
 
 def _silent(body: Mapping[str, object]) -> bool:
