@@ -11,7 +11,6 @@ from threading import Thread
 from typing import Any
 
 import anthropic
-import httpx
 import openai
 import pytest
 from opentelemetry.semconv._incubating.attributes import gen_ai_attributes as gen_ai
@@ -279,8 +278,7 @@ def test_an_answer_that_was_cut_off_shows_what_had_come() -> None:
         stream = client.chat.completions.create(
             model=MODEL, messages=MESSAGES, max_completion_tokens=60, stream=True
         )
-        with pytest.raises(httpx.RemoteProtocolError):
-            list(stream)
+        assert list(stream)  # the SDK says nothing of the end that did not come
     (said,) = told(scope, gen_ai.GEN_AI_OUTPUT_MESSAGES)
     assert said["finish_reason"] == "error"
     assert ANSWER.startswith(said["parts"][0]["content"])
