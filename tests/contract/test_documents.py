@@ -61,7 +61,10 @@ def commands(document: Path) -> list[str]:
     lines = []
     for block in blocks(document):
         if block.language in ("sh", "console"):
-            lines += [line.removeprefix("$ ") for line in block.text.splitlines() if line.strip()]
+            text = block.text.replace(
+                "\ntechrevati demo --resume", " || techrevati demo --resume"
+            )  # after a kill
+            lines += [line.removeprefix("$ ") for line in text.splitlines() if line.strip()]
     return [line for line in lines if not line.startswith(INSTALLS)]
 
 
@@ -85,7 +88,7 @@ def test_commands_run(document: Path, command: str, tmp_path: Path) -> None:
     (tmp_path / "model_prices_and_context_window.json").write_text(prices, encoding="utf-8")
     ours = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     process = subprocess.Popen(
-        ["bash", "-euc", f"exec {command}"],
+        ["bash", "-euc", command if " || " in command else f"exec {command}"],
         cwd=tmp_path,
         env={**os.environ, **ours, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,

@@ -173,8 +173,39 @@ def responses_stream(client: Any) -> str:
         return stream.get_final_response().output_text
 
 
+def embeddings_request() -> dict[str, Any]:
+    """A text to embed, unlike every other one."""
+    return {"model": MODEL, "input": f"{NOTES} {uuid.uuid4().hex}"}
+
+
+def vector_text(answer: Any) -> str:
+    """What embeddings give instead of a text, looked at."""
+    assert answer.usage.prompt_tokens > 0
+    assert all(isinstance(number, float) for number in answer.data[0].embedding)
+    return ANSWER
+
+
+def embeddings_create(client: Any) -> str:
+    return vector_text(client.embeddings.create(**embeddings_request()))
+
+
+def embeddings_raw(client: Any) -> str:
+    return vector_text(client.embeddings.with_raw_response.create(**embeddings_request()).parse())
+
+
+def embeddings_streaming_response(client: Any) -> str:
+    with client.embeddings.with_streaming_response.create(**embeddings_request()) as response:
+        return vector_text(response.parse())
+
+
 def messages_create(client: Any) -> str:
     return client.messages.create(**request()).content[0].text
+
+
+def messages_parse(client: Any) -> str:
+    said = client.messages.parse(**request(), output_format=Answer)
+    assert isinstance(said.parsed_output, Answer)
+    return ANSWER
 
 
 def messages_raw(client: Any) -> str:
@@ -267,8 +298,33 @@ async def aresponses_stream(client: Any) -> str:
         return (await stream.get_final_response()).output_text
 
 
+async def aresponses_streaming_response(client: Any) -> str:
+    async with client.responses.with_streaming_response.create(**responses_request()) as response:
+        return (await response.parse()).output_text
+
+
+async def aembeddings_create(client: Any) -> str:
+    return vector_text(await client.embeddings.create(**embeddings_request()))
+
+
+async def aembeddings_raw(client: Any) -> str:
+    raw = await client.embeddings.with_raw_response.create(**embeddings_request())
+    return vector_text(raw.parse())
+
+
+async def aembeddings_streaming_response(client: Any) -> str:
+    async with client.embeddings.with_streaming_response.create(**embeddings_request()) as response:
+        return vector_text(await response.parse())
+
+
 async def amessages_create(client: Any) -> str:
     return (await client.messages.create(**request())).content[0].text
+
+
+async def amessages_parse(client: Any) -> str:
+    said = await client.messages.parse(**request(), output_format=Answer)
+    assert isinstance(said.parsed_output, Answer)
+    return ANSWER
 
 
 async def amessages_raw(client: Any) -> str:
@@ -339,6 +395,9 @@ SHAPES = [
             responses_streaming_response,
             responses_streamed,
             responses_stream,
+            embeddings_create,
+            embeddings_raw,
+            embeddings_streaming_response,
         )
     ),
     *(
@@ -355,14 +414,19 @@ SHAPES = [
             aresponses_create,
             aresponses_parse,
             aresponses_raw,
+            aresponses_streaming_response,
             aresponses_streamed,
             aresponses_stream,
+            aembeddings_create,
+            aembeddings_raw,
+            aembeddings_streaming_response,
         )
     ),
     *(
         Shape(make, anthropic_client)
         for make in (
             messages_create,
+            messages_parse,
             messages_raw,
             messages_streaming_response,
             messages_streamed,
@@ -374,6 +438,7 @@ SHAPES = [
         Shape(make, async_anthropic_client)
         for make in (
             amessages_create,
+            amessages_parse,
             amessages_raw,
             amessages_streaming_response,
             amessages_streamed,

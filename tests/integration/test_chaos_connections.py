@@ -136,7 +136,7 @@ def test_every_refusal_of_http_has_a_request_id_and_a_body() -> None:
             assert json.loads(answer)["error"]["type"] == "invalid_request_error"
         for path, header in (("/v1/chat/completions", "x-request-id"), ("/v1/messages", "request-id")):
             connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-            for method in ("HEAD", "GET", "DELETE", "HEAD"):
+            for method in ("HEAD", "PUT", "DELETE", "HEAD"):
                 connection.request(method, path)
                 response = connection.getresponse()
                 assert response.status == 405

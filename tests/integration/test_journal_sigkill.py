@@ -1,7 +1,8 @@
-"""SIGKILL at every write of a paid agent: ledger, budget and journal share one SQLite file.
+"""SIGKILL at every write of a paid agent: ledger, budget, journal and approvals share one SQLite file.
 
-Twelve steps (six model calls over HTTP, six tools that leave a line in a file).  A process is killed right
-before or right after its n-th write to the file, for every n, those of the ledger included; the next one
+Twelve steps: six model calls over HTTP, one of them streamed, and six tools that leave a line in a file, one
+of which a human must allow; the run waits for that and goes on.  A process is killed right before or right
+after its n-th write to the file, for every n, those of the ledger and of the human included; the next one
 goes on with the same run, and settles what is in doubt by what the endpoint and the world have seen.
 """
 
@@ -23,6 +24,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from techrevati.runtime.approvals import ApprovalConsumedError, ApprovalPendingError, Approvals
 from techrevati.runtime.budgets import Budget
 from techrevati.runtime.chaos import ChaosServer
 from techrevati.runtime.journal import InDoubtError, Journal
@@ -36,6 +38,7 @@ from techrevati.runtime.usage import UsageSnapshot
 SPAWN = multiprocessing.get_context("spawn")
 MODEL, PRICES = "bill-small", ModelPricing(2.5, 10)
 STEPS = 12
+STREAMED, ALLOWED = 2, 3  # which turn is streamed, which tool needs a human
 LATER_S = 3600.0
 
 
@@ -53,6 +56,13 @@ def serve(pipe: Any) -> None:
         while pipe.recv() is not None:
             server.wait_idle()
             pipe.send(Billed(server.bill.requests, server.bill.cost_usd or Decimal(0)))
+
+
+@pytest.fixture(scope="module")
+def paid() -> Iterator[tuple[str, Callable[[], Billed]]]:
+    """An endpoint for all of them: its start takes longer than a run."""
+    with endpoint() as found:
+        yield found
 
 
 @contextmanager
@@ -77,19 +87,38 @@ def endpoint() -> Iterator[tuple[str, Callable[[], Billed]]]:
         process.join()
 
 
-def ask(base_url: str, number: int) -> dict[str, Any]:
-    """One paid call."""
-    request = {
+def request(base_url: str, number: int, **more: object) -> urllib.request.Request:
+    """What is asked, each time something else."""
+    body = {
         "model": MODEL,
         "max_tokens": 32,
         "messages": [{"role": "user", "content": f"Question {number}: " + "why? " * number}],
+        **more,
     }
-    sent = urllib.request.Request(
-        f"{base_url}/chat/completions", json.dumps(request).encode(), {"content-type": "application/json"}
+    return urllib.request.Request(
+        f"{base_url}/chat/completions", json.dumps(body).encode(), {"content-type": "application/json"}
     )
-    with urllib.request.urlopen(sent, timeout=30) as response:
+
+
+def ask(base_url: str, number: int) -> dict[str, Any]:
+    """One paid call."""
+    with urllib.request.urlopen(request(base_url, number), timeout=30) as response:
         found: dict[str, Any] = json.loads(response.read())
         return found
+
+
+def ask_for_stream(base_url: str, number: int) -> Iterator[dict[str, Any]]:
+    """One that answers piece by piece."""
+    asked = request(base_url, number, stream=True, stream_options={"include_usage": True})
+    with urllib.request.urlopen(asked, timeout=30) as response:
+        for line in response:
+            if line.startswith(b"data: {"):
+                yield json.loads(line[6:])
+
+
+def piece(chunk: dict[str, Any]) -> str | None:
+    """The text of one chunk."""
+    return chunk["choices"][0]["delta"].get("content") if chunk["choices"] else None
 
 
 def effect(folder: str, name: str) -> str:
@@ -100,7 +129,7 @@ def effect(folder: str, name: str) -> str:
     return name
 
 
-def agent(folder: str, base_url: str, journal: Journal, ledger: SpendLedger) -> None:
+def agent(folder: str, base_url: str, journal: Journal, ledger: SpendLedger, approvals: Approvals) -> None:
     """Twelve steps."""
     budget = Budget("all", Decimal("1"), ledger=ledger)
     orchestrator = Orchestrator(
@@ -108,12 +137,29 @@ def agent(folder: str, base_url: str, journal: Journal, ledger: SpendLedger) -> 
     )
     with orchestrator.session() as session:
         for n in range(STEPS // 2):
-            answer, _ = session.run_turn(
-                partial(ask, base_url, n), MODEL, input_tokens=100, max_output_tokens=32, key=f"turn {n}"
-            )
-            assert answer["usage"]["prompt_tokens"] > 0
+            key, bounds = f"turn {n}", {"input_tokens": 100, "max_output_tokens": 32}
+            if n == STREAMED:
+                opened = partial(ask_for_stream, base_url, n)
+                assert "".join(session.run_stream(opened, MODEL, item=piece, key=key, **bounds))
+            else:
+                answer, _ = session.run_turn(partial(ask, base_url, n), MODEL, key=key, **bounds)
+                assert answer["usage"]["prompt_tokens"] > 0
             name = f"tool {n}"
-            assert session.run_tool("t", effect, {"folder": folder, "name": name}, key=name) == name
+            allowed = approvals if n == ALLOWED else None
+            arguments = {"folder": folder, "name": name}
+            assert session.run_tool("t", effect, arguments, key=name, approval=allowed) == name
+
+
+def lived(*given: Any) -> None:
+    """The agent, and the human that it waits for."""
+    approvals: Approvals = given[-1]
+    try:
+        agent(*given)
+    except ApprovalPendingError as pending:
+        if approvals.get(pending.id).state != "pending":
+            pytest.fail("asked again")
+        approvals.grant(pending.id, "Bea")
+        agent(*given)
 
 
 def live(folder: str, base_url: str, dies_at: int, after: bool) -> int:
@@ -124,10 +170,12 @@ def live(folder: str, base_url: str, dies_at: int, after: bool) -> int:
         writes[0] += 1
         if writes[0] == dies_at and not after:
             os.kill(os.getpid(), signal.SIGKILL)
-        result = write(file, work, durable=durable)
-        if writes[0] == dies_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
+        number = writes[0]
+        try:
+            return write(file, work, durable=durable)
+        finally:  # also when it was refused, as the use of an approval that nobody gave
+            if number == dies_at:
+                os.kill(os.getpid(), signal.SIGKILL)
 
     register_pricing(MODEL, PRICES)
     path = f"{folder}/run.db"
@@ -137,7 +185,7 @@ def live(folder: str, base_url: str, dies_at: int, after: bool) -> int:
             SqliteStore(path, durability="batched") as store,
             SpendLedger(path, durability="batched") as ledger,
         ):
-            agent(folder, base_url, Journal(store, lease_seconds=600), ledger)
+            lived(folder, base_url, Journal(store, lease_seconds=600), ledger, Approvals(store))
     return writes[0]
 
 
@@ -145,11 +193,14 @@ def resumed(folder: str, base_url: str, requests: Callable[[], int], usages: lis
     """Go on to the end, as somebody does who sees the endpoint and the world; how many doubts there were."""
     path, doubts = f"{folder}/run.db", 0
     clock = lambda: time.time() + LATER_S  # noqa: E731  # leases of the dead have ended
-    with SqliteStore(path) as store, SpendLedger(path, clock=clock) as ledger:
+    with (
+        SqliteStore(path, durability="batched") as store,
+        SpendLedger(path, clock=clock, durability="batched") as ledger,
+    ):
         journal = Journal(store)
         while True:
             try:
-                agent(folder, base_url, journal, ledger)
+                lived(folder, base_url, journal, ledger, Approvals(store))
                 break
             except InDoubtError as doubt:
                 doubts += 1
@@ -157,9 +208,9 @@ def resumed(folder: str, base_url: str, requests: Callable[[], int], usages: lis
                 step = doubt.step
                 assert journal.run("r").in_doubt == (step.key,)
                 number = int(step.key.split()[1])
-                if step.kind == "turn":
+                if step.kind in ("turn", "stream"):
                     happened = requests() > number
-                    result: Any = {"usage": {"prompt_tokens": 1}}
+                    result: Any = ["why not"] if step.kind == "stream" else {"usage": {"prompt_tokens": 1}}
                     for lease in ledger.doubts():
                         if happened:
                             ledger.resolve(lease.key, usage=usages[number])
@@ -175,44 +226,58 @@ def resumed(folder: str, base_url: str, requests: Callable[[], int], usages: lis
     return doubts
 
 
+def used_once(folder: Path) -> None:
+    """One question was put, and its answer is used up for everybody else."""
+    with SqliteStore(folder / "run.db") as store:
+        approvals = Approvals(store)
+        (one,) = approvals.list()
+        assert (one.state, one.decided_by, one.consumed_by) == ("consumed", "Bea", one.id)
+        act = {"folder": str(folder), "name": f"tool {ALLOWED}"}
+        with pytest.raises(ApprovalConsumedError):
+            approvals.consume(one.id, "t", act)
+
+
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_sigkill_at_every_write(tmp_path: Path, after: bool) -> None:
-    """Each call was made and billed once, each tool ran once, one doubt at most; the books equal the bill."""
+def test_sigkill_at_every_write(tmp_path: Path, paid: tuple[str, Callable[[], Billed]], after: bool) -> None:
+    """Each call was made and billed once, each tool ran once, one doubt at most, one approval used once; the
+    books equal the bill."""
     register_pricing(MODEL, PRICES)
-    with endpoint() as (base_url, bill):
-        folder = tmp_path / "whole"
+    base_url, bill = paid
+    folder = tmp_path / "whole"
+    folder.mkdir()
+    begun = bill()
+    writes = live(str(folder), base_url, 0, after)
+    # Open, intents and outcomes, close; reserve and settle; ask, wait, grant, open again, use.
+    assert writes >= 1 + 2 * STEPS + 1 + STEPS + 5
+    with SpendLedger(folder / "run.db") as ledger:
+        usages = [record.usage for record in ledger.records()]
+        assert len(usages) == STEPS // 2
+        assert len({usage.input_tokens for usage in usages}) == STEPS // 2
+        assert all(record.certainty == "measured" for record in ledger.records())
+        assert ledger.total() == bill().usd - begun.usd
+    said = 0
+    for dies_at in range(1, writes + 1):
+        folder = tmp_path / str(dies_at)
         folder.mkdir()
-        writes = live(str(folder), base_url, 0, after)
-        assert writes >= 1 + 2 * STEPS + 1 + STEPS  # open, intents and outcomes, close; reserve and settle
+        before = bill()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                live(str(folder), base_url, dies_at, after)
+            finally:
+                os._exit(0)
+        _, status = os.waitpid(pid, 0)
+        assert os.WIFSIGNALED(status), dies_at
+        said += resumed(
+            str(folder), base_url, lambda before=before: bill().requests - before.requests, usages
+        )
+        effects = Counter((folder / "effects").read_text().splitlines())
+        assert effects == Counter({f"tool {n}": 1 for n in range(STEPS // 2)}), dies_at
+        used_once(folder)
+        now = bill()
+        assert now.requests - before.requests == STEPS // 2, dies_at
         with SpendLedger(folder / "run.db") as ledger:
-            usages = [record.usage for record in ledger.records()]
-            assert len(usages) == STEPS // 2
-            assert len({usage.input_tokens for usage in usages}) == STEPS // 2
-            assert ledger.total() == bill().usd
-        said = 0
-        for dies_at in range(1, writes + 1):
-            folder = tmp_path / str(dies_at)
-            folder.mkdir()
-            before = bill()
-            pid = os.fork()
-            if pid == 0:
-                try:
-                    live(str(folder), base_url, dies_at, after)
-                finally:
-                    os._exit(0)
-            _, status = os.waitpid(pid, 0)
-            assert os.WIFSIGNALED(status), dies_at
-            said += resumed(
-                str(folder), base_url, lambda before=before: bill().requests - before.requests, usages
-            )
-            effects = Counter((folder / "effects").read_text().splitlines())
-            assert effects == Counter({f"tool {n}": 1 for n in range(STEPS // 2)}), dies_at
-            now = bill()
-            assert now.requests - before.requests == STEPS // 2, dies_at
-            with SpendLedger(folder / "run.db") as ledger:
-                assert ledger.doubts() == [], dies_at
-                assert not any(Budget("all", Decimal("1"), ledger=ledger).snapshot().reserved.values()), (
-                    dies_at
-                )
-                assert ledger.total() == now.usd - before.usd, dies_at
-        assert said >= STEPS  # an intent and no outcome: at least one point in each step
+            assert ledger.doubts() == [], dies_at
+            assert not any(Budget("all", Decimal("1"), ledger=ledger).snapshot().reserved.values()), dies_at
+            assert ledger.total() == now.usd - before.usd, dies_at
+    assert said >= STEPS  # an intent and no outcome: at least one point in each step

@@ -24,7 +24,7 @@ BOUND_S = 120.0
 PREAMBLE = """
 import asyncio, os, subprocess, sys, threading, uuid
 from concurrent.futures import ThreadPoolExecutor
-import anthropic, openai
+import openai
 
 URL = os.environ["ENDPOINT"]
 
@@ -38,8 +38,10 @@ def sync_client(kind=openai.OpenAI):
     return kind(base_url=URL, api_key="sk-test-0123456789abcdef", max_retries=0)
 
 
-def claude(kind=anthropic.Anthropic):
-    return kind(base_url=URL.removesuffix("/v1"), api_key="sk-test-0123456789abcdef")
+def claude(kind="Anthropic"):
+    import anthropic  # takes seconds: only where it is called
+
+    return getattr(anthropic, kind)(base_url=URL.removesuffix("/v1"), api_key="sk-test-0123456789abcdef")
 """
 
 
@@ -92,7 +94,7 @@ openai.chat.completions.create(**body())
 
 
 async def tasks():
-    async with sync_client(openai.AsyncOpenAI) as client, claude(anthropic.AsyncAnthropic) as other:
+    async with sync_client(openai.AsyncOpenAI) as client, claude("AsyncAnthropic") as other:
         await asyncio.gather(
             client.chat.completions.create(**body()),
             client.copy().chat.completions.create(**body()),
@@ -557,3 +559,13 @@ def test_a_stalled_call_ended_by_a_signal_stays_on_the_budget(tmp_path: Path) ->
         _, err = started.communicate(timeout=BOUND_S)
     assert started.returncode == 128 + signal.SIGTERM
     assert "is held for calls whose process ended before their answer" in err
+
+
+def test_importing_an_sdk_imports_nothing_more(tmp_path: Path) -> None:
+    """Openai's lazy attributes stay lazy: looking for its clients does not load all it has."""
+    loaded = "import openai, sys\nprint(*sorted(name for name in sys.modules if name.startswith('openai')))\n"
+    agent = program(tmp_path, loaded, preamble="")
+    plain = subprocess.run(
+        [sys.executable, agent], capture_output=True, text=True, timeout=BOUND_S, check=True
+    )
+    assert run("--", sys.executable, agent).stdout.split() == plain.stdout.split() != []

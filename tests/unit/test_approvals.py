@@ -61,6 +61,47 @@ def test_a_new_policy_and_time_end_it() -> None:
         old.consume(name, *ACT)
 
 
+@pytest.mark.parametrize("granted", [False, True])
+def test_a_question_that_expired_is_put_again(granted: bool) -> None:
+    """Under the same id, whether nobody answered or the answer was not used in time; an old yes is no yes."""
+    clock = FakeClock(1000.0)
+    approvals = Approvals(MemoryStore(clock=clock), clock=clock)
+    approvals.request(*ACT, expires=10, id="mine")
+    if granted:
+        approvals.grant("mine", "Bea")
+    clock.advance(9)
+    assert approvals.request(*ACT, expires=10, id="mine") == "mine"
+    assert approvals.get("mine").expires_at == 1010.0  # asking does not prolong
+    clock.advance(1)
+    approvals.request(*ACT, expires=10, id="mine")
+    asked = approvals.get("mine")
+    assert (asked.state, asked.expires_at, asked.decided_by) == ("pending", 1020.0, None)
+    with pytest.raises(ApprovalPendingError):
+        approvals.consume("mine", *ACT)
+    approvals.grant("mine", "Cy")
+    assert approvals.consume("mine", *ACT).decided_by == "Cy"
+
+
+@pytest.mark.parametrize("end", ["used", "denied"])
+def test_what_was_used_or_denied_is_not_asked_again(end: str) -> None:
+    """However long ago, under the same policy; another policy is another question."""
+    clock = FakeClock(1000.0)
+    store = MemoryStore(clock=clock)
+    approvals = Approvals(store, clock=clock)
+    approvals.request(*ACT, expires=10, id="mine")
+    if end == "denied":
+        approvals.deny("mine", "Bea")
+    else:
+        approvals.grant("mine", "Bea")
+        approvals.consume("mine", *ACT)
+    before = approvals.get("mine")
+    clock.advance(100)
+    approvals.request(*ACT, expires=10, id="mine")
+    assert approvals.get("mine") == before
+    Approvals(store, policy_version="2", clock=clock).request(*ACT, expires=10, id="mine")
+    assert approvals.get("mine").state == "pending"
+
+
 def test_a_no_is_final() -> None:
     """Also after a yes that was not used."""
     approvals = Approvals(MemoryStore())

@@ -10,12 +10,13 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
 
-from techrevati.runtime._core.tally import Tally, refusal
+from techrevati.runtime._core.tally import UNITS, Tally, refusal, settle
 from techrevati.runtime.agent_events import AgentEventName
 from techrevati.runtime.budgets import (
     Budget,
@@ -25,7 +26,7 @@ from techrevati.runtime.budgets import (
     estimate_input_tokens,
 )
 from techrevati.runtime.budgets.renewal import Renewal
-from techrevati.runtime.budgets.worst_case import milliseconds
+from techrevati.runtime.budgets.worst_case import WorstCase, milliseconds
 from techrevati.runtime.circuit_breaker import CircuitOpenError
 from techrevati.runtime.ledger import SpendLedger, UnknownReservationError
 from techrevati.runtime.pricing import ModelPricing, UnknownModelError, register_pricing
@@ -599,3 +600,43 @@ def test_an_estimate_counts_images_and_objects() -> None:
     endless.append(endless)
     with pytest.raises(ValueError, match="nested"):
         estimate_input_tokens(endless)
+
+
+@given(
+    units=st.frozensets(
+        st.sampled_from([unit for unit in UNITS if unit != "wall_seconds"]),
+    ),
+    tokens=st.tuples(st.integers(0, 10**7), st.integers(0, 10**6)),
+    tier=st.sampled_from([None, "batch"]),
+    model=st.sampled_from(["gpt-4o-mini", "gpt-5", MODEL]),
+)
+def test_the_plain_call_is_the_general_one(
+    units: frozenset[str], tokens: tuple[int, int], tier: str | None, model: str
+) -> None:
+    """What most calls are asks for as much as the same call said at length."""
+    if model == MODEL:
+        tier = None
+    worst = WorstCase("acme", units)
+    for _ in range(2):  # worked out, then remembered
+        plain = worst.of_plain_call(model, *tokens, None, tier)
+        general = worst.of_call(True, model, *tokens, None, tier, None, 0, None)
+        ones = {unit: int(unit in ("model_calls", "attempts")) for unit in worst.counts}
+        assert plain == {**general, **ones}
+        assert set(plain) == units
+
+
+@given(
+    limit=st.one_of(st.integers(0, 300), st.fractions(0, 300)),
+    amounts=st.lists(st.one_of(st.integers(0, 120), st.fractions(0, 120)), max_size=8),
+)
+def test_thresholds_are_exact_and_told_once(limit: int | Fraction, amounts: list[int | Fraction]) -> None:
+    """Each is told with the settlement that reaches it, whatever the limit divides by."""
+    tally, limits, told = Tally(), {"turns": limit}, list[int]()
+    for number, amount in enumerate(amounts):
+        if number == 4:
+            limits = {"turns": limit}  # who settles brings limits of its own
+        total = sum(amounts[: number + 1])
+        crossed = settle(tally, {}, {"turns": amount}, limits)
+        due = [percent for percent in (50, 80, 100) if amount and total >= Fraction(limit) * percent / 100]
+        assert [percent for _, percent in crossed] == [percent for percent in due if percent not in told]
+        told += [percent for _, percent in crossed]

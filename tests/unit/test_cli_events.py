@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from techrevati.runtime.agent_events import AgentEvent, AgentEventName, AgentEventStatus
-from techrevati.runtime.cli import _parser, events, main
+from techrevati.runtime.cli import events, main
 from techrevati.runtime.cli.line_tail import LineTail
 from techrevati.runtime.sinks import JsonlEventSink
 
@@ -98,7 +99,9 @@ def test_following_sees_what_comes_and_survives_a_rotation(
         else:
             raise KeyboardInterrupt
 
-    options = _parser().parse_args(["events", str(file), "--follow"])
+    parser = argparse.ArgumentParser()
+    events.add_to(parser.add_subparsers())
+    options = parser.parse_args(["events", str(file), "--follow"])
     with pytest.raises(KeyboardInterrupt):
         events.run(options, sleep=sleep)
     assert roles(capsys.readouterr().out) == ["one", "two", "three", "four", "five", "six"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,22 @@ def test_runs_and_approvals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert main(["approvals", "grant", str(file), name]) == 1
     assert main(["approvals", "grant", str(file)]) == 2
     assert main(["runs", str(tmp_path / "none.db")]) == 2
+
+
+def test_an_approval_that_expired_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody who lists it takes it for one that still can be granted."""
+    file = tmp_path / "one.db"
+    with SqliteStore(file) as store:
+        asked = Approvals(store, clock=lambda: time.time() - 7200)
+        names = [asked.request("send", {"to": to}) for to in ("Ann", "Bob", "Cy")]
+        asked.grant(names[1], "Bea")
+        asked.deny(names[2], "Bea")
+    assert main(["approvals", "list", str(file)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    said = {name: line.split()[1] for name in names for line in lines if line.startswith(name)}
+    assert said == {names[0]: "expired", names[1]: "expired", names[2]: "denied"}
+    assert main(["approvals", "grant", str(file), names[0]]) == 1
+    assert "expired" in capsys.readouterr().err
 
 
 def test_runs_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -362,19 +362,73 @@ def test_never_more_than_burst_and_share(share: float, burst: int, steps: list[s
         assert taken <= burst + share * calls + 1e-3
 
 
-def test_a_request_that_could_not_begin_gives_back_what_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
-    """When no thread can be started the bucket is as full as before."""
-    asking = hedge(delay_seconds=0, burst_requests=1, max_extra_share=0)
-    release, start, starts = threading.Event(), threading.Thread.start, list[int]()
+@pytest.fixture
+def starts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The process can start one thread; which starts of one were tried."""
+    start, tried = threading.Thread.start, list[int]()
 
     def failing(thread: threading.Thread) -> None:
-        starts.append(1)
-        if len(starts) == 2:
+        tried.append(len(tried) + 1)
+        if len(tried) > 1:
             raise RuntimeError("can't start new thread")
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", failing)
+    return tried
+
+
+def test_the_first_request_goes_on_when_no_further_can_begin(starts: list[int]) -> None:
+    """It answers; what was due is told, and the bucket is as full as before."""
+    told: list[HedgedRequest] = []
+    release = threading.Event()
+
+    def due(news: HedgedRequest) -> None:
+        told.append(news)
+        release.set()  # the first answers only now
+
+    asking = hedge(delay_seconds=0, burst_requests=1, max_extra_share=0, max_requests=3, on_hedge=due)
+    assert asking.call(release.wait, PATIENCE) is True
+    assert starts == [1, 2]
+    assert [(news.number, news.reason, news.refused) for news in told] == [(2, "late", "resources")]
+    assert asking.snapshot().hedged == 0
+    assert asking.snapshot().won == 0
+    assert asking._extra.take()
+
+
+def test_a_first_request_that_fails_is_raised_when_no_further_can_begin(starts: list[int]) -> None:
+    """The caller hears what the provider said, not that there is no thread."""
+    error = HttpError(500)
+    asking = hedge(delay_seconds=FOREVER)
+
+    def fn() -> None:
+        raise error
+
+    with pytest.raises(HttpError) as caught:
+        asking.call(fn)
+    assert caught.value is error
+    assert starts == [1, 2]
+    assert asking.snapshot().hedged == 0
+
+
+def test_a_call_whose_first_request_cannot_begin_says_so(starts: list[int]) -> None:
+    starts.append(1)
     with pytest.raises(RuntimeError, match="new thread"):
+        hedge(delay_seconds=0).call(int)
+
+
+def test_an_interruption_at_the_beginning_gives_back_what_was_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while the second thread is started goes on to the caller; the bucket is as full as before."""
+    asking = hedge(delay_seconds=0, burst_requests=1, max_extra_share=0)
+    release, start, starts = threading.Event(), threading.Thread.start, list[int]()
+
+    def interrupted(thread: threading.Thread) -> None:
+        starts.append(1)
+        if len(starts) == 2:
+            raise KeyboardInterrupt
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
         asking.call(release.wait, PATIENCE)
     release.set()
     assert asking.snapshot().hedged == 0

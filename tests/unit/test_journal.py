@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,20 @@ import pytest
 from techrevati.runtime.approvals import ApprovalPendingError, Approvals
 from techrevati.runtime.budgets import Budget, BudgetExceededError
 from techrevati.runtime.failures import classify
+from techrevati.runtime.guardrails import GuardrailOutcome
 from techrevati.runtime.journal import (
     Happened,
     InDoubtError,
     Journal,
     JournalError,
     RecordedFailureError,
+    Replayer,
     ReplayMismatchError,
     ResultNotStorableError,
     RunBusyError,
 )
 from techrevati.runtime.orchestrator import Orchestrator, ToolCall
+from techrevati.runtime.pricing import ModelPricing, register_pricing
 from techrevati.runtime.stores import MemoryStore, SqliteStore, StoreUnavailableError
 from techrevati.runtime.testing import FakeClock
 from techrevati.runtime.usage import UsageSnapshot
@@ -42,7 +46,7 @@ class Counted:
         return self.result
 
 
-def never() -> object:
+def never() -> Any:
     """Must not be called."""
     raise AssertionError("called again")
 
@@ -242,6 +246,69 @@ def test_a_session_goes_on_where_it_was() -> None:
     assert (tool.calls, model.calls) == (2, 2)
 
 
+class Told:
+    """A usage sink."""
+
+    def __init__(self) -> None:
+        self.models: list[str] = []
+
+    def record(self, model: str, usage: UsageSnapshot, cost_usd: float) -> None:
+        self.models.append(model)
+
+
+TURN_PRICES = {"turn-large": ModelPricing(1.0, 2.0), "turn-small": ModelPricing(0.1, 0.2)}
+TURN_ANSWER = {"text": "yes", "usage": {"prompt_tokens": 1000, "completion_tokens": 10}}
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+@pytest.mark.parametrize("died", [False, True], ids=["finished", "in doubt"])
+def test_a_later_life_prices_a_turn_as_the_model_that_answered(colour: str, died: bool) -> None:
+    """Where a function says which model is asked, that of the record counts, not the one preferred now.  A
+    turn in doubt that did happen is counted, told and held to the budget in the life that finds that out."""
+    for model, pricing in TURN_PRICES.items():
+        register_pricing(model, pricing)
+    journal, told = Journal(MemoryStore()), Told()
+    asked = ["turn-large"]
+
+    def first() -> dict[str, object]:
+        asked[0] = "turn-small"
+        if died:
+            raise DeadError
+        return TURN_ANSWER
+
+    def found() -> Happened:
+        asked[0] = "turn-small"
+        return Happened(TURN_ANSWER)
+
+    def life(fn: Callable[[], dict[str, object]]) -> tuple[float, float]:
+        asked[0] = "turn-large"
+        agent = Orchestrator("role", "phase", journal=journal, run_id="r", usage_sink=told, max_iterations=1)
+        if colour == "sync":
+            with agent.session() as session:
+                session.run_turn(fn, lambda: asked[0], key="t", verify=found)
+                return session.tracker.total_cost(), float(journal.run("r").spent_picodollars) / 1e12
+
+        async def main() -> tuple[float, float]:
+            async def call() -> dict[str, object]:
+                return fn()
+
+            async with agent.asession() as session:
+                await session.arun_turn(call, lambda: asked[0], key="t", verify=found)
+                return session.tracker.total_cost(), float(journal.run("r").spent_picodollars) / 1e12
+
+        return asyncio.run(main())
+
+    cost = 1000 * 0.1e-6 + 10 * 0.2e-6
+    if died:
+        with pytest.raises(DeadError):
+            life(first)
+    else:
+        assert life(first) == pytest.approx((cost, cost))
+    for _ in range(2):
+        assert life(never) == pytest.approx((cost, cost))
+    assert told.models == ["turn-small"]
+
+
 def test_an_async_session_too() -> None:
     """The same for coroutines."""
 
@@ -304,6 +371,91 @@ def test_parallel_tools_have_their_own_keys_and_approvals() -> None:
     asyncio.run(again())
     assert acts.calls == 3
     assert {step.key for step in Journal(store).steps("r")} == {"pay-0", "pay-1", "look"}
+
+
+def test_a_question_nobody_answered_in_time_is_put_again() -> None:
+    """A run that waited longer than its approval holds is not lost: its next life asks anew."""
+    clock = FakeClock(1_000_000.0)
+    store = MemoryStore(clock=clock)
+    approvals, tool = Approvals(store, clock=clock), Counted("sent")
+    agent = Orchestrator("role", "phase", journal=Journal(store, clock=clock), run_id="r")
+    for _ in range(2):
+        with pytest.raises(ApprovalPendingError) as caught, agent.session() as session:
+            session.run_tool("send", tool, {"to": "Ann"}, approval=approvals)
+        clock.advance(3600)
+    with pytest.raises(ApprovalPendingError), agent.session() as session:
+        session.run_tool("send", tool, {"to": "Ann"}, approval=approvals)
+    approvals.grant(caught.value.id, "Bea")
+    with agent.session() as session:
+        assert session.run_tool("send", tool, {"to": "Ann"}, approval=approvals) == "sent"
+    assert tool.calls == 1
+
+
+class Overtaking:
+    """Lets the first call of a life begin only when the second has ended."""
+
+    name = "overtaking"
+
+    def __init__(self, thread: bool) -> None:
+        self.came = 0
+        self.done: Any = threading.Event() if thread else asyncio.Event()
+
+    def check_pre(self, *, role: str, tool: str) -> GuardrailOutcome:
+        self.came += 1
+        if self.came == 1:
+            assert self.done.wait(30)
+        return GuardrailOutcome(True)
+
+    def check_post(self, value: object, *, role: str, tool: str) -> GuardrailOutcome:
+        self.done.set()
+        return GuardrailOutcome(True)
+
+
+class AsyncOvertaking(Overtaking):
+    """The same for tasks."""
+
+    async def check_pre(self, *, role: str, tool: str) -> GuardrailOutcome:  # type: ignore[override]
+        self.came += 1
+        if self.came == 1:
+            await self.done.wait()
+        return GuardrailOutcome(True)
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_calls_that_are_alike_keep_their_results(colour: str) -> None:
+    """Told apart by their order in the list, not by who came first in that life."""
+    journal = Journal(MemoryStore())
+
+    def agent(guardrails: list[Any]) -> Orchestrator:
+        return Orchestrator("role", "phase", journal=journal, run_id="r", guardrails=guardrails)
+
+    def calls() -> list[ToolCall[object]]:
+        return [ToolCall("roll", Counted(n)) for n in range(2)]
+
+    async def life(guardrails: list[Any]) -> list[object]:
+        async with agent(guardrails).asession() as session:
+            return [each.value for each in await session.arun_tools(calls())]
+
+    if colour == "sync":
+        for guardrails in ([Overtaking(thread=True)], []):
+            with agent(guardrails).session() as session:
+                assert [each.value for each in session.run_tools(calls())] == [0, 1]
+    else:
+        assert asyncio.run(life([AsyncOvertaking(thread=False)])) == [0, 1]
+        assert asyncio.run(life([])) == [0, 1]
+    assert [step.result for step in journal.steps("r")] == ["1", "0"]  # the second ended first
+    with Orchestrator("role", "phase", journal=Replayer(journal, "r")).session() as session:
+        assert [each.value for each in session.run_tools(calls())] == [0, 1]
+
+
+def test_a_call_with_bad_arguments_does_not_keep_its_siblings() -> None:
+    """What cannot be hashed is that call's own failure."""
+    agent = Orchestrator("role", "phase", journal=Journal(MemoryStore()), run_id="r")
+    with agent.session() as session:
+        results = session.run_tools(
+            [ToolCall("a", Counted(1)), ToolCall("b", Counted(2), [1]), ToolCall("c", Counted(3))]  # type: ignore[arg-type]
+        )
+    assert [result.ok for result in results] == [True, False, True]
 
 
 def test_a_tool_on_record_is_not_counted_again() -> None:

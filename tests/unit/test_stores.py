@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -22,7 +25,11 @@ from techrevati.runtime.stores import (
     StoreCorruptError,
     StoreError,
     StoreUnavailableError,
+    sqlite_file,
 )
+from techrevati.runtime.stores.errors import StoreLockedError
+from techrevati.runtime.stores.protocol import ABSENT
+from techrevati.runtime.stores.turns import Turns
 from techrevati.runtime.testing import FakeClock
 from tests.stores import STORES, Kind
 
@@ -401,21 +408,192 @@ def test_arguments_are_checked(tmp_path: Path) -> None:
     assert issubclass(StoreUnavailableError, StoreError)
 
 
-def test_only_durable_writes_wait_for_the_disk(tmp_path: Path) -> None:
-    """SQLite syncs the log at a durable commit (2, FULL) and not at another one (1, NORMAL)."""
+def counted_syncs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The size of the log at each sync."""
+    sizes: list[int] = []
+
+    def sync(descriptor: int) -> None:
+        sizes.append(os.fstat(descriptor).st_size)
+
+    monkeypatch.setattr(sqlite_file, "_sync_data", sync)
+    return sizes
+
+
+posix = pytest.mark.skipif(os.name != "posix", reason="SQLite syncs by itself there")
+
+
+@posix
+def test_only_durable_writes_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log is synced before a durable write returns, after another one not; nor after one that wrote
+    nothing."""
+    syncs = counted_syncs(monkeypatch)
     with SqliteStore(tmp_path / "full.db") as store:
-        levels = []
+        seen = []
         for durable in (True, False, False, True):
             store.update(["k"], lambda _: Change(None, {"k": b"v"}), durable=durable)
-            connection = store._file._connection
-            assert connection is not None
-            levels += connection.execute("PRAGMA synchronous").fetchone()
-        assert levels == [2, 1, 1, 2]
+            seen.append(len(syncs))
+        assert seen == [1, 1, 1, 2]
+        assert store.update(["k"], lambda records: Change(records["k"])) == b"v"
+        assert len(syncs) == 2
         store.flush()
         store.append_once("log", "key", b"")
-        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert len(syncs) == 4
     with SqliteStore(tmp_path / "batched.db", durability="batched") as store:
         store.update(["k"], lambda _: Change(None, {"k": b"v"}))
-        connection = store._file._connection
-        assert connection is not None
-        assert connection.execute("PRAGMA synchronous").fetchone() == (1,)
+        assert len(syncs) == 4
+        store.flush()
+        assert len(syncs) == 5
+
+
+@posix
+def test_the_log_holds_the_write_when_it_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another connection sees at the sync what is synced: the transaction is over by then, and its lock is
+    given up."""
+    path = tmp_path / "s.db"
+    seen: list[object] = []
+
+    def sync(descriptor: int) -> None:
+        with contextlib.closing(sqlite3.connect(path, timeout=0)) as other:
+            seen.extend(other.execute("SELECT value FROM store_record").fetchall())
+            other.execute("BEGIN IMMEDIATE").execute("ROLLBACK")
+
+    with SqliteStore(path) as store:
+        monkeypatch.setattr(sqlite_file, "_sync_data", sync)
+        store.update(["k"], lambda _: Change(None, {"k": b"v"}))
+        assert seen == [(b"v",)]
+
+
+@posix
+def test_one_sync_serves_every_thread_that_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one thread syncs, others commit; the next sync is theirs together."""
+    syncing, go_on, calls = threading.Event(), threading.Event(), list[int]()
+
+    def sync(descriptor: int) -> None:
+        calls.append(descriptor)
+        syncing.set()
+        assert go_on.wait(10)
+
+    with SqliteStore(tmp_path / "s.db") as store:
+        monkeypatch.setattr(sqlite_file, "_sync_data", sync)
+        names = [f"k{n}" for n in range(6)]
+        threads = [
+            threading.Thread(target=store.compare_and_swap, args=(name, ABSENT, b"v")) for name in names
+        ]
+        threads[0].start()
+        assert syncing.wait(10)
+        for thread in threads[1:]:
+            thread.start()
+        while not all(store.load(name) for name in names):
+            pass
+        go_on.set()
+        for thread in threads:
+            thread.join(10)
+        assert len(calls) == 2
+
+
+@posix
+def test_a_disk_that_cannot_sync_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no acknowledgement; the next write tries again."""
+
+    def fail(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with SqliteStore(tmp_path / "s.db") as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(sqlite_file, "_sync_data", fail)
+            with pytest.raises(StoreUnavailableError, match="synced") as caught:
+                store.compare_and_swap("k", ABSENT, b"v")
+            assert caught.value.cause == "input/output"
+        syncs = counted_syncs(monkeypatch)
+        store.compare_and_swap("other", ABSENT, b"v")
+        assert len(syncs) == 1
+
+
+# --- turns -------------------------------------------------------------------------------------------------
+
+
+@posix
+class TestTurns:
+    """Writers of one file queue, and are not kept waiting for ever."""
+
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> str:
+        """Something to lock."""
+        (tmp_path / "log").touch()
+        return str(tmp_path / "log")
+
+    def test_one_at_a_time(self, path: str) -> None:
+        """A second one waits until the first gives."""
+        first, second = Turns(path), Turns(path)
+        assert first.take(1)
+        entered = threading.Event()
+
+        def enter() -> None:
+            assert second.take(10)
+            entered.set()
+
+        thread = threading.Thread(target=enter)
+        thread.start()
+        assert not entered.wait(0.02)
+        first.give()
+        thread.join(10)
+        assert entered.is_set()
+        second.give()
+        assert first.take(0)
+        first.close()
+        second.close()
+
+    def test_a_turn_that_does_not_come_is_given_up(self, path: str) -> None:
+        """Later turns of the same writer are not confused with the one it left, and nobody is blocked by
+        it."""
+        first, second = Turns(path), Turns(path)
+        assert first.take(1)
+        for _ in range(3):
+            assert not second.take(0.01)
+        first.give()
+        assert second.take(10)  # behind those that were left
+        assert not first.take(0.01)
+        second.give()
+        assert first.take(10)
+        first.close()
+        assert second.take(10)
+        second.close()
+
+    def test_without_a_file_nobody_queues(self, tmp_path: Path) -> None:
+        """It orders; it does not decide."""
+        turns = Turns(str(tmp_path / "none"))
+        assert turns.take(0)
+        turns.give()
+        turns.close()
+
+    def test_a_writer_that_holds_its_turn_too_long_locks_the_file(self, tmp_path: Path) -> None:
+        """As a transaction that does not end would: told as locked, in the time that was given."""
+        path = tmp_path / "s.db"
+        with SqliteStore(path, timeout_s=0.02) as store, SqliteStore(path) as other:
+            other.compare_and_swap("k", ABSENT, b"v")
+            held = Turns(f"{path}-wal")
+            assert held.take(1)
+            with pytest.raises(StoreLockedError):
+                store.compare_and_swap("k2", ABSENT, b"v")
+            held.close()
+            assert store.compare_and_swap("k2", ABSENT, b"v")
+
+    def test_a_dead_writer_holds_no_turn(self, tmp_path: Path) -> None:
+        """SIGKILL gives it back."""
+        path = tmp_path / "s.db"
+        code = (
+            "import os, signal, sys\n"
+            "from techrevati.runtime.stores import SqliteStore\n"
+            "from techrevati.runtime.stores.protocol import Change\n"
+            "store = SqliteStore(sys.argv[1])\n"
+            "store.update(['k'], lambda _: Change(None, {'k': b'v'}))\n"
+            "store.update(['k'], lambda _: os.kill(os.getpid(), signal.SIGKILL))\n"
+        )
+        with SqliteStore(path, timeout_s=5) as store:
+            killed = subprocess.run([sys.executable, "-c", code, str(path)], timeout=60)
+            assert killed.returncode == -9
+            found = store.load("k")
+            assert found is not None
+            assert store.compare_and_swap("k", found.version, b"w")

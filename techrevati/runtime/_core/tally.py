@@ -66,7 +66,7 @@ class Tally:
     An amount of 0 is not kept.
     """
 
-    __slots__ = ("limits", "reserved", "settled", "told")
+    __slots__ = ("_due", "_due_of", "limits", "reserved", "settled", "told")
 
     def __init__(
         self,
@@ -79,6 +79,9 @@ class Tally:
         self.reserved: dict[str, Amount] = dict(reserved or ())
         self.told: dict[str, int] = dict(told or ())
         self.limits: Mapping[str, Amount] = limits or {}
+        # By unit, the amount that reaches the next threshold, for the limits that they were worked out for.
+        self._due: dict[str, Amount] = {}
+        self._due_of: Amounts | None = None
 
     def copy(self) -> Tally:
         """One that does not change with this one."""
@@ -120,19 +123,31 @@ def settle(tally: Tally, asked: Amounts, actual: Amounts, limits: Amounts) -> Se
             else:
                 reserved.pop(unit, None)
     crossed: Sequence[tuple[str, int]] = ()
+    due = tally._due if limits is tally._due_of else _due(tally, limits)
     for unit, amount in actual.items():
         if amount:
             total = settled[unit] = settled.get(unit, 0) + amount
-            if unit in limits:
-                due = _NEXT[tally.told.get(unit, 0)]
-                if due and total * 100 >= limits[unit] * due:
-                    crossed = [*crossed, *_told(tally, unit, total, limits[unit])]
+            if unit in due and total >= due[unit]:
+                crossed = [*crossed, *_told(tally, unit, total, limits[unit])]
+                _due(tally, limits)
     return crossed
 
 
 _NEXT: dict[int, int] = dict(
     zip((0, *THRESHOLDS), (*THRESHOLDS, 0), strict=True)
 )  # told -> due; 0: all were told
+
+
+def _due(tally: Tally, limits: Amounts) -> dict[str, Amount]:
+    """The amounts that reach the next thresholds nobody was told of, remembered for these *limits*."""
+    due = tally._due
+    due.clear()
+    for unit, limit in limits.items():
+        percent = _NEXT[tally.told.get(unit, 0)]
+        if percent:
+            due[unit] = Fraction(limit * percent, 100) if limit * percent % 100 else limit * percent // 100
+    tally._due_of = limits
+    return due
 
 
 def _told(tally: Tally, unit: str, total: Amount, limit: Amount) -> list[tuple[str, int]]:

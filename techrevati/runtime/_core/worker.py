@@ -33,7 +33,11 @@ class Worker:
         self._thread = 0
 
     def submit(self, fn: Callable[[], T]) -> Future[T]:
-        """Let the thread run *fn* after everything that was given before."""
+        """Let the thread run *fn* after everything that was given before.
+
+        Raises:
+            RuntimeError: The thread could not be started, or the program is ending; *fn* will not run.
+        """
         pid = os.getpid()
         if self._pid != pid:  # the first use, or a forked child: it has no such thread
             self._lock, self._executor, self._pid = Lock(), None, pid
@@ -42,7 +46,11 @@ class Worker:
                 from concurrent.futures import ThreadPoolExecutor
 
                 self._executor = ThreadPoolExecutor(1, self._name, self._begin)
-            return self._executor.submit(fn)
+            try:
+                return self._executor.submit(fn)
+            except RuntimeError:  # its thread could not be started: what it was given must not be done later
+                self._executor = None
+                raise
 
     def _begin(self) -> None:
         self._thread = get_ident()

@@ -52,6 +52,17 @@ def decided(approval: Approval, yes: bool, by: str, now_s: float) -> Approval:
     return replace(approval, state=target, decided_by=by)
 
 
+def holds_still(approval: Approval, policy_version: str, now_s: float) -> bool:
+    """Whether asking again changes nothing.
+
+    What was used or denied stays so; what nobody decided or used in time, or under this policy, is a new
+    question.
+    """
+    if approval.policy_version != policy_version:
+        return False
+    return approval.state in (CONSUMED, DENIED) or now_s < approval.expires_at
+
+
 def consumed(
     approval: Approval, tool: str, hashed: str, policy_version: str, by: str | None, now_s: float
 ) -> Approval:
@@ -121,7 +132,8 @@ class Approvals:
             tool, arguments: The act.
             reason: Why, for people.
             expires: Seconds until the request, and a grant of it, hold no longer; > 0.
-            id: A name of yours; asking again under it while it is kept changes nothing.
+            id: A name of yours.  Asking again under it changes nothing, unless the request, or a grant that
+                was not used, has expired or was under another policy: then people are asked anew.
 
         Returns:
             The id.
@@ -152,7 +164,7 @@ class Approvals:
                 there = _from(raw)
                 if (there.tool, there.argument_hash) != (asked.tool, asked.argument_hash):
                     raise ApprovalMismatchError(asked.id, there.tool, "the id is that of another act")
-                if there.policy_version == asked.policy_version:
+                if holds_still(there, asked.policy_version, now_s):
                     return Change(None)
             return Change(None, {key: _bytes(asked)}, (), {key: asked.expires_at + KEPT_AFTER_EXPIRY_S})
 

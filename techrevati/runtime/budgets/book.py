@@ -116,10 +116,16 @@ class MemoryBook:
             if len(charges) == 1:  # most have no parent
                 (charge,) = charges
                 tally = tallies.get(charge.tally) or self._opened_locked(charge.tally)
-                why = refusal(tally, charge.limits, asked)
-                if why is not None:
-                    return Refused(0, why)
-                reserve(tally, asked)
+                # ``refusal`` and ``reserve``, written out for what fits.
+                settled, reserved = tally.settled, tally.reserved
+                for unit, limit in charge.limits.items():
+                    if settled.get(unit, 0) + reserved.get(unit, 0) + asked.get(unit, 0) > limit:
+                        why = refusal(tally, charge.limits, asked)
+                        if why is not None:
+                            return Refused(0, why)
+                for unit, amount in asked.items():
+                    if amount:
+                        reserved[unit] = reserved.get(unit, 0) + amount
             else:
                 found = [tallies.get(one.tally) or self._opened_locked(one.tally) for one in charges]
                 for number, charge in enumerate(charges):
@@ -142,12 +148,18 @@ class MemoryBook:
     ) -> Crossings:
         """End a lease with what it really used."""
         found: Crossings = ()
+        asked = lease.asked
         with self._lock:
             if self._leases.pop((lease.tallies[0], lease.key), None) is None:
                 return ()
+            if len(charges) == 1:
+                (charge,) = charges
+                tally = self._tallies.get(charge.tally) or self._opened_locked(charge.tally)
+                crossed = settle(tally, asked, actual, charge.limits)
+                return crossings(0, crossed, tally) if crossed else ()
             for number, charge in enumerate(charges):
                 tally = self._tallies.get(charge.tally) or self._opened_locked(charge.tally)
-                crossed = settle(tally, lease.asked, actual, charge.limits)
+                crossed = settle(tally, asked, actual, charge.limits)
                 if crossed:
                     found += crossings(number, crossed, tally)
         return found

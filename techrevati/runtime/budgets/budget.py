@@ -45,6 +45,7 @@ LEASE_S = 120.0
 DEFAULT_PROJECT = "default"
 _memory = MemoryBook()
 _numbers = count(1)
+_new_lease = tuple.__new__
 
 
 def _same_arguments(
@@ -124,7 +125,10 @@ class Budget:
         self._chain: tuple[Budget, ...] = (self,)
         self._worst = WorstCase(name, frozenset(self._limits))
         # One tuple, so that no thread ever sees a window and the charge of another.
-        self._current: tuple[float, float, Charge] = (0.0, 0.0, Charge("", self._limits, 0.0))
+        self._current: tuple[float, float, Charge, tuple[Charge, ...], tuple[str, ...]] = (
+            *(0.0, 0.0),
+            *(Charge("", self._limits, 0.0), (), ()),
+        )
         self._renewal = None if ledger is None else Renewal(self._lease_s, self._renew)
         # Where the ledger is a file, tasks must not wait for it on the thread of their loop.
         self._worker: Worker | None = getattr(ledger, "worker", None)
@@ -215,7 +219,17 @@ class Budget:
         if also:
             chain, worst = self._with(also)
         asked: dict[str, Amount] = {}
-        if worst.units:
+        if (
+            model is not None
+            and type(input_tokens) is int
+            and type(max_output_tokens) is int
+            and input_tokens >= 0
+            and max_output_tokens >= 0
+            and max_cost_usd is model_calls is attempts is None
+            and not (web_searches or tool_calls or delegated_tasks or turns or worst.is_timed)
+        ):
+            asked = worst.of_plain_call(model, input_tokens, max_output_tokens, provider, tier)
+        elif worst.units:
             is_call = model is not None or not (tool_calls or delegated_tasks or turns)
             asked = worst.of_call(
                 is_call,
@@ -240,27 +254,35 @@ class Budget:
                 for unit in worst.counts:
                     amount = given[unit]
                     asked[unit] = amount if amount == 1 else arguments.count(unit, amount)
-        about: dict[str, object] = {
-            "model": model,
-            "provider": provider,
-            "tier": tier,
-            "input_tokens": input_tokens,
-        }
-        if self.ledger is not None:
+        if self.ledger is None:
+            here = ""  # nobody else ever sees it
+            about: dict[str, object] = {
+                "model": model,
+                "provider": provider,
+                "tier": tier,
+                "input_tokens": input_tokens,
+            }
+        else:
             about = _about(model, provider, tier, project, user, session, run, tags)
             about["input_tokens"] = input_tokens
+            here = holder()
         now_s = self._clock()
-        charges = [budget._charge_at(now_s) for budget in chain]
-        here = holder()
-        lease = Lease(
-            f"{here}-{next(_numbers):x}" if key is None else key,
-            tuple([charge.tally for charge in charges]),
-            asked,
-            now_s,
-            now_s + self._lease_s,
-            here,
-            about,
-            self._on_doubt,
+        start_s, end_s, _, charges, tallies = self._current
+        if len(chain) > 1 or not start_s <= now_s < end_s:
+            charges = tuple([budget._charge_at(now_s) for budget in chain])
+            tallies = tuple([charge.tally for charge in charges])
+        lease = _new_lease(
+            Lease,  # not by its own constructor, which takes twice as long
+            (
+                f"{here}-{next(_numbers):x}" if key is None else key,
+                tallies,
+                asked,
+                now_s,
+                now_s + self._lease_s,
+                here,
+                about,
+                self._on_doubt,
+            ),
         )
         refused = self._book.reserve(charges, lease, key is None)
         if refused is not None:
@@ -268,7 +290,7 @@ class Budget:
                 refused = self._book.reserve(charges, lease, key is None)
             if refused is not None:
                 raise self._exceeded(chain[refused.charge], charges[refused.charge], refused, now_s)
-        made = Reservation(self, charges, lease, self._monotonic())
+        made = Reservation(self, charges, lease, self._monotonic() if worst.is_timed else 0.0)
         if self._renewal is not None:
             self._renewal.watch(made)
         return made
@@ -309,12 +331,12 @@ class Budget:
         return tuple(chain), WorstCase(self.name, frozenset().union(*(one._limits for one in chain)))
 
     def _charge_at(self, now_s: float) -> Charge:
-        start_s, end_s, charge = self._current
+        start_s, end_s, charge, _, _ = self._current
         if not start_s <= now_s < end_s:
             found = window(self.per, now_s)
             key = f"{TALLY_PREFIX}{self._id}:{found.name}"
             charge = Charge(key, self._limits, found.end_s, self.name, found.name)
-            self._current = (found.start_s, found.end_s, charge)
+            self._current = (found.start_s, found.end_s, charge, (charge,), (key,))
         return charge
 
     def _renew(self, lease: Lease, seconds: float | None = None) -> None:

@@ -54,6 +54,15 @@ class Ends:
         if found is not None:
             self._telling.end(charges, lease, actual, found)
 
+    def in_memory(self, charges: Sequence[Charge], lease: Lease, actual: Amounts) -> None:
+        """:meth:`now` where there is no ledger; mostly there is nothing to tell."""
+        found = self._book.settle(charges, lease, actual, None)
+        asked = lease.asked
+        for unit, amount in actual.items():
+            if found or amount > asked[unit]:
+                self._telling.end(charges, lease, actual, found)
+                return
+
     async def awaited(
         self,
         charges: Sequence[Charge],

@@ -77,5 +77,7 @@ def _mapping_size(value: Mapping[object, object], depth: int) -> int:
     kind = value.get("type")
     size = PER_MESSAGE + (PER_IMAGE if isinstance(kind, str) and "image" in kind else 0)
     for name, item in value.items():
-        size += _size(str(name), depth + 1) + _size(item, depth + 1)
+        # Names and texts are most of it: not one call for each.
+        size += len(name) if type(name) is str and name.isascii() else _size(str(name), depth + 1)
+        size += len(item) if type(item) is str and item.isascii() else _size(item, depth + 1)
     return size

@@ -107,7 +107,11 @@ class Reservation:
             TypeError, ValueError: An argument is out of range; the reservation stays open.
         """
         actual = self._settling(usage, cost)
-        self._budget._ends.now(self._charges, self._lease, actual, usage, cost, certainty, failure or "")
+        budget = self._budget
+        if budget.ledger is None:
+            budget._ends.in_memory(self._charges, self._lease, actual)
+        else:
+            budget._ends.now(self._charges, self._lease, actual, usage, cost, certainty, failure or "")
 
     async def asettle(
         self,
@@ -157,13 +161,15 @@ class Reservation:
 
     def _actual(self, usage: UsageSnapshot, cost: float | Decimal | None) -> dict[str, Amount]:
         asked = self._lease.asked
+        if len(asked) == 1 and USD in asked:
+            return {USD: self._cost(usage, cost)}
         actual: dict[str, Amount] = {}
         output = -1
         for unit in asked:
             if unit == USD:
                 actual[USD] = self._cost(usage, cost)
             elif unit in COUNTED:
-                actual[unit] = asked.get(unit, 0)
+                actual[unit] = asked[unit]
             elif unit == "wall_seconds":
                 actual[unit] = round((self._budget._monotonic() - self._started_s) * 1000)
             else:
@@ -187,9 +193,11 @@ class Reservation:
         model = about.get("model") or usage.model
         if not isinstance(model, str):
             return self._lease.asked.get(USD, 0) if usage != NOTHING else 0
-        provider, tier = about.get("provider"), about.get("tier")
+        tier = about.get("tier")
+        if type(tier) is list:  # a lease out of a ledger
+            tier = tuple(tier)
         try:
-            return cost_picodollars(model, usage, provider=provider, tier=_tier(tier))  # type: ignore[arg-type]
+            return cost_picodollars(model, usage, provider=about.get("provider"), tier=tier)  # type: ignore[arg-type]
         except (UnknownModelError, UnknownPriceError):
             # What it cost is not known: the reserved maximum is the only amount that cannot be too little.
             logger("budgets").warning("no price for model %r: the reserved maximum is counted", model)
@@ -316,7 +324,3 @@ def input_of(usage: UsageSnapshot) -> int:
 def output_of(usage: UsageSnapshot) -> int:
     """Every token that the model made; reasoning is among them."""
     return usage.output_tokens + usage.output_audio_tokens + usage.output_image_tokens
-
-
-def _tier(tier: object) -> object:
-    return tuple(tier) if isinstance(tier, list) else tier

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.tally import USD
 from techrevati.runtime.pricing import output_limit, picodollars, worst_case_picodollars
+from techrevati.runtime.pricing.quotes import plain_worst_case_picodollars
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -25,7 +26,7 @@ class WorstCase:
         units: What is limited.
     """
 
-    __slots__ = ("_made", "_name", "_tokens", "_usd", "_wall", "counts", "units")
+    __slots__ = ("_made", "_name", "_ones", "_tokens", "_usd", "_wall", "counts", "is_timed", "units")
 
     def __init__(self, name: str, units: frozenset[str]) -> None:
         self._name = name
@@ -34,7 +35,32 @@ class WorstCase:
         self._usd = USD in units
         self._made = bool(_MADE & units)
         self._tokens: tuple[str, ...] = tuple(sorted(unit for unit in units if unit.endswith("_tokens")))
-        self._wall = "wall_seconds" in units
+        self.is_timed: bool = "wall_seconds" in units
+        self._ones: dict[str, Amount] = {
+            unit: 1 if unit in ("model_calls", "attempts") else 0 for unit in self.counts
+        }
+
+    def of_plain_call(
+        self,
+        model: str,
+        input_tokens: int,
+        max_output_tokens: int,
+        provider: str | None,
+        tier: str | tuple[str, ...] | None,
+    ) -> dict[str, Amount]:
+        """:meth:`of_call`, counts included, for what most calls are: one call of a model with both bounds
+        given, both whole and >= 0, and nothing else said; time is not limited."""
+        asked = self._ones.copy()
+        if self._usd:
+            asked[USD] = plain_worst_case_picodollars(model, provider, tier, input_tokens, max_output_tokens)
+        for unit in self._tokens:
+            if unit == "input_tokens":
+                asked[unit] = input_tokens
+            elif unit == "total_tokens":
+                asked[unit] = input_tokens + max_output_tokens
+            else:
+                asked[unit] = max_output_tokens
+        return asked
 
     def of_call(
         self,
@@ -84,7 +110,7 @@ class WorstCase:
                 asked[unit] = input_tokens
             else:
                 asked[unit] = input_tokens + output if unit == "total_tokens" else output
-        if self._wall:
+        if self.is_timed:
             if wall_seconds is None:
                 raise ValueError(
                     f"wall_seconds must be given: {self._name!r} limits it; reserve the timeout of the call"

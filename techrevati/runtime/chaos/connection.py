@@ -165,6 +165,7 @@ class Connection(asyncio.Protocol):
         return Request(
             method=came.method,
             path=_path(came.target),
+            query=came.target.partition("?")[2].partition("#")[0],
             body=came.body,
             connection=self._number,
             tag=tag[:MAX_TAG_LENGTH],

@@ -38,6 +38,7 @@ from techrevati.runtime.chaos.responses_wire import ResponsesWire
 from techrevati.runtime.chaos.routes import Route, routed
 from techrevati.runtime.chaos.scenario import Asked, Scenario, Tally, decided
 from techrevati.runtime.chaos.shape import mapping, parsed
+from techrevati.runtime.chaos.stored_chats import StoredChats, check_metadata
 from techrevati.runtime.chaos.wire import Generation, InvalidRequestError, RefusalFacts, Wire, compact
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Request:
     method: str
     path: str
     body: bytes = field(repr=False)
+    query: str = field(default="", repr=False)
     connection: int = 0
     tag: str = ""
     key_ok: bool = True
@@ -103,6 +105,7 @@ class Endpoint:
         self._cache = PromptCache()
         self._calls = Calls()
         self._responses = ResponsesWire()
+        self._chats = StoredChats()
         self._wires: dict[Route | None, Wire] = {
             Route.CHAT: _OPENAI,
             Route.RESPONSES: self._responses,
@@ -159,12 +162,15 @@ class Endpoint:
     def _plan(self, request: Request, wire: Wire, record: InjectedRecord) -> Plan:
         try:
             _check(request)
-            if routed(request.path)[0] in self._wires:
+            route = routed(request.path)[0]
+            if request.method == "GET" and route in (Route.CHAT, Route.STORED):
+                return self._stored(request, record)
+            if route in self._wires:
                 if request.method != "POST":
                     raise InvalidRequestError(
                         "Only POST requests are accepted.", status=405, code="method_not_supported"
                     )
-                if routed(request.path)[0] is Route.EMBEDDINGS:
+                if route is Route.EMBEDDINGS:
                     return self._embedded(request, record)
                 return self._chat(request, wire, record)
             return self._other(request, record)
@@ -216,6 +222,8 @@ class Endpoint:
         if deployment := routed(request.path)[1]:
             body.setdefault("model", deployment)
         talk = wire.conversation(body)
+        if wire is _OPENAI:
+            check_metadata(body)
         model = scrubbed(talk.model)[:MAX_NAME_LENGTH]
         tokens = input_tokens(talk)
         asked = Asked(talk.model, wire.api, talk.stream, tokens, record.arrived_s)
@@ -297,6 +305,8 @@ class Endpoint:
         )
         if wire is self._responses and plan.outcome is Outcome.COMPLETE:
             self._responses.store(made, talk)
+        if wire is _OPENAI and (not talk.stream or plan.outcome is Outcome.COMPLETE):
+            self._chats.store(made, wire.plain(made))  # also where the answer is lost on its way
         self.cuts.planned(self._sequence, talk, reply, plan.cut_text)
         self._billed(replace(record, status=plan.status), usage)
         return plan
@@ -316,6 +326,17 @@ class Endpoint:
         else:
             text = f"Invalid URL ({scrubbed(request.method)[:20]} {scrubbed(request.path)[:MAX_NAME_LENGTH]})"
             raise InvalidRequestError(text, status=404)
+        return self._free(body, request, record)
+
+    def _stored(self, request: Request, record: InjectedRecord) -> Plan:
+        """What the client had stored; never billed and never faulty."""
+        if routed(request.path)[0] is Route.STORED:
+            return self._free(self._chats.one(request.path.rpartition("/")[2]), request, record)
+        # Not under the path of the chats: it asks no model, and the verdict must not take it for one.
+        record = replace(record, path=record.path + "/")
+        return self._free(self._chats.listed(request.query), request, record)
+
+    def _free(self, body: object, request: Request, record: InjectedRecord) -> Plan:
         self.books.opened(replace(record, status=200))
         headers = {"content-type": "application/json", "x-request-id": record.request_id}
         return plain_plan(200, headers, compact(body), request.framing, Outcome.COMPLETE)

@@ -10,6 +10,7 @@ class Route(str, Enum):
     """What stands at a path."""
 
     CHAT = "/v1/chat/completions"
+    STORED = "/v1/chat/completions/"
     RESPONSES = "/v1/responses"
     EMBEDDINGS = "/v1/embeddings"
     MESSAGES = "/v1/messages"
@@ -24,7 +25,8 @@ _BARE = {
     "/messages": Route.MESSAGES,
     "/models": Route.MODELS,
 }
-_BY_PATH: dict[str, Route] = {**{one.value: one for one in Route}, **_BARE}
+_BY_PATH: dict[str, Route] = {**{one.value: one for one in Route if one is not Route.STORED}, **_BARE}
+_STORED = re.compile(r"(?:/v1)?/chat/completions/([^/]+)\Z")
 _DEPLOYED = re.compile(r"/openai/deployments/([^/]+)(/chat/completions|/responses|/embeddings)\Z")
 AZURE = "/openai"
 
@@ -32,7 +34,8 @@ AZURE = "/openai"
 def routed(path: str) -> tuple[Route | None, str]:
     """What answers at *path*, and the deployment that it names; Azure takes that for the model."""
     if not path.startswith(AZURE + "/"):
-        return _BY_PATH.get(path), ""
+        route = _BY_PATH.get(path)
+        return (Route.STORED, "") if route is None and _STORED.match(path) else (route, "")
     if found := _DEPLOYED.match(path):
         return _BARE[found[2]], found[1]
     route = _BY_PATH.get(path.removeprefix(AZURE))

@@ -146,6 +146,15 @@ class BreakerBooks:
 
     def _settle(self, ticket: Ticket | None, ok: bool, error: Exception | None = None) -> None:
         """Count one outcome; *ticket* None means one of the current epoch."""
+        gate = self._gate
+        if (
+            ok
+            and gate.probe_at_s is None
+            and not gate.failures
+            and self._window is None
+            and self._shared is None
+        ):
+            return  # closed and nothing on record: a success changes nothing, of whatever epoch
         now_s = self._clock()
         floor_s = self._asked_for_s(error)
         spread = 0.0 if ok or not self._rules.jitter else self._random()

@@ -6,6 +6,7 @@ from techrevati.runtime._core.locks import fork_safe_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from concurrent.futures import Future
     from contextvars import ContextVar
     from typing import Self
 
@@ -31,6 +32,12 @@ class CircuitGuard:
         self._ticket = self._breaker._begin()
         return self
 
+    @property
+    def blocks(self) -> bool:
+        """Whether entering and leaving may wait for a disk; ``async with`` does so in a thread."""
+        shared = self._breaker._shared
+        return shared is not None and shared.blocks
+
     async def __aenter__(self) -> Self:
         """:meth:`__enter__` for tasks: a store is waited for in a thread."""
         shared = self._breaker._shared
@@ -45,6 +52,14 @@ class CircuitGuard:
             self.__exit__(kind, error, trace)
         else:
             await shared.off_loop(lambda: self.__exit__(kind, error, trace))
+
+    def leave_soon(self, error: BaseException | None) -> Future[None] | None:
+        """Leave from an event loop's thread without waiting; gives what still waits for a store."""
+        shared = self._breaker._shared
+        if shared is not None:
+            return shared.soon(lambda: self.__exit__(type(error), error, None))
+        self.__exit__(type(error), error, None)
+        return None
 
     def returned(self, value: object) -> None:
         """Let the breaker judge what the call returned, if it judges results."""

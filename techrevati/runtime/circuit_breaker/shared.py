@@ -321,6 +321,25 @@ class SharedGate:
 
     # --- for tasks ------------------------------------------------------------------------------------------
 
+    @property
+    def blocks(self) -> bool:
+        """Whether asking the store may hold up who asks."""
+        return self._worker is not None
+
+    def soon(self, work: Callable[[], None]) -> Future[None] | None:
+        """Have *work* done where it does not hold up the event loop; None when it is done already."""
+        if self._worker is None:
+            work()
+            return None
+        from contextvars import copy_context
+
+        context = copy_context()  # listeners and judges may look at it
+        try:
+            return self._worker.submit(lambda: context.run(work))
+        except RuntimeError:  # no thread can be started, or the program is ending
+            work()
+            return None
+
     async def off_loop(self, work: Callable[[], T], undo: Callable[[T], object] | None = None) -> T:
         """Do *work* where it does not hold up the event loop.
 
@@ -333,8 +352,11 @@ class SharedGate:
 
         from techrevati.runtime._core.worker import ended
 
-        context = copy_context()  # listeners and judges may look at it
-        future: Future[T] = self._worker.submit(lambda: context.run(work))
+        context = copy_context()
+        try:
+            future: Future[T] = self._worker.submit(lambda: context.run(work))
+        except RuntimeError:
+            return work()
         try:
             await ended(future, patient=undo is None)
         except asyncio.CancelledError:

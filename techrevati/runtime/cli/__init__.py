@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from techrevati.runtime.cli.terminal import OutputClosedError
@@ -19,6 +20,21 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+# In the order of --help; each is a module of this package with add_to().
+_COMMANDS = (
+    "demo",
+    "run",
+    "chaos",
+    "prices",
+    "proof",
+    "runs",
+    "replay",
+    "events",
+    "approvals",
+    "spend",
+    "report",
+    "doubts",
+)
 INTERRUPTED = 130  # what shells expect of a command that Ctrl-C ended
 
 
@@ -29,38 +45,16 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(arguments: Sequence[str]) -> _Parser:
+    """The parser, with the one command that is asked for, or with all of them."""
     from techrevati import runtime
-    from techrevati.runtime.cli import (
-        approvals,
-        chaos,
-        demo,
-        doubts,
-        events,
-        prices,
-        proof,
-        replay,
-        report,
-        run,
-        runs,
-        spend,
-    )
 
     parser = _Parser(prog="techrevati", description="A reliability toolkit for LLM agent loops.")
     parser.add_argument("--version", action="version", version=f"techrevati-runtime {runtime.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    demo.add_to(commands)
-    run.add_to(commands)
-    chaos.add_to(commands)
-    prices.add_to(commands)
-    proof.add_to(commands)
-    runs.add_to(commands)
-    replay.add_to(commands)
-    events.add_to(commands)
-    approvals.add_to(commands)
-    spend.add_to(commands)
-    report.add_to(commands)
-    doubts.add_to(commands)
+    # A command that is named loads no other: `run` stands before programs that should start at once.
+    for name in arguments[:1] if arguments and arguments[0] in _COMMANDS else _COMMANDS:
+        import_module(f"techrevati.runtime.cli.{name}").add_to(commands)
     return parser
 
 
@@ -72,9 +66,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         130 after Ctrl-C.
     """
     try:
-        parser = _parser()
+        arguments = sys.argv[1:] if argv is None else argv
+        parser = _parser(arguments)
         try:
-            options = parser.parse_args(argv)
+            options = parser.parse_args(arguments)
         except SystemExit as end:  # --help, --version and wrong arguments: argparse has said it all
             return end.code if isinstance(end.code, int) else 2
         if options.command is None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import getpass
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from techrevati.runtime.approvals import ApprovalError, Approvals
+from techrevati.runtime.approvals.vocabulary import GRANTED, PENDING
 from techrevati.runtime.cli.terminal import visible
 from techrevati.runtime.stores import SqliteStore, StoreError
 
@@ -47,7 +49,9 @@ def run(options: argparse.Namespace) -> int:
             approvals = Approvals(store)
             if options.action == "list":
                 for one in approvals.list():
-                    line = f"{one.id}  {one.state}  {one.tool} {one.shown}  {one.reason}"
+                    late = one.state in (PENDING, GRANTED) and time.time() >= one.expires_at
+                    state = "expired" if late else one.state
+                    line = f"{one.id}  {state}  {one.tool} {one.shown}  {one.reason}"
                     sys.stdout.write(f"{visible(line)}\n")
                 return 0
             decide = approvals.grant if options.action == "grant" else approvals.deny

@@ -128,6 +128,7 @@ class ChatClient:
         )
         self._key = api_key or None
         self._timeout_s = timeout_seconds
+        self._stored_under: Mapping[str, str] | None = None
         # Without the query: some endpoints are given their key there.
         self.address: str = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
@@ -157,6 +158,10 @@ class ChatClient:
     def on_behalf(self, role: str, session: str) -> None:
         """Whose requests the next ones are; for clients that keep books."""
 
+    def store_under(self, metadata: Mapping[str, str] | None) -> None:
+        """Have the provider store the next answers under *metadata*; None asks for nothing."""
+        self._stored_under = metadata
+
     def close(self) -> None:
         """End what is open; nothing is, between requests."""
 
@@ -179,14 +184,18 @@ class ChatClient:
         if tools:
             request["tools"] = list(tools)
             request["tool_choice"] = "auto" if may_use_tools else "none"
+        request.update(self._storing())
         status, headers, raw = self._posted(json.dumps(request).encode())
         body = _parsed(raw)
         if status != 200:
             raise ChatError(status, self._redacted(body), self._redacted_headers(headers))
-        reply = _reply(body)
+        reply = reply_of(body)
         if reply.tool_calls or self._key is None or len(self._key) < SHORTEST_SECRET:
             return reply
-        return _reply(self._redacted(body))
+        return reply_of(self._redacted(body))
+
+    def _storing(self) -> dict[str, object]:
+        return {} if self._stored_under is None else {"store": True, "metadata": dict(self._stored_under)}
 
     def _connection(self) -> HTTPConnection:
         kind = HTTPSConnection if self._secure else HTTPConnection
@@ -241,7 +250,12 @@ def _parsed(raw: bytes) -> object:
     return value
 
 
-def _reply(body: object) -> ChatReply:
+def reply_of(body: object) -> ChatReply:
+    """What a chat completion says.
+
+    Raises:
+        UnreadableReplyError: It is none.
+    """
     try:
         message = body["choices"][0]["message"]  # type: ignore[index]  # pyright: ignore
         text = message.get("content") or ""

@@ -1,7 +1,8 @@
 """``techrevati demo``: three agents answer a question about a folder, and what can go wrong does.
 
 Without ``--base-url`` an endpoint on this machine plays the model and fails on a script.  The exit status is
-0 only if the answer came from the folder.
+0 only if the answer came from the folder.  With ``--kill-at`` the run is on record and its process dies; with
+``--resume`` another process goes on with it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from techrevati.runtime._core.errors import TechrevatiError
 from techrevati.runtime.cli.announcements import Announcer
 from techrevati.runtime.cli.chat_client import ChatClient, UnusableEndpointError
 from techrevati.runtime.cli.circuits import Patience
+from techrevati.runtime.cli.demo_lives import Lives, LivesError, Program, digest, last_program, lives_files
 from techrevati.runtime.cli.demo_spend import Books, spend_files
 from techrevati.runtime.cli.folder import Folder, FolderError
 from techrevati.runtime.cli.grounding import grounding
@@ -30,11 +32,13 @@ from techrevati.runtime.cli.secrets_guardrail import SecretsGuardrail
 from techrevati.runtime.cli.stop_reason import stop_reason
 from techrevati.runtime.cli.summary import show_circuits, show_table
 from techrevati.runtime.cli.tally import Tally
-from techrevati.runtime.cli.team import Team
+from techrevati.runtime.cli.team import ORDERS, Team
 from techrevati.runtime.cli.terminal import OutputClosedError, Terminal, visible as _visible
 from techrevati.runtime.cli.toolbox import Toolbox
 from techrevati.runtime.cli.topics import pointed_question
+from techrevati.runtime.journal import ReplayMismatchError, RunBusyError
 from techrevati.runtime.sinks import FanOutEventSink, JsonlEventSink
+from techrevati.runtime.stores import StoreError
 
 if TYPE_CHECKING:
     import argparse
@@ -54,6 +58,8 @@ PROSE = (".md", ".txt", ".rst")
 KEY_VARIABLES = ("TECHREVATI_API_KEY", "OPENAI_API_KEY")
 ANTHROPIC_KEY_VARIABLES = ("TECHREVATI_API_KEY", "ANTHROPIC_API_KEY")
 ANSWERED, NOT_ANSWERED, CANNOT_BEGIN = 0, 1, 2
+# The run cannot go on here; what an endpoint did is another matter.
+_LIVES_ERRORS = (LivesError, ReplayMismatchError, RunBusyError, StoreError)
 
 
 class _CannotBeginError(TechrevatiError, RuntimeError):
@@ -96,6 +102,19 @@ def add_to(commands: argparse._SubParsersAction[P]) -> None:
         action="store_true",
         help="also trace the run with the program's OpenTelemetry providers (needs the extra 'otel')",
     )
+    parser.add_argument(
+        "--kill-at",
+        metavar="N",
+        type=int,
+        help="keep a journal beside the events, and end this process by SIGKILL (on Windows "
+        "TerminateProcess) in the middle of the N-th entry it makes there",
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the run that died beside the events: same folder, question and endpoint, nothing "
+        "paid twice; with --kill-at it dies again",
+    )
     parser.set_defaults(run=run)
 
 
@@ -111,7 +130,7 @@ def run(
     """
     try:
         return _Demo(options, sleep, clock).run()
-    except (_CannotBeginError, FolderError, UnusableEndpointError) as error:
+    except (_CannotBeginError, FolderError, UnusableEndpointError, *_LIVES_ERRORS) as error:
         sys.stderr.write(f"techrevati demo: {_visible(str(error))}\n")
         return CANNOT_BEGIN
 
@@ -120,9 +139,9 @@ class _Demo:
     def __init__(
         self, options: argparse.Namespace, sleep: Callable[[float], object], clock: Callable[[], float]
     ) -> None:
-        if options.base_url is not None and not options.model:
+        if options.base_url is not None and not options.model and not options.resume:
             raise _CannotBeginError("--base-url needs --model NAME")
-        if options.model is not None and options.base_url is None:
+        if options.model is not None and options.base_url is None and not options.resume:
             raise _CannotBeginError(
                 "--model needs --base-url URL; the endpoint of the demo has its own models"
             )
@@ -130,6 +149,10 @@ class _Demo:
             raise _CannotBeginError("--question is empty")
         if options.deadline is not None and not 0 < options.deadline < inf:
             raise _CannotBeginError(f"--deadline must be a number > 0, got {options.deadline!r}")
+        if options.kill_at is not None and options.kill_at < 1:
+            raise _CannotBeginError(f"--kill-at must be an integer >= 1, got {options.kill_at}")
+        if options.resume:
+            options = _as_before(options)
         self._options = options
         self._sleep = sleep
         self._clock = clock
@@ -138,15 +161,18 @@ class _Demo:
         self._events_path = Path(options.events)
         self._folder = Folder(
             SAMPLE if options.folder is None else options.folder,
-            leave_out=[self._events_path, *spend_files(self._events_path)],
+            leave_out=[self._events_path, *spend_files(self._events_path), *lives_files(self._events_path)],
         )
         self._toolbox = Toolbox(self._folder)
         self._question = self._asked()
         self._traced = self._tracing()
+        self._lives: Lives | None = None
 
     def run(self) -> int:
         with ExitStack() as stack:
             server: ChaosServer | None = None
+            if self._options.kill_at is not None or self._options.resume:
+                self._lives = stack.enter_context(self._life())
             if self._options.base_url is not None:
                 names = self._key_variables()
                 key = next((os.environ[name] for name in names if os.environ.get(name)), "").strip()
@@ -154,16 +180,23 @@ class _Demo:
                 models: Sequence[str] = (self._options.model,)
                 patience = Patience()
                 self._reach(client)
+                if self._lives is not None:
+                    self._lives.begin()
             else:
                 from techrevati.runtime.chaos import ChaosServerError
                 from techrevati.runtime.cli import demo_endpoint
 
                 key = ""
-                try:
-                    server = stack.enter_context(demo_endpoint.demo_endpoint(self._folder.names[0]))
-                except ChaosServerError as error:
-                    raise _CannotBeginError(str(error)) from None
-                client = stack.enter_context(closing(self._client(server.base_url, "")))
+                if self._lives is None:
+                    try:
+                        server = stack.enter_context(demo_endpoint.demo_endpoint(self._folder.names[0]))
+                    except ChaosServerError as error:
+                        raise _CannotBeginError(str(error)) from None
+                    base_url = server.base_url
+                else:
+                    demo_endpoint.register_prices()
+                    base_url = self._lives.begin(self._folder.names[0])
+                client = stack.enter_context(closing(self._client(base_url, "")))
                 models, patience = (demo_endpoint.PREFERRED, demo_endpoint.SPARE), demo_endpoint.PATIENCE
             if self._options.deadline is not None:
                 patience = replace(patience, deadline_s=self._options.deadline)
@@ -181,7 +214,8 @@ class _Demo:
         key: str,
         server: ChaosServer | None,
     ) -> int:
-        self._introduce(client, models, server)
+        lives = self._lives
+        self._introduce(client, models)
         lines = LiveLines(
             self._terminal, clock=time.monotonic, tool_under_way=lambda: self._toolbox.under_way
         )
@@ -189,9 +223,11 @@ class _Demo:
         announcer = Announcer(events)
         end = RunDeadline(patience.deadline_s, self._clock, announcer)
         # The embedded endpoint fails on a script, so the waits are drawn the same way each time, too.
-        draw = random.Random(1).random if server else None
+        draw = random.Random(1).random if self._is_scripted else None
         project = "sample" if self._options.folder is None else self._folder.path.name or "folder"
         books = Books(self._events_path, project)
+        if lives is not None:
+            books = Books(self._events_path, project, lives.run, lives.used_by)
         client.keep(books)
         caller = ModelCaller(
             client,
@@ -204,22 +240,28 @@ class _Demo:
             clock=self._clock,
             sleep=self._sleep,
             draw=draw,
+            lives=lives,
         )
         team = Team(
             self._question,
             self._toolbox,
             caller,
             self._tally,
-            guardrails=[SecretsGuardrail([key])],
+            guardrails=[SecretsGuardrail([key], left_out=lives is not None)],
             event_sink=events,
             usage_sink=lines,
             tell_step=self._terminal.title,
+            lives=lives,
         )
         with closing(books), end.deadline:
+            if lives is not None:
+                lives.on_recalled = lines.recalled
+                lives.enter_program()
+                books.settle_doubts()
             end.begin()
             try:
                 answer = team.answer()
-            except OutputClosedError:
+            except (OutputClosedError, *_LIVES_ERRORS):
                 raise
             except Exception as error:
                 reason = stop_reason(
@@ -231,14 +273,39 @@ class _Demo:
                 self._conclude(caller, books, jsonl, lines, server)
                 sys.stderr.write(f"techrevati demo: {_visible(reason.line)}\n")
                 return NOT_ANSWERED
-            if server is not None:
+            if self._is_scripted:
                 self._second_edition(team, answer)
             end.end()
             status = self._judge(answer)
+            if lives is not None:
+                self._terminal.line(lives.publish(answer), head="  ")
+                lives.ended()
             self._conclude(caller, books, jsonl, lines, server)
             return status
 
     # --- before --------------------------------------------------------------------------------------------
+
+    @property
+    def _is_scripted(self) -> bool:
+        """Whether the endpoint is the demo's own."""
+        return self._options.base_url is None
+
+    def _life(self) -> Lives:
+        """The run on record: a new one, or the one to go on with."""
+        options = self._options
+        program = Program(
+            folder=options.folder,
+            question=options.question,
+            sdk=options.sdk,
+            model=options.model,
+            address=None if self._is_scripted else ChatClient(options.base_url).address,
+            asked=self._question,
+            files=digest(list(self._folder.texts())),
+            orders=digest(ORDERS),
+        )
+        return Lives(
+            self._events_path, program, self._terminal, resume=options.resume, kill_at=options.kill_at
+        )
 
     def _asked(self) -> str:
         if self._options.question is None and self._options.folder is None:
@@ -288,7 +355,7 @@ class _Demo:
                 f"cannot write {str(self._events_path)!r}: {reason}; see --events"
             ) from None
 
-    def _introduce(self, client: ChatClient, models: Sequence[str], server: ChaosServer | None) -> None:
+    def _introduce(self, client: ChatClient, models: Sequence[str]) -> None:
         files = len(self._folder.names)
         where = (
             "the example that comes with techrevati"
@@ -298,16 +365,18 @@ class _Demo:
         many = f"{files}{' or more' if self._folder.more else ''} text file{'' if files == 1 else 's'}"
         self._terminal.line(self._question, head="Question  ", style="bold")
         self._terminal.line(f"{where}: {many}", head="Folder    ")
-        if server is None:
+        if not self._is_scripted:
             self._terminal.line(f"{client.address}, model {models[0]}{self._through()}", head="Endpoint  ")
-            return
-        where = f"on this machine, over HTTP{self._through()}; models {' and '.join(models)}"
-        self._terminal.line(where, head="Endpoint  ")
-        self._terminal.line(
-            "On a script it answers 503, 429, a reset connection and context_length_exceeded, and once its "
-            "model tries to delete a file.",
-            head="          ",
-        )
+        else:
+            where = f"on this machine, over HTTP{self._through()}; models {' and '.join(models)}"
+            self._terminal.line(where, head="Endpoint  ")
+            self._terminal.line(
+                "On a script it answers 503, 429, a reset connection and context_length_exceeded, and once "
+                "its model tries to delete a file.",
+                head="          ",
+            )
+        if self._lives is not None:
+            self._lives.introduce()
 
     def _through(self) -> str:
         return "" if self._options.sdk is None else f", through the SDK of {self._options.sdk}, guarded"
@@ -359,9 +428,33 @@ class _Demo:
             from techrevati.runtime.cli.demo_endpoint import compared
 
             self._terminal.paragraph(compared(server, books))
+        if self._lives is not None and self._lives.life > 1:
+            self._terminal.paragraph(
+                "Turns, tokens and cost are of all lives, calls and retries of this one."
+            )
         self._terminal.title("Circuit breakers")
         show_circuits(self._terminal, caller.circuits.values())
         self._terminal.line()
         lost = f"; {jsonl.dropped} could not be written" if jsonl.dropped else ""
         self._terminal.line(f"{lines.count - jsonl.dropped} events were added to {self._events_path}{lost}.")
         books.show(self._terminal)
+        if self._lives is not None:
+            self._lives.conclude(books)
+
+
+def _as_before(options: argparse.Namespace) -> argparse.Namespace:
+    """*options*, those that were left out as they were when the run was begun."""
+    import argparse
+
+    before = last_program(Path(options.events))
+    given = {**vars(options)}
+    for name, found in (
+        ("folder", before["folder"]),
+        ("question", before["question"]),
+        ("sdk", before["sdk"]),
+        ("model", before["model"]),
+        ("base_url", before["address"]),
+    ):
+        if given[name] is None:
+            given[name] = found
+    return argparse.Namespace(**given)

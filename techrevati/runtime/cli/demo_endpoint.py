@@ -14,6 +14,9 @@ from techrevati.runtime.cli.circuits import Patience
 from techrevati.runtime.pricing import ModelPricing, register_pricing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from techrevati.runtime.chaos import InjectedRecord
     from techrevati.runtime.cli.demo_spend import Books
 
 PREFERRED, SPARE = "demo-large", "demo-small"
@@ -32,7 +35,13 @@ SMALLEST_OVERFLOW = 300  # tokens; nobody would believe that less is too much, a
 SECOND_EDITION_USD = 0.0001  # less than one request to the preferred model costs
 
 
-def demo_endpoint(victim: str) -> ChaosServer:
+def register_prices() -> None:
+    """Let the books know what its models cost."""
+    for model, pricing in PRICES.items():
+        register_pricing(model, pricing)
+
+
+def demo_endpoint(victim: str, on_request: Callable[[InjectedRecord], object] | None = None) -> ChaosServer:
     """The endpoint, not started yet; its model will once try to delete the file *victim*."""
 
     def at(model: str, first: int, last: int, fault: Fault) -> Rule:
@@ -47,9 +56,8 @@ def demo_endpoint(victim: str) -> ChaosServer:
         at(SPARE, 7, 7, Fault(FaultKind.RATE_LIMIT, retry_after_s=ASKED_WAIT_S)),
         at(PREFERRED, 6, 6, Fault(FaultKind.RATE_LIMIT, retry_after_s=5.0)),
     )
-    for model, pricing in PRICES.items():
-        register_pricing(model, pricing)
-    return ChaosServer(Scenario("demo", script), seed=1, models=(PREFERRED, SPARE))
+    register_prices()
+    return ChaosServer(Scenario("demo", script), seed=1, models=(PREFERRED, SPARE), on_request=on_request)
 
 
 def compared(server: ChaosServer, books: Books) -> str:

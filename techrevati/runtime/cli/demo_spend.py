@@ -15,15 +15,18 @@ from techrevati.runtime.budgets import Budget, Reservation, estimate_input_token
 from techrevati.runtime.budgets.reservation import input_of
 from techrevati.runtime.cli.report_page import page, timeline
 from techrevati.runtime.cli.spend import show
+from techrevati.runtime.failures import classify
 from techrevati.runtime.ledger import SpendLedger
 from techrevati.runtime.stores import StoreError
 from techrevati.runtime.usage import UsageNotFoundError, UsageSnapshot
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
     from typing import Self
 
+    from techrevati.runtime._core.tally import Lease
     from techrevati.runtime.cli.conversation import Conversation
     from techrevati.runtime.cli.terminal import Terminal
 
@@ -67,12 +70,20 @@ class Books:
     Args:
         events: Where the events are; the ledger lies beside them.
         project: What the run is about.
+        run: The run's name; a new one when None.
+        used_by: Says what a request whose answer was lost used, by its key; None where nobody can.
 
     Attributes:
         kept_by_guard: Whether a guarded client writes into them, so that attempts do not.
     """
 
-    def __init__(self, events: Path, project: str) -> None:
+    def __init__(
+        self,
+        events: Path,
+        project: str,
+        run: str | None = None,
+        used_by: Callable[[str], UsageSnapshot | None] | None = None,
+    ) -> None:
         self._events = events
         self._book, self._report = spend_files(events)
         self.project: str = project
@@ -80,7 +91,8 @@ class Books:
         self._trouble: str = ""
         self._ledger: SpendLedger | None = None
         self._budget: Budget | None = None
-        self.run: str = os.urandom(4).hex()
+        self.run: str = run or os.urandom(4).hex()
+        self._used_by = used_by
         try:
             self._ledger = SpendLedger(self._book)
             self._budget = Budget("demo", per="day", limits=LIMITS, ledger=self._ledger)
@@ -113,7 +125,26 @@ class Books:
         except StoreError as error:
             self._trouble = str(error)
             return BookedAttempt(None)
-        return BookedAttempt(made)
+        return BookedAttempt(made, self._used_by)
+
+    def settle_doubts(self) -> int:
+        """Settle what earlier processes of this run left open, by what the provider says; how many it was."""
+        settled = 0
+        for lease in self._open_leases():
+            used = None if self._used_by is None else self._used_by(lease.key)
+            if used is not None and self._ledger is not None:
+                self._ledger.resolve(lease.key, usage=used)
+                settled += 1
+        return settled
+
+    def unsettled(self) -> int:
+        """How many reservations of this run are open: those of a process that died."""
+        return len(self._open_leases())
+
+    def _open_leases(self) -> list[Lease]:
+        if self._ledger is None or self._trouble:
+            return []
+        return [lease for lease in self._ledger.leases() if lease.about.get("run") == self.run]
 
     def sums(self) -> tuple[Sums, Sums] | None:
         """What is measured of this run and what is estimated; None without a ledger."""
@@ -152,8 +183,18 @@ class Books:
 class BookedAttempt:
     """One request on the books: from the worst case to what is known of it."""
 
-    def __init__(self, reservation: Reservation | None) -> None:
+    def __init__(
+        self,
+        reservation: Reservation | None,
+        used_by: Callable[[str], UsageSnapshot | None] | None = None,
+    ) -> None:
         self._reservation = reservation
+        self._used_by = used_by
+
+    @property
+    def key(self) -> str:
+        """What it is called on the books; "" when it is not there."""
+        return "" if self._reservation is None else self._reservation.key
 
     def __enter__(self) -> Self:
         return self
@@ -175,5 +216,11 @@ class BookedAttempt:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._reservation is not None:
-            self._reservation.__exit__(kind, error, traceback)
+        reservation = self._reservation
+        if reservation is None:
+            return
+        if isinstance(error, Exception) and self._used_by is not None and reservation.state == "open":
+            used = self._used_by(reservation.key)
+            if used is not None:  # the provider had answered, and bills it
+                reservation.settle(used, failure=classify(error).kind.value)
+        reservation.__exit__(kind, error, traceback)

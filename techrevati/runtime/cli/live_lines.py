@@ -84,6 +84,10 @@ class LiveLines:
         told = f"{model}: {read:,} tokens in, {usage.output_tokens:,} out, {cost}"
         self._show("" if session is None else session.role, "usage", told, "dim")
 
+    def recalled(self, role: str, step: str) -> None:
+        """Show a step that was answered from the journal; it is no event."""
+        self._show(role, "journal", f"{step} is on record and not done again", "dim")
+
     def _show(self, role: str, word: str, told: str, style: str) -> None:
         seconds = f"{self._clock() - self._start_s:6.2f}s"
         painted = self._terminal.styled(f"{word:<10}", style)

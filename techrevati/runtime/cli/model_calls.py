@@ -10,20 +10,25 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from techrevati.runtime._core.errors import BudgetExceededError
 from techrevati.runtime.agent_events import AgentEventName as Name, AgentEventStatus as Status
+from techrevati.runtime.cli.chat_client import ChatReply, ToolCall, reply_of
 from techrevati.runtime.cli.circuits import Circuit
 from techrevati.runtime.failover import Failover, Target
 from techrevati.runtime.failures import Failure, FailureOrigin
+from techrevati.runtime.journal import Happened
 from techrevati.runtime.pipeline import Pipeline
 from techrevati.runtime.retry_policy import Recovery, RecoveryStep, Retry, smaller_context_budget
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
     from techrevati.runtime.cli.announcements import Announcer
-    from techrevati.runtime.cli.chat_client import ChatClient, ChatReply
+    from techrevati.runtime.cli.chat_client import ChatClient
     from techrevati.runtime.cli.circuits import Patience
     from techrevati.runtime.cli.conversation import Conversation
+    from techrevati.runtime.cli.demo_lives import Lives
     from techrevati.runtime.cli.demo_spend import Books
     from techrevati.runtime.cli.tally import Tally
     from techrevati.runtime.deadlines import Deadline
@@ -49,6 +54,8 @@ class _Turn:
         self.may_use_tools = may_use_tools
         self.model = model
         self.sent = 0
+        self.about: Mapping[str, str] | None = None
+        self.has_shrunk = False
         self.troubles: list[str] = []
         self.recovered = False
 
@@ -60,6 +67,7 @@ class ModelCaller:
         models: In order of preference.
         sleep: Waits so many seconds.
         draw: Gives numbers in [0, 1) for the jitter of the waits.
+        lives: Where turns are on record; None for no record.
 
     Attributes:
         circuits: By model.
@@ -80,8 +88,10 @@ class ModelCaller:
         clock: Callable[[], float],
         sleep: Callable[[float], object],
         draw: Callable[[], float] | None = None,
+        lives: Lives | None = None,
     ) -> None:
         self._client = client
+        self._lives = lives
         self._announcer = announcer
         self._tally = tally
         self._books = books
@@ -127,12 +137,44 @@ class ModelCaller:
         """
         turn = self._turn = _Turn(session.role, session.run_id, talk, may_use_tools, self._preferred)
         send = partial(self._send, self._preferred)
-        reply, _ = session.run_turn(lambda: self.pipeline.call(send, turn), lambda: turn.model)
+        if self._lives is None:
+            reply, _ = session.run_turn(lambda: self.pipeline.call(send, turn), lambda: turn.model)
+        else:
+            reply = self._on_record(self._lives, session, turn, lambda: self.pipeline.call(send, turn))
         if turn.troubles and not turn.recovered:  # else the session has told it
             told = f"{turn.model} answered; on the way: {'; '.join(dict.fromkeys(turn.troubles))}"
             data = {"model": turn.model, "requests": turn.sent}
             self._announcer.tell(Name.RECOVERY_SUCCEEDED, Status.GREEN, told, data)
         return reply
+
+    def _on_record(
+        self, lives: Lives, session: OrchestrationSession, turn: _Turn, call: Callable[[], ChatReply]
+    ) -> ChatReply:
+        """One turn that happens once in all lives; its record says who answered, and how the talk went on."""
+        key = lives.next_key(turn.role, "turn")
+        turn.about = lives.about(turn.role, key)
+        talk = turn.talk
+
+        def made() -> dict[str, Any]:
+            return recorded(call(), turn.model, talk if turn.has_shrunk else None)
+
+        def found() -> bool | Happened:
+            answer = lives.answered(turn.role, key)
+            if answer is None:
+                return False
+            turn.model = str(answer["model"])
+            return Happened(recorded(reply_of(answer), turn.model, None))
+
+        with lives.told_if_recalled(session, key):
+            try:
+                result, _ = session.run_turn(made, lambda: turn.model, key=key, verify=found)
+            except BudgetExceededError as over:
+                if isinstance(over.result, dict):
+                    over.result = replied(over.result)
+                raise
+        if result["talk"] is not None:
+            talk.messages, talk.tools = result["talk"]
+        return replied(result)
 
     def _send(self, model: str, turn: _Turn) -> ChatReply:
         """One physical request: counted, and on the books whatever becomes of it."""
@@ -141,6 +183,8 @@ class ModelCaller:
             self._tally.sent(turn.role, model, again=turn.sent > 0)
             turn.sent += 1
             self._client.on_behalf(turn.role, turn.run_id)
+            if turn.about is not None:
+                self._client.store_under({**turn.about, "request": attempt.key})
             reply = self._client.complete(
                 model, turn.talk.messages, turn.talk.tools, may_use_tools=turn.may_use_tools
             )
@@ -222,7 +266,27 @@ class ModelCaller:
         return True
 
     def _smaller(self, told: str) -> None:
+        if self._turn is not None:
+            self._turn.has_shrunk = True
         self._announcer.tell(Name.RECOVERY_ATTEMPTED, Status.RUNNING, told, {"step": "smaller context"})
+
+
+def recorded(reply: ChatReply, model: str, talk: Conversation | None) -> dict[str, Any]:
+    """A turn as a journal keeps it; with the *talk* if it was made smaller on the way."""
+    return {
+        "text": reply.text,
+        "tool_calls": [[call.id, call.name, call.arguments] for call in reply.tool_calls],
+        "message": reply.message,
+        "usage": reply.usage,
+        "model": model,
+        "talk": None if talk is None else [talk.messages, talk.tools],
+    }
+
+
+def replied(result: dict[str, Any]) -> ChatReply:
+    """The reply of a turn on record."""
+    calls = tuple(ToolCall(*call) for call in result["tool_calls"])
+    return ChatReply(result["text"], calls, result["message"], result["usage"])
 
 
 def _ended(failure: Failure) -> str:

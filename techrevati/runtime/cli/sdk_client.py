@@ -102,7 +102,9 @@ class SdkClient(ChatClient):
     def _chat(
         self, model: str, messages: Sequence[object], tools: Sequence[object], may_use_tools: bool
     ) -> ChatReply:
-        more = {"tools": tools, "tool_choice": "auto" if may_use_tools else "none"} if tools else {}
+        more: dict[str, object] = self._storing()
+        if tools:
+            more |= {"tools": tools, "tool_choice": "auto" if may_use_tools else "none"}
         said = self._now.chat.completions.create(model=model, messages=messages, **more)
         if not said.choices:
             raise UnreadableReplyError("the reply is no chat completion")

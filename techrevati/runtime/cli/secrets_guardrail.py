@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from techrevati.runtime._core.scrub import REDACTED
 from techrevati.runtime.guardrails import GuardrailOutcome
 
 if TYPE_CHECKING:
@@ -28,13 +29,17 @@ class SecretsGuardrail:
 
     Args:
         known: Credentials of this very program.
+        left_out: Whether a text may have come from a journal, which leaves secrets out: where it has left one
+            out, the text is refused as it was when the secret was there.
     """
 
     name: str = "secrets"
 
-    def __init__(self, known: Iterable[str] = ()) -> None:
+    def __init__(self, known: Iterable[str] = (), *, left_out: bool = False) -> None:
         exact = "|".join(re.escape(one) for one in known if one)
         shapes = [*_SHAPES, ("the key of this program", exact)] if exact else _SHAPES
+        if left_out:
+            shapes = [*shapes, ("a secret that was left out", re.escape(REDACTED))]
         self._shapes = [(what, re.compile(shape)) for what, shape in shapes]
 
     def check_pre(self, *, role: str, tool: str) -> GuardrailOutcome:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from techrevati.runtime.cli.chat_client import ToolCall
+    from techrevati.runtime.cli.demo_lives import Lives
     from techrevati.runtime.cli.model_calls import ModelCaller
     from techrevati.runtime.cli.tally import Tally
     from techrevati.runtime.cli.toolbox import Toolbox
@@ -49,6 +50,7 @@ EDITOR = (
     "in square brackets behind the statements. Reply with the final text only."
 )
 ABRIDGER = "You are the abridger. Say the text in one sentence. Reply with that sentence only."
+ORDERS = (RESEARCHER, WRITER, EDITOR, ABRIDGER)
 
 
 class Team:
@@ -57,6 +59,7 @@ class Team:
     Args:
         question: What is to be answered.
         tell_step: Told what happens next, for people.
+        lives: Where each role's run is on record; None for no record.
     """
 
     def __init__(
@@ -70,7 +73,9 @@ class Team:
         event_sink: EventSink,
         usage_sink: UsageSink,
         tell_step: Callable[[str], object],
+        lives: Lives | None = None,
     ) -> None:
+        self._lives = lives
         self._question = question
         self._toolbox = toolbox
         self._caller = caller
@@ -138,7 +143,7 @@ class Team:
         """What the model is told about *call*: its result, or why there is none."""
         self._toolbox.describe(call)
         try:
-            result = session.run_tool(call.name, lambda: self._toolbox.use(call))
+            result = self._used(session, call)
         except PermissionDeniedError as refusal:
             return f"Denied: {refusal}"
         except GuardrailViolatedError as refusal:
@@ -147,6 +152,20 @@ class Team:
             return f"Error: {error}"
         self._toolbox.given_out(call)
         return result
+
+    def _used(self, session: OrchestrationSession, call: ToolCall) -> str:
+        lives = self._lives
+        if lives is None:
+            return session.run_tool(call.name, lambda: self._toolbox.use(call))
+        key = lives.next_key(session.role, "tool")
+        with lives.told_if_recalled(session, key):
+            return session.run_tool(
+                call.name,
+                lambda **_: self._toolbox.use(call),
+                call.arguments or {},
+                key=key,
+                verify=lambda: lives.may_repeat(session.role, key, call.name),
+            )
 
     def _write(self, handoff: Handoff) -> Handoff:
         request = f"Question: {self._question}\n\nNotes:\n{handoff.context['notes']}"
@@ -179,4 +198,6 @@ class Team:
             recovery=self._caller.recovery,
             event_sink=self._event_sink,
             usage_sink=self._usage_sink,
+            journal=None if self._lives is None else self._lives.journal,
+            run_id=None if self._lives is None else self._lives.role_run(role),
         )

@@ -38,18 +38,27 @@ class HedgedCall:
             number, reason = self._race.started + 1, self._reason
             refused = self._refused()
             if refused is None:
-                self._began_s.append(now_s)
-                try:
-                    start(number)
-                except BaseException:
-                    self._hedge._give_back()
-                    raise
+                refused = self._begin(start, number, now_s)
+            if refused is None:
                 self._race = joined(self._race, now_s, self._delay_s, self._hedge._limit)
             else:
                 self._race = declined(self._race)
             self._reason = "late"
             news = HedgedRequest(number, reason, now_s - self._began_s[0], refused)
             self._hedge._tell(self._hedge._on_hedge, "on_hedge", news)
+
+    def _begin(self, start: Callable[[int], None], number: int, now_s: float) -> str | None:
+        """Begin it; why it could not begin, which is no reason to give up those that run."""
+        self._began_s.append(now_s)  # before it can have ended
+        try:
+            start(number)
+        except BaseException as error:
+            self._began_s.pop()
+            self._hedge._give_back()
+            if isinstance(error, RuntimeError):  # of the interpreter: no more threads
+                return "resources"
+            raise
+        return None
 
     def _refused(self) -> str | None:
         left_s = remaining_s()

@@ -13,7 +13,8 @@ class HedgedRequest(NamedTuple):
         reason: ``"late"``: the ones before took too long; ``"failed"``: one of them failed.
         elapsed_seconds: Seconds since the call began.
         refused: Why it was not made: ``"share"`` (the extra load is at its limit), ``"deadline"`` (no time
-            left) or ``"observe_only"``; None when it was made.
+            left), ``"resources"`` (the process can start no more threads) or ``"observe_only"``; None when it
+            was made.
     """
 
     number: int

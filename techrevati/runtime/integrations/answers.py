@@ -112,12 +112,9 @@ class Listener:
                 chunk = await self._made.in_time(anext(chunks))
             except StopAsyncIteration:
                 break
-            except Exception as error:
-                await self._made.afail(tap.error or error, self._estimate())
-                self._finalizer.detach()
-                raise
             except BaseException as error:
-                self._failed(error)
+                self._finalizer.detach()
+                await self._made.afail(tap.error or error, self._estimate())
                 raise
             finally:
                 self._pulling = False

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from typing import TypeVar
 
-    from techrevati.runtime.budgets import Reservation
     from techrevati.runtime.integrations.model_request import ModelRequest
     from techrevati.runtime.ledger import SpendLedger
     from techrevati.runtime.sinks import EventSink
@@ -175,11 +174,8 @@ class CallGuard:
             made = await self.abegin(request, next(numbers))
             try:
                 return await send(made)
-            except Exception as error:
+            except BaseException as error:
                 await made.afail(error)
-                raise
-            except BaseException as error:  # being cancelled, nothing more is waited for
-                made.fail(error)
                 raise
 
         retry = retry or self.retry or _ONCE
@@ -204,38 +200,34 @@ class CallGuard:
                     made._reservations.append(budget.reserve(**reservation_of(budget, request, self._about)))
                 except Exception as refusal:
                     self._observed(refusal, request)
-                    made._reservations += self._uncapped(budget, request)
+                    for uncapped in _uncapped(budget):
+                        asked = reservation_of(uncapped, request, self._about)
+                        made._reservations.append(uncapped.reserve(**asked))
         except BaseException as error:
             made._refused(error)
             raise
         return made
 
     async def abegin(self, request: ModelRequest, number: int = 1) -> PhysicalRequest:
-        """:meth:`begin` without blocking the event loop while a ledger is written."""
-        if not self._blocking:
-            return self.begin(request, number)
+        """:meth:`begin` without blocking the event loop while a ledger or a breaker's store is written."""
         made = PhysicalRequest(self, request, number)
         try:
-            made._admit()
+            await made._aadmit()
             for budget in self._budgets:
                 try:
+                    asked = reservation_of(budget, request, self._about)
                     made._reservations.append(
-                        await budget.areserve(**reservation_of(budget, request, self._about))
+                        await budget.areserve(**asked) if self._blocking else budget.reserve(**asked)
                     )
                 except Exception as refusal:
                     self._observed(refusal, request)
-                    made._reservations += self._uncapped(budget, request)
+                    for uncapped in _uncapped(budget):
+                        asked = reservation_of(uncapped, request, self._about)
+                        made._reservations.append(await uncapped.areserve(**asked))
         except BaseException as error:
-            made._refused(error)
+            await made._arefused(error)
             raise
         return made
-
-    def _uncapped(self, refusing: Budget, request: ModelRequest) -> list[Reservation]:
-        """What is only observed is on the books all the same, without the limits."""
-        if refusing.ledger is None:
-            return []
-        budget = Budget(f"{refusing.name}/observed", ledger=refusing.ledger)
-        return [budget.reserve(**reservation_of(budget, request, self._about))]
 
     def _observed(self, refusal: Exception, request: ModelRequest) -> None:
         """Raise *refusal*, or only tell it."""
@@ -275,15 +267,7 @@ class CallGuard:
     ) -> None:
         """Count in ``coverage()`` what became of a guarded call."""
         if self._counted:
-            covered.note(
-                request.provider,
-                request.shape,
-                "guarded",
-                calls=calls,
-                requests=requests,
-                without_usage=without_usage,
-                refused=refused,
-            )
+            covered.add((request.provider, request.shape, "guarded"), calls, requests, without_usage, refused)
 
     def tell(
         self,
@@ -296,6 +280,13 @@ class CallGuard:
     ) -> None:
         """Emit what became of a physical request; never its content."""
         self.events.tell(name, status, request, error=error, answered=None, **facts)
+
+
+def _uncapped(refusing: Budget) -> list[Budget]:
+    """Where what is only observed is on the books all the same, without the limits."""
+    if refusing.ledger is None:
+        return []
+    return [Budget(f"{refusing.name}/observed", ledger=refusing.ledger)]
 
 
 def _check(name: str, value: object, kinds: type | tuple[type, ...], what: str) -> None:

@@ -33,12 +33,13 @@ _salt = os.urandom(16)
 class ClientFacts:
     """What is asked of a client again and again, remembered while it does not change."""
 
-    __slots__ = ("_base_url", "_credential", "_key", "price_provider", "provider", "server")
+    __slots__ = ("_base_url", "_credential", "_kept", "_key", "price_provider", "provider", "server")
 
     def __init__(self, client: Any) -> None:
         self._key: object = None
         self._credential = ""
         self._base_url: object = None
+        self._kept: object = None
         self.provider: str = ""
         self.price_provider: str | None = None
         self.server: tuple[str, int] | None = None
@@ -46,6 +47,11 @@ class ClientFacts:
 
     def look(self, client: Any) -> None:
         """See whether the client was pointed somewhere else; its attributes may be assigned to."""
+        # Where the SDKs keep it; openai's property is a function call behind an import.
+        kept = client.__dict__.get("_base_url")
+        if kept is not None and kept is self._kept:
+            return
+        self._kept = kept
         base_url = getattr(client, "base_url", None)
         if self.provider and base_url is self._base_url:
             return

@@ -162,11 +162,8 @@ async def astream(
                 item = await made.in_time(step)
             except StopAsyncIteration:
                 item = _END
-    except Exception as error:
-        await made.afail(error, hearing.estimate(request), measured=hearing.complete)
-        raise
     except BaseException as error:
-        made.fail(error, hearing.estimate(request), measured=hearing.complete)
+        await made.afail(error, hearing.estimate(request), measured=hearing.complete)
         raise
     finally:
         await _aclosed(items)

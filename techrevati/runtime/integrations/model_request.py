@@ -7,12 +7,8 @@ that anybody could read, and is not guarded.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from techrevati.runtime.budgets import estimate_input_tokens
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 CHAT = "chat.completions"
 RESPONSES = "responses"
@@ -161,32 +157,34 @@ def read_request(
     """What the JSON *body* of a request to *api* asks for."""
     model = body.get("model")
     tier = body.get("service_tier")
-    elsewhere = [name for name in _ELSEWHERE if api == RESPONSES and body.get(name) is not None]
-    answers = _count(body.get("n")) if api in (CHAT, COMPLETIONS) else None
-    best_of = _count(body.get("best_of")) if api == COMPLETIONS else None
-    maximum = _first(body, _MAXIMA.get(api, ()), _count)
-    if api == EMBEDDINGS:
-        maximum = 0
+    answers = 1
+    unbounded: str | None = None
+    maximum: int | None = 0
+    if api == RESPONSES:
+        unbounded = next((name for name in _ELSEWHERE if body.get(name) is not None), None)
+    elif api in (CHAT, COMPLETIONS):
+        best_of = _count(body.get("best_of")) if api == COMPLETIONS else None
+        answers = max(_count(body.get("n")) or 1, best_of or 1)
+    if api != EMBEDDINGS:
+        maximum = _maximum(body, _MAXIMA[api])
     return ModelRequest(
         provider,
         model if isinstance(model, str) and model else None,
         shape,
         content=body,
         max_output_tokens=maximum,
-        answers=max(answers or 1, best_of or 1),
+        answers=answers,
         price_provider=price_provider,
         tier=tier if isinstance(tier, str) and tier in _EXPENSIVE_TIERS else None,
         credential_id=credential_id,
-        unbounded=elsewhere[0] if elsewhere else None,
+        unbounded=unbounded,
         server=server,
     )
 
 
-def _first(
-    body: Mapping[str, object], names: tuple[str, ...], read: Callable[[object], int | None]
-) -> int | None:
+def _maximum(body: Mapping[str, object], names: tuple[str, ...]) -> int | None:
     for name in names:
-        found = read(body.get(name))
+        found = _count(body.get(name))
         if found is not None:
             return found
     return None

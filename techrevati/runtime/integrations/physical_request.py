@@ -7,6 +7,8 @@ away.  Its end leaves the breaker, settles the reservations and is told, in this
 from __future__ import annotations
 
 from contextvars import copy_context
+from functools import partial
+from types import NoneType
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core.deadline import current
@@ -47,6 +49,7 @@ class PhysicalRequest:
     """
 
     __slots__ = (
+        "_blocks",
         "_breaking",
         "_deadline",
         "_guard",
@@ -63,6 +66,7 @@ class PhysicalRequest:
         self.number: int = number
         self._guard = guard
         self._open = [True]
+        self._blocks = guard._blocking
         self._reservations: list[Reservation] = []
         self._breaking: tuple[CircuitBreaker, CircuitGuard] | None = None
         self._deadline: Remaining | None = current.get()
@@ -76,18 +80,36 @@ class PhysicalRequest:
     # --- beginning ------------------------------------------------------------------------------------------
 
     def _admit(self) -> None:
-        try:
-            self.check_time()
-        except DeadlineExceededError as refusal:
-            self._guard._observed(refusal, self.request)
-        breaker = self._guard.breaker_of(self.request)
-        admitted = breaker.guard()
+        breaker, admitted = self._at_breaker()
         try:
             admitted.__enter__()
         except CircuitOpenError as refusal:
             self._guard._observed(refusal, self.request)
         else:
             self._breaking = (breaker, admitted)
+
+    async def _aadmit(self) -> None:
+        """:meth:`_admit` without blocking the event loop while a breaker asks its store."""
+        breaker, admitted = self._at_breaker()
+        try:
+            if admitted.blocks:
+                self._blocks = True
+                await admitted.__aenter__()
+            else:
+                admitted.__enter__()
+        except CircuitOpenError as refusal:
+            self._guard._observed(refusal, self.request)
+        else:
+            self._breaking = (breaker, admitted)
+
+    def _at_breaker(self) -> tuple[CircuitBreaker, CircuitGuard]:
+        if self._deadline is not None:
+            try:
+                self.check_time()
+            except DeadlineExceededError as refusal:
+                self._guard._observed(refusal, self.request)
+        breaker = self._guard.breaker_of(self.request)
+        return breaker, breaker.guard()
 
     def _refused(self, error: BaseException) -> None:
         if not self._open:
@@ -99,6 +121,14 @@ class PhysicalRequest:
         if isinstance(error, Exception):
             self._guard.note(self.request, refused=1)
             self._tell(AgentEventName.MODEL_REFUSED, AgentEventStatus.RED, error)
+
+    async def _arefused(self, error: BaseException) -> None:
+        await self._off_loop(lambda: self._refused(error), error)
+
+    @property
+    def timed(self) -> bool:
+        """Whether a deadline is in force."""
+        return self._deadline is not None
 
     @property
     def left_s(self) -> float | None:
@@ -171,21 +201,34 @@ class PhysicalRequest:
         await self._off_loop(lambda: self.finish(usage, measured=measured))
 
     async def afail(
-        self, error: BaseException, usage: UsageSnapshot | None = None, *, measured: bool = False
+        self,
+        error: BaseException,
+        usage: UsageSnapshot | None = None,
+        *,
+        measured: bool = False,
+        closable: bool = False,
     ) -> None:
-        """:meth:`fail` without blocking the event loop while a ledger is written."""
-        await self._off_loop(lambda: self.fail(error, usage, measured=measured))
+        """:meth:`fail` without blocking the event loop while a ledger is written.
+
+        A cancelled task waits, too, until it is cancelled again.  Whoever is interrupted or thrown away ends
+        it here and now; an async generator, which is *closable*, may wait even then.
+        """
+        end = partial(self.fail, error, usage, measured=measured)
+        await self._off_loop(end, None if closable and isinstance(error, GeneratorExit) else error)
 
     async def aabandon(self, usage: UsageSnapshot | None = None) -> None:
         """:meth:`abandon` without blocking the event loop while a ledger is written."""
         await self._off_loop(lambda: self.abandon(usage))
 
-    async def _off_loop(self, end: Callable[[], None]) -> None:
-        if not self._guard._blocking or not self._open:
+    async def _off_loop(self, end: Callable[[], None], error: BaseException | None = None) -> None:
+        if not self._blocks or not self._open:
             end()
             return
         import asyncio
 
+        if not isinstance(error, (Exception, asyncio.CancelledError, NoneType)):
+            end()  # nothing can be waited for
+            return
         try:
             # In this context, so that what is told stands under the caller's span.
             ending = asyncio.get_running_loop().run_in_executor(None, copy_context().run, end)
@@ -205,10 +248,13 @@ class PhysicalRequest:
             return
         breaker, admitted = self._breaking
         self._breaking = None
+        if error is None:
+            admitted.__exit__(None, None, None)
+            return
         judged = breaker._counts_as_failure is None
         if judged and isinstance(error, Exception) and not provider_failures(error):
             error = _Neutral()
-        admitted.__exit__(None if error is None else type(error), error, None)
+        admitted.__exit__(type(error), error, None)
 
     def _settle(
         self, usage: UsageSnapshot | None, error: BaseException | None, certainty: str = "measured"
@@ -216,7 +262,8 @@ class PhysicalRequest:
         for reservation in self._reservations:
             try:
                 if usage is not None:
-                    reservation.settle(usage, certainty=certainty, failure=failure_of(error))
+                    failure = None if error is None else failure_of(error)
+                    reservation.settle(usage, certainty=certainty, failure=failure)
                 else:
                     reservation.fail(error)
             except TechrevatiError as trouble:  # the answer is paid for: it is not thrown away
@@ -225,6 +272,8 @@ class PhysicalRequest:
     def _told_end(self, usage: UsageSnapshot | None, error: BaseException | None) -> None:
         missing = usage is None and error is None
         self._guard.note(self.request, requests=1, without_usage=int(missing))
+        if not self._guard.events.heard:
+            return
         if error is not None:
             self._tell(AgentEventName.MODEL_FAILED, AgentEventStatus.FAILED, error, usage)
         else:

@@ -120,10 +120,7 @@ class GuardedModel(WrapperModel):
         try:
             yield stream
         except BaseException as error:
-            if isinstance(error, (Exception, GeneratorExit)):
-                await made.afail(error, _estimate(stream, asked))
-            else:
-                made.fail(error, _estimate(stream, asked))
+            await made.afail(error, _estimate(stream, asked), closable=True)
             if not await manager.__aexit__(type(error), error, error.__traceback__):
                 raise
         else:

@@ -110,7 +110,8 @@ def _client_classes(module: ModuleType) -> Iterator[type]:
     """The classes below the public clients of *module* that define how a request is sent."""
     root = module.__name__.partition(".")[0]
     for public in list(vars(module).values()):
-        if not isinstance(public, type) or not has_surface(public):
+        # Not isinstance: it asks for __class__, and openai's lazy proxies load all they stand for.
+        if not issubclass(type(public), type) or not has_surface(public):
             continue
         for kind in public.__mro__:
             if "request" in vars(kind) and kind.__module__.partition(".")[0] == root:

@@ -10,16 +10,25 @@ ours go around it.
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Mapping
 from copy import copy
 from functools import wraps
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from techrevati.runtime.integrations.answers import Listener, http_response_of, usage_of
 from techrevati.runtime.integrations.call_guard import CallGuard
 from techrevati.runtime.integrations.client_facts import ClientFacts
-from techrevati.runtime.integrations.model_request import CHAT, api_of, is_free, read_request
+from techrevati.runtime.integrations.model_request import (
+    CHAT,
+    COMPLETIONS,
+    EMBEDDINGS,
+    MESSAGES,
+    RESPONSES,
+    api_of,
+    is_free,
+    read_request,
+)
 from techrevati.runtime.retry_policy import Retry
 
 if TYPE_CHECKING:
@@ -41,6 +50,9 @@ GUARD = "_techrevati_guard"  # on a guarded client
 _RAW = "x-stainless-raw-response"
 _HELPERS = ("x-stainless-helper-method", "x-stainless-stream-helper", "x-stainless-helper")
 _RETRY_COUNT = "x-stainless-retry-count"
+_KEY = "stainless-python-retry-"
+_NO_HEADERS: Mapping[str, Any] = {}
+_CREATE = {api: f"{api}.create" for api in (CHAT, RESPONSES, EMBEDDINGS, COMPLETIONS, MESSAGES)}
 _BASE_S, _CAP_S = 0.5, 8.0  # what both SDKs wait themselves
 
 
@@ -207,7 +219,7 @@ class Seam:
     def _retry(self, options: Any) -> Retry | None:
         """The retry that was given, or one like it for another number of attempts."""
         given = None if self.guarding.observe_only else self.guarding.retry
-        said = getattr(options, "max_retries", None)
+        said = options.max_retries
         if given is not None and self.own_retries and type(said) is not int:
             return given
         retries = said if type(said) is int else self.client.max_retries
@@ -263,12 +275,16 @@ class _Call:
         self._answer: UsageSnapshot | None = None
         self._answered: Answered | None = None
         self._options = options = copy(options)
-        headers = options.headers if isinstance(options.headers, Mapping) else {}
-        low = {name.lower(): value for name, value in headers.items()}
+        headers = options.headers
+        low = (
+            {name.lower(): value for name, value in headers.items()}
+            if headers and isinstance(headers, Mapping)
+            else _NO_HEADERS
+        )
         self._raw = bool(low.get(_RAW))
         extra = options.extra_json
-        whole = {**body, **extra} if isinstance(extra, Mapping) else body
-        self._hide_usage = api == CHAT and stream and seam.ask_usage and _silent(whole)
+        whole = {**body, **extra} if extra and isinstance(extra, Mapping) else body
+        self._hide_usage = stream and api == CHAT and seam.ask_usage and _silent(whole)
         if self._hide_usage:
             asked = whole.get("stream_options")
             asked = (
@@ -279,20 +295,21 @@ class _Call:
                 options.extra_json = {**extra, "stream_options": asked}
         options.max_retries = 0  # ours go around
         if options.idempotency_key is None:
-            options.idempotency_key = f"stainless-python-retry-{uuid4()}"  # one for all attempts
+            options.idempotency_key = _new_key()  # one for all attempts
         self._timeout = options.timeout
         parse = getattr(options, "post_parser", None)
         parsed = callable(parse)
         if parsed and not self._raw:
             options.post_parser = self._heard(parse)
+        facts = seam.facts
         self.request = read_request(
             api,
             whole,
-            provider=seam.facts.provider,
-            shape=_shape(api, low, stream, parsed),
-            price_provider=seam.facts.price_provider,
-            credential_id=seam.facts.credential_id(seam.client),
-            server=seam.facts.server,
+            provider=facts.provider,
+            shape=_shape(api, low, stream, parsed) if low or parsed or stream else _CREATE[api],
+            price_provider=facts.price_provider,
+            credential_id=facts.credential_id(seam.client),
+            server=facts.server,
         )
 
     def _heard(self, parse: Any) -> Any:
@@ -311,7 +328,7 @@ class _Call:
             self._answered.whole(answer)
 
     def _prepare(self, made: PhysicalRequest) -> None:
-        self._answered = made.answered
+        """What of the options another attempt and a deadline change."""
         options = self._options
         if made.number > 1:
             headers = options.headers if isinstance(options.headers, Mapping) else {}
@@ -325,8 +342,9 @@ class _Call:
 
     def send(self, made: PhysicalRequest) -> Any:
         """One physical request of a synchronous client."""
-        self._prepare(made)
-        self._answer = None
+        if made.number > 1 or made.timed:
+            self._prepare(made)
+        self._answer, self._answered = None, made.answered
         try:
             result = self._plain(
                 self._cast_to, self._options, stream=self._stream, stream_cls=self._stream_cls
@@ -335,7 +353,7 @@ class _Call:
             if self._answer is not None:  # the provider did its part
                 made.finish(self._answer)
             raise
-        http = self._http(result, made)
+        http = self._http(result, made) if self._raw or self._stream else None
         if http is not None and not http.is_closed:
             Listener(made, http, hide_usage=self._hide_usage).attach(http)
         else:
@@ -344,17 +362,17 @@ class _Call:
 
     async def asend(self, made: PhysicalRequest) -> Any:
         """One physical request of an asynchronous client."""
-        self._prepare(made)
-        self._answer = None
+        if made.number > 1 or made.timed:
+            self._prepare(made)
+        self._answer, self._answered = None, made.answered
         try:
-            result = await made.in_time(
-                self._plain(self._cast_to, self._options, stream=self._stream, stream_cls=self._stream_cls)
-            )
+            step = self._plain(self._cast_to, self._options, stream=self._stream, stream_cls=self._stream_cls)
+            result = await (made.in_time(step) if made.timed else step)
         except Exception:
             if self._answer is not None:
                 await made.afinish(self._answer)
             raise
-        http = self._http(result, made)
+        http = self._http(result, made) if self._raw or self._stream else None
         if http is not None and not http.is_closed:
             Listener(made, http, hide_usage=self._hide_usage).aattach(http)
         else:
@@ -374,6 +392,12 @@ class _Call:
         return usage_of(answer)
 
 
+def _new_key() -> str:
+    """An idempotency key as the SDKs make them: a random UUID, without the price of making the object."""
+    digits = os.urandom(16).hex()
+    return f"{_KEY}{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+
+
 def _silent(body: Mapping[str, object]) -> bool:
     """Whether a chat stream was not asked to tell its usage."""
     asked = body.get("stream_options")
@@ -386,7 +410,8 @@ def _shape(api: str, headers: Mapping[str, Any], stream: bool, parsed: bool) -> 
     if stream:
         how = "stream" if helper else "create(stream=True)"
     else:
-        how = "parse" if parsed or helper.endswith("parse") else "create"
+        # The parser of embeddings is the SDK's own: it decodes them.
+        how = "parse" if (parsed and api != EMBEDDINGS) or helper.endswith("parse") else "create"
     raw = headers.get(_RAW)
     if raw:
         how += ", raw" if raw == "true" or raw == "raw" else ", streaming response"

@@ -46,6 +46,18 @@ class Places:
             raise ReplayMismatchError(self._run_id, there, asked)
         return asked
 
+    def reserved(self, kind: str, name: str, arguments: Mapping[str, object] | None) -> str:
+        """The key of a step without one that another thread or task will ask for: those that are alike are
+        told apart by the order in which they are reserved, not by who comes first."""
+        with self._lock:
+            return self._apart_locked(kind, name, "" if arguments is None else argument_hash(arguments))
+
+    def _apart_locked(self, kind: str, name: str, hashed: str) -> str:
+        family = f"{kind}:{name}:{hashed[:16]}"
+        again = self._seen.get(family, 0)
+        self._seen[family] = again + 1
+        return f"{family}.{again}"
+
     def taken(self, step: Step) -> None:
         """That step is on record now."""
         if step.lane is not None:
@@ -59,13 +71,12 @@ class Places:
         with self._lock:
             in_line = _lane() == self._main
             lane = self._next if in_line and (key is None or key not in self._seen) else None
-            family = key or (f"#{lane}" if lane is not None else f"{kind}:{name}:{hashed[:16]}")
-            again = 0 if key is not None or lane is not None else self._seen.get(family, 0)
-            own = family if key is not None or lane is not None else f"{family}.{again}"
+            own = key or (f"#{lane}" if lane is not None else self._apart_locked(kind, name, hashed))
             if own not in self._steps and max(self._asked_for, len(self._steps)) >= self._max_steps:
                 raise JournalError(self._run_id, f"it has max_steps={self._max_steps} steps already")
             self._asked_for += key is None or key not in self._seen
-            self._seen[family] = again + 1
+            if key is not None or lane is not None:
+                self._seen[own] = 1
             if lane is not None:
                 self._next += 1
         return Step(own, kind, name, hashed, lane=lane)

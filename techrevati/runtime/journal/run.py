@@ -35,14 +35,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from concurrent.futures import Future
     from types import TracebackType
-    from typing import Self, TypeAlias, TypeVar
+    from typing import Any, Self, TypeAlias, TypeVar
 
     from techrevati.runtime.journal.journal import Journal
     from techrevati.runtime.journal.lease import Lease, NoLease
 
     T = TypeVar("T")
     Verify: TypeAlias = Callable[[], "bool | Happened | None"]
-    Measure: TypeAlias = Callable[[T], "tuple[dict[str, object], str]"]
+    Measured: TypeAlias = tuple[dict[str, object], str]
+    Measure: TypeAlias = Callable[[T], Measured]
 
 _inside: ContextVar[tuple[tuple[str, str], ...]] = ContextVar("techrevati_journal_inside", default=())
 
@@ -122,7 +123,7 @@ class RunJournal:
         try:
             found = self._looked_up(asked, idempotent)
             if found == DOUBT:
-                found = self._settled(asked, None if verify is None else verify())
+                found = self._settled(asked, None if verify is None else verify(), measure)
             if found != "run":
                 return cast("T", self._answer(asked.key, on_record))
             if before is not None:
@@ -172,7 +173,7 @@ class RunJournal:
                 said = None if verify is None else verify()
                 if said is not None and not isinstance(said, (bool, Happened)):
                     said = await said
-                found = self._settled(asked, said)
+                found = self._settled(asked, said, measure)
             if found != "run":
                 return cast("T", self._answer(asked.key, on_record))
             if before is not None:
@@ -272,7 +273,9 @@ class RunJournal:
         if self._lease.lost is not None:
             raise self._lease.lost
 
-    def _settled(self, asked: Step, said: bool | Happened | None) -> str:
+    def _settled(
+        self, asked: Step, said: bool | Happened | None, measure: Callable[[Any], Measured] | None = None
+    ) -> str:
         step = self._steps[asked.key]
         if said is None:
             raise InDoubtError(self.run_id, step)
@@ -280,9 +283,14 @@ class RunJournal:
             return "run"
         if not isinstance(said, (bool, Happened)):
             raise TypeError(f"verify must return a bool, Happened or None, got {type(said).__name__}")
-        result = said.result if isinstance(said, Happened) else None
+        usage, cost, result = None, "0", None
+        if isinstance(said, Happened):
+            result = said.result
+            if measure is not None:  # it was paid for, and nobody has counted it
+                usage, cost = measure(result)
         text = self._journal.codec.encode(result)
-        self._write(ended(step, self._journal.clock(), result=text), durable=self._journal.syncs_outcomes)
+        done = ended(step, self._journal.clock(), result=text, usage=usage, cost_picodollars=cost)
+        self._write(done, durable=self._journal.syncs_outcomes)
         return RETURN
 
     def _answer(self, key: str, on_record: Callable[[Step], object] | None) -> object:

@@ -321,7 +321,7 @@ class AsyncOrchestrationSession(AsyncStreams, SessionTools, SessionPhase):
                     guarded = partial(self._recovered, recovery, run, breaker, model)
                 options = {"key": key, "idempotent": idempotent, "verify": verify}
                 result = await self._arecorded_turn(turn, guarded, prompt, options)
-                usage, replayed, repeated = turn.usage, turn.replayed, turn.repeated
+                usage, replayed, repeated, model = turn.usage, turn.replayed, turn.repeated, turn.model
             elif recovery is not None:
                 result = await self._recovered(recovery, run, breaker, model)
             else:
@@ -458,7 +458,7 @@ class AsyncOrchestrationSession(AsyncStreams, SessionTools, SessionPhase):
                 verify=call.verify,
             )
 
-        return await in_tasks(checked(calls, max_concurrency), run, max_concurrency)
+        return await in_tasks(checked(calls, max_concurrency), run, max_concurrency, self._run)
 
     async def pause_for_input(self, prompt: str) -> str:
         """Wait until somebody calls :meth:`provide_input`; the worker is WAITING_FOR_INPUT meanwhile.

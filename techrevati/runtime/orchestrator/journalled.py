@@ -22,12 +22,16 @@ if TYPE_CHECKING:
     Verify: TypeAlias = Callable[[], bool | Happened | None]
 
 
+_ASKED = "asked"  # beside the usage of a turn: the model that it was priced as, where a function says that
+
+
 class TurnOnRecord:
     """One turn: measures what it used when it happens, or reads that from the record.
 
     Attributes:
         usage: What it used, when that is known.
-        replayed: True when nothing was called, and an earlier life had done it.
+        model: What was asked; of a turn that is on record what was asked then, whatever a failover would now.
+        replayed: True when nothing was called, and an earlier life had done and counted it.
         called: True when it happened now.
     """
 
@@ -48,7 +52,11 @@ class TurnOnRecord:
         self.called = True
         if self.usage is None:
             self.usage = _usage_of(result, self._estimate_usage)
-        return dict(self.usage.to_dict()), str(cost_picodollars_or_none(named(self.model), self.usage) or 0)
+        used: dict[str, object] = dict(self.usage.to_dict())
+        asked = named(self.model)
+        if not isinstance(self.model, str):
+            used[_ASKED] = asked
+        return used, str(cost_picodollars_or_none(asked, self.usage) or 0)
 
     @property
     def repeated(self) -> bool:
@@ -56,9 +64,13 @@ class TurnOnRecord:
         return not self.called and not self.replayed
 
     def on_record(self, step: Step) -> None:
-        """It happened in an earlier life."""
-        self.replayed = True
-        self.usage = UsageSnapshot.from_dict(step.usage or {})
+        """It happened in an earlier life; one that was in doubt until now is counted now."""
+        self.replayed = not self.called
+        used = step.usage or {}
+        self.usage = UsageSnapshot.from_dict(used)
+        asked = used.get(_ASKED)
+        if isinstance(asked, str):
+            self.model = asked
 
 
 class SessionJournalled(SessionTurns):

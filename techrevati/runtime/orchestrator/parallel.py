@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from techrevati.runtime.approvals import Approvals
+    from techrevati.runtime.journal import RunJournal
     from techrevati.runtime.orchestrator.journalled import Verify
 
 T = TypeVar("T")
@@ -101,8 +102,34 @@ def checked(calls: Iterable[ToolCall[T]], max_concurrency: int) -> list[ToolCall
     return found
 
 
+def told_apart(run: RunJournal | None, calls: list[ToolCall[T]]) -> list[ToolCall[T]]:
+    """The calls, each with its key in the journal: by their order, whichever comes first."""
+    if run is None:
+        return calls
+    return [call if call.key is not None else _keyed(run, call) for call in calls]
+
+
+def _keyed(run: RunJournal, call: ToolCall[T]) -> ToolCall[T]:
+    try:
+        key = run._places.reserved("tool", call.tool_name, call.arguments or {})
+    except (TypeError, ValueError):  # its arguments are not such: that is the call's own failure
+        return call
+    return ToolCall(
+        call.tool_name,
+        call.fn,
+        call.arguments,
+        approval=call.approval,
+        key=key,
+        idempotent=call.idempotent,
+        verify=call.verify,
+    )
+
+
 def in_threads(
-    calls: list[ToolCall[T]], run: Callable[[ToolCall[T]], T], max_concurrency: int
+    calls: list[ToolCall[T]],
+    run: Callable[[ToolCall[T]], T],
+    max_concurrency: int,
+    journal: RunJournal | None = None,
 ) -> list[ToolResult[T]]:
     """Run each call in a copy of the caller's context; at most so many threads, all ended on return.
 
@@ -118,6 +145,7 @@ def in_threads(
 
     if len(calls) <= 1 or max_concurrency == 1:
         return [copy_context().run(one, call) for call in calls]
+    calls = told_apart(journal, calls)
     from concurrent.futures import ThreadPoolExecutor
 
     pool = ThreadPoolExecutor(min(max_concurrency, len(calls)), "techrevati-tool")
@@ -129,10 +157,15 @@ def in_threads(
 
 
 async def in_tasks(
-    calls: list[ToolCall[T]], run: Callable[[ToolCall[T]], Awaitable[T]], max_concurrency: int
+    calls: list[ToolCall[T]],
+    run: Callable[[ToolCall[T]], Awaitable[T]],
+    max_concurrency: int,
+    journal: RunJournal | None = None,
 ) -> list[ToolResult[T]]:
     """Run each call in a task of its own, so many at once; cancelling this cancels them and waits."""
     import asyncio
+
+    calls = told_apart(journal, calls)
 
     turn = asyncio.Semaphore(max_concurrency)
 

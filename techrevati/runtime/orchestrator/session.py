@@ -264,7 +264,7 @@ class OrchestrationSession(SyncStreams, SessionTools, SessionPhase):
                     guarded = partial(self._recovered, recovery, call, breaker, model)
                 options = {"key": key, "idempotent": idempotent, "verify": verify}
                 result = self._recorded_turn(turn, guarded, prompt, options)
-                usage, replayed, repeated = turn.usage, turn.replayed, turn.repeated
+                usage, replayed, repeated, model = turn.usage, turn.replayed, turn.repeated, turn.model
             elif recovery is not None:
                 result = self._recovered(recovery, call, breaker, model)
             else:
@@ -399,4 +399,4 @@ class OrchestrationSession(SyncStreams, SessionTools, SessionPhase):
                 verify=call.verify,
             )
 
-        return in_threads(checked(calls, max_concurrency), run, max_concurrency)
+        return in_threads(checked(calls, max_concurrency), run, max_concurrency, self._run)

@@ -62,6 +62,7 @@ class StreamTurn(Generic[T]):
         self.told: ToldTurn | None = None
         self._spend: TurnSpend | None = None
         self._guard: CircuitGuard | None = None
+        self._in_task = False
         self._writing: list[Future[Any]] = []
 
     @property
@@ -76,27 +77,29 @@ class StreamTurn(Generic[T]):
         spending = self.session._spending
         self._spend = None if spending is None else spending.begin(self.bounds)
         try:
-            self._ask(breaker)
+            self._guard = None
+            if breaker is not None:
+                guard = breaker.guard()
+                guard.__enter__()
+                self._guard = guard
         except BaseException as error:
             self.not_opened(error)
             raise
 
     async def abegin(self, breaker: CircuitBreaker | None) -> None:
         """:meth:`begin` for tasks."""
+        self._in_task = True
         spending = self.session._spending
         self._spend = None if spending is None else await spending.abegin(self.bounds)
         try:
-            self._ask(breaker)
+            self._guard = None
+            if breaker is not None:
+                guard = breaker.guard()
+                await guard.__aenter__()
+                self._guard = guard
         except BaseException as error:
             await self.anot_opened(error)
             raise
-
-    def _ask(self, breaker: CircuitBreaker | None) -> None:
-        self._guard = None
-        if breaker is not None:
-            guard = breaker.guard()
-            guard.__enter__()
-            self._guard = guard
 
     def not_opened(self, error: BaseException) -> None:
         """The attempt ended before there was a stream."""
@@ -106,13 +109,20 @@ class StreamTurn(Generic[T]):
 
     async def anot_opened(self, error: BaseException) -> None:
         """:meth:`not_opened` for tasks."""
-        self._leave(error)
+        guard, self._guard = self._guard, None
+        if guard is not None:
+            await guard.__aexit__(type(error), error, None)
         if self._spend is not None:
             await self._spend.afail(error)
 
     def _leave(self, error: BaseException | None) -> None:
         guard, self._guard = self._guard, None
-        if guard is not None:
+        if guard is None:
+            return
+        if self._in_task and guard.blocks:
+            leaving = guard.leave_soon(error)
+            self._writing += [] if leaving is None else [leaving]
+        else:
             guard.__exit__(None if error is None else type(error), error, None)
 
     def never_opened(self, error: BaseException) -> None:
@@ -169,11 +179,11 @@ class StreamTurn(Generic[T]):
             used = _NOTHING  # refused: nothing is billed
         if self._spend is not None:
             certainty = "estimated" if outcome.estimated else "measured"
-            self._writing = self._spend.end_stream(None if used == _NOTHING else used, error, certainty)
+            self._writing += self._spend.end_stream(None if used == _NOTHING else used, error, certainty)
         return used
 
     async def written(self) -> None:
-        """Wait until its end is in the ledger's file."""
+        """Wait until its end is in the files of the ledger and of the breaker."""
         writing, self._writing = self._writing, []
         for future in writing:
             await ended(future)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from techrevati.runtime._core.wrapping import colour, wrapped
+from techrevati.runtime._core.wrapping import ASYNC_GENERATOR, colour, inside, wrapped
 from techrevati.runtime.bulkhead import Bulkhead
 from techrevati.runtime.circuit_breaker import CircuitBreaker
 from techrevati.runtime.deadlines import Deadline, Timeout
@@ -140,6 +140,8 @@ class JudgedBreaker:
 
     def around_stream(self, fn: F) -> F:
         self._breaker(fn)  # refuses what it must refuse
+        if self._breaker._shared is not None and colour(fn) == ASYNC_GENERATOR:
+            return inside(lambda args, kwargs: _JudgingGuard(self._breaker), fn)
         return wrapped(fn, lambda: _JudgingGuard(self._breaker))
 
 
@@ -185,9 +187,21 @@ class _JudgingGuard:
         self._guard.returned(value)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception) and not provider_failures(error):
-            error = _Neutral(error)
+        error = _told(error)
         self._guard.__exit__(type(error), error, trace)
+
+    async def __aenter__(self) -> Self:
+        await self._guard.__aenter__()
+        return self
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        error = _told(error)
+        await self._guard.__aexit__(type(error), error, trace)
+
+
+def _told(error: BaseException | None) -> BaseException | None:
+    """What the breaker hears of *error*."""
+    return _Neutral(error) if isinstance(error, Exception) and not provider_failures(error) else error
 
 
 # --- time for everything inside -----------------------------------------------------------------------------

@@ -4,6 +4,10 @@ A write is a whole transaction that begins by taking the write lock.  Who finds 
 short random wait that gets shorter the longer it has waited: the oldest waiter asks most often, so nobody
 starves as with SQLite's own ever longer pauses.
 
+Nobody holds the lock while the disk syncs: a transaction is committed to the log, the lock is given up, and
+then the log is synced before the write returns, by each writer at the same time, so that the kernel makes one
+sync of many.  A sync covers everything in the log before it, whoever wrote it.
+
 Before a fork the connection is closed (SQLite's locks do not survive one) and parent and child open their
 own when they next need it.  Errors of SQLite become errors that say what is wrong.
 """
@@ -23,6 +27,7 @@ from techrevati.runtime.stores.errors import (
     StoreUnavailableError,
 )
 from techrevati.runtime.stores.forks import PATIENCE_S, watch
+from techrevati.runtime.stores.turns import Turns
 
 if TYPE_CHECKING:
     import sqlite3
@@ -38,6 +43,9 @@ SYNCHRONOUS = {"full": "FULL", "batched": "NORMAL"}
 _LONGEST_WAIT_S = 0.002
 _SHORTEST_WAIT_S = 0.0002
 _CHECKPOINT_PAGES = 2000
+# Elsewhere SQLite syncs within the transaction.
+_SYNCS_BEHIND = os.name == "posix"
+_sync_data: Callable[[int], object] = getattr(os, "fdatasync", os.fsync)
 
 # Primary result codes of SQLite (https://www.sqlite.org/rescode.html).
 _PERM, _BUSY, _LOCKED, _READONLY, _IOERR, _CORRUPT = 3, 5, 6, 8, 10, 11
@@ -88,6 +96,11 @@ class SqliteFile:
         self._schema = schema
         self._synchronous = SYNCHRONOUS[durability]
         self._synced = self._synchronous == "FULL"  # what the open connection does at a commit
+        self._log = ""  # the log, if it is synced behind the transaction
+        self._turns: Turns | None = None
+        self._written = 0  # transactions that changed something
+        self._safe = 0  # so many of them were synced
+        self._sync_lock = Lock()
         self._timeout_s = timeout_s
         self._read_only = read_only
         self._clock = clock
@@ -113,25 +126,70 @@ class SqliteFile:
 
         With *durable* false the commit is not synced; the next durable one syncs the whole log, so that a
         power failure only ever takes the newest writes.
+
+        A disk that fails to sync is an error although the transaction stands: the next use of the same key
+        finds it.
         """
+        durable = durable and self._synchronous == "FULL"
         with self._lock:
             connection = self._opened()
             try:
-                synced = durable and self._synchronous == "FULL"
+                synced = durable and not self._log
                 if synced is not self._synced and not self.is_memory:
                     # Has no effect inside a transaction.
                     connection.execute(f"PRAGMA synchronous={'FULL' if synced else 'NORMAL'}")
                     self._synced = synced
-                self._begin(connection)
+                before = connection.total_changes
+                turns = self._turns
+                started_s = self._clock()
                 try:
-                    result = work(connection)
-                    self._commit(connection)
-                except BaseException:
-                    _undo(connection)
-                    raise
+                    if turns is not None and not turns.take(self._timeout_s):
+                        raise StoreLockedError(self.place, "locked (another process writes)", "locked")
+                    self._begin(connection, started_s)
+                    try:
+                        result = work(connection)
+                        self._commit(connection)
+                    except BaseException:
+                        _undo(connection)
+                        raise
+                finally:
+                    if turns is not None:
+                        turns.give()
+                log, written = self._log, self._written
+                if connection.total_changes != before:
+                    self._written = written = written + 1
+                else:
+                    durable = False
             except self._errors() as error:
                 raise self._explained(error) from error
-            return result
+        if durable and log:
+            self._sync(log, written)
+        return result
+
+    def _sync(self, log: str, written: int) -> None:
+        """Return once the first *written* transactions survive a power failure."""
+        with self._sync_lock:
+            if self._safe >= written:
+                return  # another thread's sync began after this was written
+            written = self._written
+            try:
+                descriptor = os.open(log, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+            except FileNotFoundError:
+                pass  # whoever closed the file last has synced all of it into the database
+            except OSError as error:
+                raise self._unsynced(error) from error
+            else:
+                try:
+                    _sync_data(descriptor)
+                except OSError as error:
+                    raise self._unsynced(error) from error
+                finally:
+                    os.close(descriptor)
+            self._safe = written
+
+    def _unsynced(self, error: OSError) -> StoreUnavailableError:
+        cause = "input/output"
+        return StoreUnavailableError(self.place, f"{cause} (it cannot be synced: {error.strerror})", cause)
 
     def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run *work*, which only reads, on one consistent state of the file."""
@@ -149,6 +207,14 @@ class SqliteFile:
     def flush(self) -> None:
         """Bring everything committed to the disk itself."""
         if self.is_memory or self._read_only:
+            return
+        with self._lock:
+            connection = self._opened()
+            log, written = self._log, self._written + 1
+            if log:
+                self._written = written
+        if log:
+            self._sync(log, written)
             return
         with self._lock:
             connection = self._opened()
@@ -176,6 +242,7 @@ class SqliteFile:
         # Nothing is open that a transaction did not end: a file nobody closed is no reason for a warning.
         connection: sqlite3.Connection | None = getattr(self, "_connection", None)
         if connection is not None and self._pid == os.getpid():
+            self._close_turns()
             connection.close()
 
     # --- the connection ----------------------------------------
@@ -184,6 +251,8 @@ class SqliteFile:
         if self._pid != os.getpid():  # a fork that ran no hook of Python
             _abandoned.append(self._connection)
             self._connection, self._pid = None, os.getpid()
+            self._sync_lock = Lock()
+            self._close_turns()
         if self._connection is None:
             if self._closed and self.is_memory:
                 raise StoreUnavailableError(
@@ -205,9 +274,12 @@ class SqliteFile:
         )
         try:
             if not self.is_memory:
-                self._patiently(lambda: connection.execute("PRAGMA journal_mode=WAL").fetchone())
+                mode = self._patiently(lambda: connection.execute("PRAGMA journal_mode=WAL").fetchone())
                 connection.execute(f"PRAGMA synchronous={self._synchronous}")
                 self._synced = self._synchronous == "FULL"
+                if _SYNCS_BEHIND and mode == ("wal",):
+                    self._log = f"{self.path}-wal"
+                    self._turns = Turns(self._log)
                 connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
             connection.execute("PRAGMA temp_store=MEMORY")
             self._migrate(connection)
@@ -285,16 +357,15 @@ class SqliteFile:
 
     # --- waiting for others ----------------------------------------
 
-    def _begin(self, connection: sqlite3.Connection) -> None:
-        self._patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
+    def _begin(self, connection: sqlite3.Connection, started_s: float | None = None) -> None:
+        self._patiently(lambda: connection.execute("BEGIN IMMEDIATE"), started_s)
 
     def _commit(self, connection: sqlite3.Connection) -> None:
         self._patiently(lambda: connection.execute("COMMIT"))
 
-    def _patiently(self, step: Callable[[], T]) -> T:
+    def _patiently(self, step: Callable[[], T], started_s: float | None = None) -> T:
         import sqlite3
 
-        started_s: float | None = None
         while True:
             try:
                 return step()
@@ -335,7 +406,13 @@ class SqliteFile:
         connection, self._connection = self._connection, None
         if connection is not None:
             self._closed = True
+            self._close_turns()
             connection.close()
+
+    def _close_turns(self) -> None:
+        turns, self._turns = self._turns, None
+        if turns is not None:
+            turns.close()
 
     # --- forks ----------------------------------------
 
@@ -344,6 +421,7 @@ class SqliteFile:
         held = self._lock.acquire(timeout=PATIENCE_S)
         if held and not self.is_memory and self._connection is not None:
             connection, self._connection = self._connection, None
+            self._close_turns()
             connection.close()
         return held
 
@@ -356,7 +434,9 @@ class SqliteFile:
         if child and self._connection is not None and not self.is_memory:
             _abandoned.append(self._connection)
             self._connection = None
+            self._close_turns()
         if child:
+            self._sync_lock = Lock()
             self._pid = os.getpid()
 
 
