@@ -398,7 +398,8 @@ class FanOutEventSink(_FanOut[EventSink]):
     """Hands every event to several sinks in order; one that raises does not keep it from the others.
 
     The first failure is logged, each one is counted in ``dropped``.  The beginnings and ends of turns and
-    attempts go only to the sinks that ask for them (see :attr:`follows_turns`).
+    attempts go only to the sinks that ask for them (see :attr:`follows_turns`), and so do contents of model
+    calls (:attr:`takes_content`).
     """
 
     def __init__(self, *sinks: EventSink) -> None:
@@ -406,15 +407,29 @@ class FanOutEventSink(_FanOut[EventSink]):
         self._followers: tuple[EventSink, ...] = tuple(
             sink for sink in sinks if getattr(sink, "follows_turns", False)
         )
+        self._readers: frozenset[int] = frozenset(
+            id(sink) for sink in sinks if getattr(sink, "takes_content", False)
+        )
 
     @property
     def follows_turns(self) -> bool:
         """True when one of the sinks wants to be told where turns and attempts begin and end."""
         return bool(self._followers)
 
+    @property
+    def takes_content(self) -> bool:
+        """True when one of the sinks wants to be told what models were asked and answered."""
+        return bool(self._readers)
+
     def emit(self, event: AgentEvent) -> None:
         """Give *event* to every sink."""
         sinks = self.sinks
+        without = event
+        if self._readers and event.data is not None and "content" in event.data:
+            from techrevati.runtime.agent_events.vocabulary import REQUEST_EVENTS
+
+            if event.event in REQUEST_EVENTS:
+                without = event.with_data({key: item for key, item in event.data.items() if key != "content"})
         if len(self._followers) != len(sinks):
             from techrevati.runtime.agent_events.vocabulary import TURN_EVENTS
 
@@ -422,7 +437,7 @@ class FanOutEventSink(_FanOut[EventSink]):
                 sinks = self._followers
         for sink in sinks:
             try:
-                sink.emit(event)
+                sink.emit(event if id(sink) in self._readers else without)
             except Exception as error:
                 self._failed(sink, error)
 

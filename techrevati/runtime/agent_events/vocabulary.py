@@ -68,3 +68,9 @@ TURN_EVENTS = frozenset({
     AgentEventName.TURN_STARTED, AgentEventName.TURN_ENDED, AgentEventName.ATTEMPT_STARTED,
     AgentEventName.ATTEMPT_ENDED, AgentEventName.RUN_ENDED,
 })  # fmt: skip
+
+# What became of single requests; only sinks that ask for contents with ``takes_content`` are told these, too.
+REQUEST_EVENTS = frozenset({
+    AgentEventName.MODEL_CALLED, AgentEventName.MODEL_FAILED, AgentEventName.MODEL_ABANDONED,
+    AgentEventName.MODEL_REFUSED,
+})  # fmt: skip

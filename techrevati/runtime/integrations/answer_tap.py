@@ -18,6 +18,8 @@ from techrevati.runtime.usage import UsageAccumulator, UsageNotFoundError, Usage
 if TYPE_CHECKING:
     from typing import Any
 
+    from techrevati.runtime.integrations.contents import Answered
+
 _END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _NO_USAGE = re.compile(rb'"usage"\s*:\s*null')
 MAX_BODY = 16 * 1024 * 1024  # bytes of a JSON answer, or of one event, that are looked at
@@ -48,9 +50,11 @@ class AnswerTap:
         events: Whether it is server-sent events.
         hide_usage: Whether the last event of an OpenAI chat stream, which holds only the usage, is kept from
             the reader, who did not ask for it.
+        answered: Hears what is said, too; None, as almost always, reads no event for that.
     """
 
     __slots__ = (
+        "_answered",
         "_buffer",
         "_events",
         "_hide_usage",
@@ -65,7 +69,8 @@ class AnswerTap:
         "error",
     )  # fmt: skip
 
-    def __init__(self, *, events: bool, hide_usage: bool) -> None:
+    def __init__(self, *, events: bool, hide_usage: bool, answered: Answered | None = None) -> None:
+        self._answered = answered
         self._events = events
         self._hide_usage = hide_usage
         self._buffer = b""
@@ -116,6 +121,8 @@ class AnswerTap:
                     self._whole = UsageSnapshot.from_response(rest)
                 except UsageNotFoundError:
                     pass
+                if self._answered is not None:
+                    self._answered.whole(rest)
             return b""
         keep = not rest or self._keep(rest)
         return rest if keep and self._hide_usage else b""
@@ -133,6 +140,8 @@ class AnswerTap:
 
     def _keep(self, block: bytes) -> bool:
         """Hear one event; whether the reader gets to see it."""
+        if self._answered is not None and (said := _parsed(block)) is not None:
+            self._answered.event(said)
         if b'"usage"' in block and _NO_USAGE.search(block) is None:
             event = _parsed(block)
             if event is not None:

@@ -43,7 +43,7 @@ class Listener:
     def __init__(self, made: PhysicalRequest, http: Any, *, hide_usage: bool) -> None:
         kind = str(http.headers.get("content-type", ""))
         self._made = made
-        self._tap = AnswerTap(events="event-stream" in kind, hide_usage=hide_usage)
+        self._tap = AnswerTap(events="event-stream" in kind, hide_usage=hide_usage, answered=made.answered)
         self._pulling = False
         # One that nobody reads or closes is settled when it is thrown away.
         self._finalizer = weakref.finalize(http, self._closed)

@@ -279,7 +279,7 @@ class CallGuard:
         **facts: object,
     ) -> None:
         """Emit what became of a physical request; never its content."""
-        self.events.tell(name, status, request, error=error, **facts)
+        self.events.tell(name, status, request, error=error, answered=None, **facts)
 
 
 def _uncapped(refusing: Budget) -> list[Budget]:

@@ -33,7 +33,7 @@ _salt = os.urandom(16)
 class ClientFacts:
     """What is asked of a client again and again, remembered while it does not change."""
 
-    __slots__ = ("_base_url", "_credential", "_kept", "_key", "price_provider", "provider")
+    __slots__ = ("_base_url", "_credential", "_kept", "_key", "price_provider", "provider", "server")
 
     def __init__(self, client: Any) -> None:
         self._key: object = None
@@ -42,6 +42,7 @@ class ClientFacts:
         self._kept: object = None
         self.provider: str = ""
         self.price_provider: str | None = None
+        self.server: tuple[str, int] | None = None
         self.look(client)
 
     def look(self, client: Any) -> None:
@@ -56,6 +57,7 @@ class ClientFacts:
             return
         self._base_url = base_url
         self.provider, self.price_provider = _provider(client, base_url)
+        self.server = _server(base_url)
 
     def credential_id(self, client: Any) -> str:
         """A name for the client's API key, from which nobody gets the key; empty without one."""
@@ -82,6 +84,16 @@ def _provider(client: Any, base_url: Any) -> tuple[str, str | None]:
         if host == ending or host.endswith("." + ending):
             return name, name
     return sdk, None
+
+
+def _server(base_url: Any) -> tuple[str, int] | None:
+    """Where requests go: a host's name and the port."""
+    host, port = getattr(base_url, "host", None), getattr(base_url, "port", None)
+    if not isinstance(host, str) or not host:
+        return None
+    if not isinstance(port, int):
+        port = 80 if getattr(base_url, "scheme", "") == "http" else 443
+    return host, port
 
 
 def _sdk(client: Any) -> str:

@@ -31,6 +31,13 @@ _MAXIMA = {
     RESPONSES: ("max_output_tokens",),
     MESSAGES: ("max_tokens",),
 }
+# Settings that are told, by their names in OpenTelemetry's conventions; none is a content.
+_SETTINGS = (
+    ("max_tokens", ("max_completion_tokens", "max_output_tokens", "max_tokens")),
+    ("choice.count", ("n",)),
+    *((name, (name,)) for name in ("temperature", "top_p", "top_k", "seed")),
+    *((name, (name,)) for name in ("frequency_penalty", "presence_penalty")),
+)
 _EXPENSIVE_TIERS = ("priority", "flex", "batch")
 _ELSEWHERE = ("previous_response_id", "conversation", "prompt")  # input that the provider adds by itself
 
@@ -68,17 +75,19 @@ class ModelRequest:
         price_provider, tier: For the price; None when the model's name is enough.
         credential_id: Tells credentials apart; never the key itself.
         unbounded: Why the input has no bound that can be read from the request; None when it has.
+        server: Address and port of who is asked, for traces; None when nobody knows.
     """
 
     __slots__ = (
-        "_content",
         "_input_tokens",
         "answers",
+        "content",
         "credential_id",
         "max_output_tokens",
         "model",
         "price_provider",
         "provider",
+        "server",
         "shape",
         "tier",
         "unbounded",
@@ -98,11 +107,12 @@ class ModelRequest:
         tier: str | None = None,
         credential_id: str = "",
         unbounded: str | None = None,
+        server: tuple[str, int] | None = None,
     ) -> None:
         self.provider: str = provider
         self.model: str | None = model
         self.shape: str = shape
-        self._content = content
+        self.content: object = content
         self._input_tokens = input_tokens
         self.max_output_tokens: int | None = max_output_tokens
         self.answers: int = answers
@@ -110,13 +120,25 @@ class ModelRequest:
         self.tier: str | None = tier
         self.credential_id: str = credential_id
         self.unbounded: str | None = unbounded
+        self.server: tuple[str, int] | None = server
 
     @property
     def input_tokens(self) -> int:
         """An upper bound of its input tokens."""
         if self._input_tokens is None:
-            self._input_tokens = estimate_input_tokens(self._content)
+            self._input_tokens = estimate_input_tokens(self.content)
         return self._input_tokens
+
+    def settings(self) -> dict[str, int | float]:
+        """What the request sets, by the names of OpenTelemetry's conventions; no contents."""
+        body = self.content
+        found: dict[str, int | float] = {}
+        if isinstance(body, Mapping):
+            for name, keys in _SETTINGS:
+                value = next((body[key] for key in keys if body.get(key) is not None), None)
+                if isinstance(value, (int, float)) and not isinstance(value, bool):
+                    found[name] = value
+        return found
 
     def __repr__(self) -> str:
         return f"ModelRequest({self.provider!r}, {self.model!r}, {self.shape!r})"
@@ -130,6 +152,7 @@ def read_request(
     shape: str,
     price_provider: str | None,
     credential_id: str,
+    server: tuple[str, int] | None = None,
 ) -> ModelRequest:
     """What the JSON *body* of a request to *api* asks for."""
     model = body.get("model")
@@ -155,6 +178,7 @@ def read_request(
         tier=tier if isinstance(tier, str) and tier in _EXPENSIVE_TIERS else None,
         credential_id=credential_id,
         unbounded=unbounded,
+        server=server,
     )
 
 

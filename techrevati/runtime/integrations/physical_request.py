@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from techrevati.runtime.budgets import Reservation
     from techrevati.runtime.circuit_breaker import CircuitBreaker, CircuitGuard
     from techrevati.runtime.integrations.call_guard import CallGuard
+    from techrevati.runtime.integrations.contents import Answered
     from techrevati.runtime.integrations.model_request import ModelRequest
 
     T = TypeVar("T")
@@ -44,6 +45,7 @@ class PhysicalRequest:
     Attributes:
         request: What is asked.
         number: Which attempt of its call, from 1.
+        answered: What the answer says; None where no sink takes contents.
     """
 
     __slots__ = (
@@ -54,6 +56,7 @@ class PhysicalRequest:
         "_open",
         "_reservations",
         "_started_s",
+        "answered",
         "number",
         "request",
     )
@@ -68,6 +71,11 @@ class PhysicalRequest:
         self._breaking: tuple[CircuitBreaker, CircuitGuard] | None = None
         self._deadline: Remaining | None = current.get()
         self._started_s = guard._clock()
+        self.answered: Answered | None = None
+        if guard.events.takes_content:
+            from techrevati.runtime.integrations.contents import Answered
+
+            self.answered = Answered()
 
     # --- beginning ------------------------------------------------------------------------------------------
 
@@ -288,6 +296,7 @@ class PhysicalRequest:
                 attempt=self.number,
                 seconds=round(guard._clock() - self._started_s, 6),
                 usage=None if usage is None else usage.to_dict(),
+                answered=self.answered,
             )
 
     def __repr__(self) -> str:

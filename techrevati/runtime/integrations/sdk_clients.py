@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from techrevati.runtime.budgets import Budget
     from techrevati.runtime.circuit_breaker import AsyncCircuitBreaker, BreakerRegistry, CircuitBreaker
     from techrevati.runtime.deadlines import Deadline
+    from techrevati.runtime.integrations.contents import Answered
     from techrevati.runtime.integrations.physical_request import PhysicalRequest
     from techrevati.runtime.ledger import SpendLedger
     from techrevati.runtime.sinks import EventSink
@@ -253,8 +254,8 @@ def _like(theirs: Any, ours: Any) -> Any:
 class _Call:
     """One call on its way through the SDK."""
 
-    __slots__ = ("_answer", "_cast_to", "_client", "_hide_usage", "_options", "_plain", "_raw", "_stream",
-                 "_stream_cls", "_timeout", "request")  # fmt: skip
+    __slots__ = ("_answer", "_answered", "_cast_to", "_client", "_hide_usage", "_options", "_plain", "_raw",
+                 "_stream", "_stream_cls", "_timeout", "request")  # fmt: skip
 
     def __init__(
         self,
@@ -272,6 +273,7 @@ class _Call:
         self._stream = stream
         self._stream_cls = stream_cls
         self._answer: UsageSnapshot | None = None
+        self._answered: Answered | None = None
         self._options = options = copy(options)
         headers = options.headers
         low = (
@@ -307,6 +309,7 @@ class _Call:
             shape=_shape(api, low, stream, parsed) if low or parsed or stream else _CREATE[api],
             price_provider=facts.price_provider,
             credential_id=facts.credential_id(seam.client),
+            server=facts.server,
         )
 
     def _heard(self, parse: Any) -> Any:
@@ -314,9 +317,15 @@ class _Call:
 
         def hearing(answer: Any) -> Any:
             self._answer = usage_of(answer)
+            self._hear(answer)
             return parse(answer)
 
         return hearing
+
+    def _hear(self, answer: object) -> None:
+        """Where contents are told, what an answer says that is there at once."""
+        if self._answered is not None and answer is not None:
+            self._answered.whole(answer)
 
     def _prepare(self, made: PhysicalRequest) -> None:
         """What of the options another attempt and a deadline change."""
@@ -335,7 +344,7 @@ class _Call:
         """One physical request of a synchronous client."""
         if made.number > 1 or made.timed:
             self._prepare(made)
-        self._answer = None
+        self._answer, self._answered = None, made.answered
         try:
             result = self._plain(
                 self._cast_to, self._options, stream=self._stream, stream_cls=self._stream_cls
@@ -355,7 +364,7 @@ class _Call:
         """One physical request of an asynchronous client."""
         if made.number > 1 or made.timed:
             self._prepare(made)
-        self._answer = None
+        self._answer, self._answered = None, made.answered
         try:
             step = self._plain(self._cast_to, self._options, stream=self._stream, stream_cls=self._stream_cls)
             result = await (made.in_time(step) if made.timed else step)
@@ -378,7 +387,9 @@ class _Call:
     def _usage(self, result: Any, http: Any) -> UsageSnapshot | None:
         if self._answer is not None:
             return self._answer
-        return usage_of(result if http is None else http.content)
+        answer = result if http is None else http.content
+        self._hear(answer)
+        return usage_of(answer)
 
 
 def _new_key() -> str:

@@ -56,6 +56,7 @@ class Instruments:
     def __init__(self, meter: Meter, max_series: int) -> None:
         self._models = Names(max_series)
         self._providers = Names(max_series)
+        self._servers = Names(max_series)
         self._lock = fork_safe_lock()
         self._breakers: list[CircuitBreaker | BreakerRegistry] = []
         self._budgets: list[Budget] = []
@@ -89,10 +90,12 @@ class Instruments:
             description="What a watched budget still allows, by its unit; below 0 when overspent",
         )
 
-    def about(self, provider: str, model: str, error_type: str | None = None) -> dict[str, str]:
+    def about(
+        self, provider: str, model: str, error_type: str | None = None, operation: str = "chat"
+    ) -> dict[str, str | int]:
         """The attributes of a model call's metrics."""
-        attributes = {
-            "gen_ai.operation.name": "chat",
+        attributes: dict[str, str | int] = {
+            "gen_ai.operation.name": operation,
             "gen_ai.provider.name": self._providers.bounded(provider),
             "gen_ai.request.model": self._models.bounded(model),
         }
@@ -100,11 +103,17 @@ class Instruments:
             attributes["error.type"] = error_type
         return attributes
 
-    def seconds(self, seconds: float, about: Mapping[str, str]) -> None:
+    def server(self, address: str, port: int) -> dict[str, str | int]:
+        """Who was asked, for the same metrics."""
+        if self._servers.bounded(f"{address}:{port}") == OTHER:
+            return {"server.address": OTHER}
+        return {"server.address": address, "server.port": port}
+
+    def seconds(self, seconds: float, about: Mapping[str, str | int]) -> None:
         """One physical request took so long."""
         self._seconds.record(max(0.0, seconds), about)
 
-    def used(self, usage: UsageSnapshot, cost_usd: float | None, about: Mapping[str, str]) -> None:
+    def used(self, usage: UsageSnapshot, cost_usd: float | None, about: Mapping[str, str | int]) -> None:
         """One model call used that."""
         about = {key: value for key, value in about.items() if key != "error.type"}
         given = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
@@ -113,7 +122,7 @@ class Instruments:
         if cost_usd is not None:
             self._cost.add(cost_usd, about)
 
-    def retried(self, about: Mapping[str, str]) -> None:
+    def retried(self, about: Mapping[str, str | int]) -> None:
         """An attempt that was not the first began."""
         self._retries.add(1, {key: value for key, value in about.items() if key != "error.type"})
 

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.redactor import Redactor
 from techrevati.runtime.agent_events import AgentEvent, AgentEventName as Name, AgentEventStatus as Status
+from techrevati.runtime.agent_events.vocabulary import REQUEST_EVENTS
 from techrevati.runtime.otel import _nanoseconds, _require_opentelemetry
+from techrevati.runtime.otel.content import content_attributes
 from techrevati.runtime.otel.hand_over import HandOver
 from techrevati.runtime.otel.instruments import Instruments
 from techrevati.runtime.otel.open_spans import OpenSpan, OpenSpans, innermost
@@ -39,7 +41,14 @@ if TYPE_CHECKING:
 
 _SCOPE = "techrevati.runtime"
 _ENDS = (Name.AGENT_COMPLETED, Name.AGENT_FAILED, Name.AGENT_CANCELLED)
-_REQUESTS = (Name.MODEL_CALLED, Name.MODEL_FAILED, Name.MODEL_ABANDONED, Name.MODEL_REFUSED)
+_PROVIDERS = {
+    "azure": "azure.ai.openai",
+    "bedrock": "aws.bedrock",
+    "google": "gcp.gemini",
+    "mistral": "mistral_ai",
+    "vertex_ai": "gcp.vertex_ai",
+    "xai": "x_ai",
+}
 _PLAIN = (str, int, float, bool)
 _CONTENT = frozenset({"result", "prompt", "answer", "arguments"})
 
@@ -51,8 +60,8 @@ class OpenTelemetryRunSink:
     that a guarded client makes inside a turn is one span and is counted once.  The span that is current when
     a run begins is its parent; inside runs, attempts and tools *their* span is current.
 
-    What was asked and answered is never told.  Error texts, which may quote it, are told only with
-    *error_texts*; attributes go through *redactor*.
+    What was asked and answered is told only with *content*, and only of requests that guarded clients make;
+    error texts, which may quote it, only with *error_texts*.  Both go through *redactor* first.
 
     Args:
         tracer: Where spans go; the global tracer provider's when None.
@@ -60,6 +69,10 @@ class OpenTelemetryRunSink:
         provider_name: Value of ``gen_ai.provider.name`` where no event says who was asked; not empty.
         agent_id: Value of ``gen_ai.agent.id``; the event's run when None.
         error_texts: Whether spans show the text of errors, beside their ``error.type``.
+        content: Whether spans of requests show the messages that were sent and came back, as
+            ``gen_ai.input.messages``, ``gen_ai.output.messages`` and ``gen_ai.system_instructions`` (JSON).
+        max_content_length: Characters of each of these, >= 1000; the newest messages are kept, and
+            ``techrevati.content.cut`` is true where something is missing.
         redactor: Goes over every event first; the default one when None.
         max_open_spans: Spans under way at once, >= 1; the oldest are ended to make room, and counted in
             ``evicted``.
@@ -69,6 +82,7 @@ class OpenTelemetryRunSink:
 
     Attributes:
         follows_turns: True: sessions tell this sink where turns and attempts begin and end.
+        takes_content: Whether guarded clients tell this sink what was asked and answered.
         evicted: Spans that were ended before what they show was over.
 
     Raises:
@@ -86,6 +100,8 @@ class OpenTelemetryRunSink:
         agent_id: str | None = None,
         *,
         error_texts: bool = False,
+        content: bool = False,
+        max_content_length: int = 20_000,
         redactor: Redactor | None = None,
         max_open_spans: int = 1000,
         queue_size: int = 2048,
@@ -99,6 +115,8 @@ class OpenTelemetryRunSink:
         self._provider_name = arguments.text("provider_name", provider_name)
         self._agent_id = agent_id
         self._error_texts = error_texts
+        self.takes_content: bool = bool(content)
+        self._max_content = arguments.count("max_content_length", max_content_length, minimum=1000)
         self._redactor = Redactor() if redactor is None else redactor
         self._open = OpenSpans(max_open_spans)
         self._ending = HandOver(queue_size)
@@ -144,7 +162,7 @@ class OpenTelemetryRunSink:
         event = self._redactor.event(event)
         name, facts = event.event, event.data or {}
         run = event.run_id
-        if name in _REQUESTS:
+        if name in REQUEST_EVENTS:
             self._request(event, facts)
         elif run is None:
             self._note(event, facts)
@@ -271,6 +289,7 @@ class OpenTelemetryRunSink:
             "gen_ai.operation.name": "execute_tool",
             "gen_ai.provider.name": self._provider_name,
             "gen_ai.tool.name": tool,
+            "gen_ai.tool.type": "function",
             "gen_ai.conversation.id": run,
         }
         if event.role is not None:
@@ -304,17 +323,27 @@ class OpenTelemetryRunSink:
         self._cover(model)
         end_ns, seconds = _ns(event), facts.get("seconds")
         took_s = float(seconds) if isinstance(seconds, (int, float)) else 0.0
-        attributes = self._chat(provider, model)
+        operation = _operation(_text(facts, "shape"))
+        attributes = self._chat(provider, model, operation)
         attempt = facts.get("attempt")
         if isinstance(attempt, int):
             attributes["techrevati.attempt"] = attempt
+        here = innermost.get()
+        if here is not None:
+            attributes["gen_ai.conversation.id"] = here.key[0]
         for key in ("shape", "server_address", "server_port"):
             value = facts.get(key)
             if isinstance(value, (str, int)):
                 name = "techrevati.request.shape" if key == "shape" else key.replace("_", ".")
                 attributes[name] = value
+        settings = facts.get("settings")
+        for key, value in settings.items() if isinstance(settings, dict) else ():
+            if isinstance(value, (int, float)):
+                attributes[f"gen_ai.request.{key}"] = value
+        if self.takes_content:
+            attributes |= content_attributes(facts.get("content"), self._max_content)
         span = self._tracer.start_span(
-            _named("chat", model),
+            _named(operation, model),
             kind=self._trace.SpanKind.CLIENT,
             attributes=attributes,
             start_time=end_ns - int(took_s * 1e9),
@@ -331,7 +360,12 @@ class OpenTelemetryRunSink:
             cost = None if exact is None else usd(exact)
             _show_usage(span, usage, cost)
         if event.event is not Name.MODEL_REFUSED:  # that was never sent
-            about = self._measures.about(provider, model, _error_type(event) if failed else None)
+            about = self._measures.about(
+                _provider(provider), model, _error_type(event) if failed else None, operation
+            )
+            address, port = facts.get("server_address"), facts.get("server_port")
+            if isinstance(address, str) and isinstance(port, int):
+                about |= self._measures.server(address, port)
             self._measures.seconds(took_s, about)
             if usage is not None:
                 self._measures.used(usage, cost, about)
@@ -352,8 +386,11 @@ class OpenTelemetryRunSink:
 
     # --- spans ---------------------------------------------------------------------------------------------
 
-    def _chat(self, provider: str, model: str) -> Attributes:
-        attributes: Attributes = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": provider}
+    def _chat(self, provider: str, model: str, operation: str = "chat") -> Attributes:
+        attributes: Attributes = {
+            "gen_ai.operation.name": operation,
+            "gen_ai.provider.name": _provider(provider),
+        }
         if model:
             attributes["gen_ai.request.model"] = model
         return attributes
@@ -465,6 +502,16 @@ def _error_type(event: AgentEvent) -> str:
 def _text(facts: Facts, key: str) -> str:
     value = facts.get(key)
     return value if isinstance(value, str) else ""
+
+
+def _operation(shape: str) -> str:
+    """What the conventions call a request to one of the APIs."""
+    return {"embeddings": "embeddings", "completions": "text_completion"}.get(shape.partition(".")[0], "chat")
+
+
+def _provider(name: str) -> str:
+    """What the conventions call a provider."""
+    return _PROVIDERS.get(name, name)
 
 
 def _named(operation: str, subject: str) -> str:
