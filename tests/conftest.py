@@ -1,4 +1,4 @@
-"""No test speaks TLS: what every SDK client would load for it, 40 ms of certificate authorities, is not there.
+"""No test speaks TLS: no client loads the certificate authorities, which would take it 40 ms each time.
 
 The directory is a real one without certificates, so a client that did speak TLS would trust nobody.
 """

@@ -33,7 +33,7 @@ _salt = os.urandom(16)
 class ClientFacts:
     """What is asked of a client again and again, remembered while it does not change."""
 
-    __slots__ = ("_base_url", "_credential", "_key", "_kept", "price_provider", "provider")
+    __slots__ = ("_base_url", "_credential", "_kept", "_key", "price_provider", "provider")
 
     def __init__(self, client: Any) -> None:
         self._key: object = None

@@ -7,7 +7,6 @@ that anybody could read, and is not guarded.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from techrevati.runtime.budgets import estimate_input_tokens
 
@@ -140,7 +139,7 @@ def read_request(
     maximum: int | None = 0
     if api == RESPONSES:
         unbounded = next((name for name in _ELSEWHERE if body.get(name) is not None), None)
-    elif api == CHAT or api == COMPLETIONS:
+    elif api in (CHAT, COMPLETIONS):
         best_of = _count(body.get("best_of")) if api == COMPLETIONS else None
         answers = max(_count(body.get("n")) or 1, best_of or 1)
     if api != EMBEDDINGS:
