@@ -235,6 +235,144 @@ def test_handoffs_draw_on_the_parents_budget(ledger: SpendLedger) -> None:
     assert budget.snapshot().settled["model_calls"] == 2
 
 
+@pytest.mark.parametrize("explicit", [False, True])
+def test_handoffs_are_delegated_tasks(explicit: bool) -> None:
+    """An agent, or a ``Handoff`` to it: each is one task of who hands over; without one nobody is asked."""
+    from agents import Agent, Runner, handoff, set_tracing_disabled
+
+    from techrevati.runtime.integrations.openai_agents import guard_agent
+
+    set_tracing_disabled(True)
+
+    def team(limit: int, **options: Any) -> tuple[Any, Any, Budget]:
+        model = fake_agents_model([agents_text("done")])
+        writer = Agent(name="writer", model=model)
+        triage = Agent(
+            name="triage",
+            model=fake_agents_model([agents_call("transfer_to_writer")]),
+            handoffs=[handoff(writer) if explicit else writer],
+        )
+        budget = Budget("acme", limits={"model_calls": 10, "delegated_tasks": limit})
+        return guard_agent(triage, budget=budget, breaker=BreakerRegistry(), **options), model, budget
+
+    agent, _, budget = team(1)
+    assert asyncio.run(Runner.run(agent, "go")).final_output == "done"
+    assert budget.snapshot().settled == {"model_calls": 2, "delegated_tasks": 1}
+    agent, model, budget = team(0)
+    with pytest.raises(BudgetExceededError, match="delegated_tasks"):
+        asyncio.run(Runner.run(agent, "go"))
+    assert budget.snapshot().settled["model_calls"] == 1
+    assert model.calls == 0
+    coverage(reset=True)
+    agent, _, budget = team(0, observe_only=True)
+    assert asyncio.run(Runner.run(agent, "go")).final_output == "done"
+    assert [(row.shape, row.refused) for row in coverage() if row.refused] == [("task for writer", 1)]
+
+
+def test_an_agent_as_a_tool_is_a_delegated_task() -> None:
+    """Once, whether the agent itself or the guard of its tools says so."""
+    from agents import Agent, Runner, set_tracing_disabled
+
+    from techrevati.runtime.integrations.openai_agents import guard_agent
+
+    set_tracing_disabled(True)
+
+    def run(budget: Budget, tools: ToolGuard | None) -> str:
+        writer = Agent(name="writer", model=fake_agents_model([agents_text("draft")]))
+        chief = Agent(
+            name="chief",
+            model=fake_agents_model([agents_call("write", '{"input": "x"}'), agents_text("done")]),
+            tools=[writer.as_tool("write", "Writes.")],
+        )
+        guarded = guard_agent(chief, tools=tools, budget=budget, breaker=BreakerRegistry())
+        text: str = asyncio.run(Runner.run(guarded, "go")).final_output
+        return text
+
+    for told in (False, True):
+        budget = Budget("acme", limits={"delegated_tasks": 1})
+        tools = ToolGuard(budget=budget, delegates=["write"]) if told else None
+        assert run(budget, tools) == "done"
+        assert budget.snapshot().settled == {"delegated_tasks": 1}
+
+
+def test_a_tool_behind_which_an_agent_works_is_a_delegated_task() -> None:
+    """pydantic-ai hands over by a tool: the guard of the tools is told which."""
+    from pydantic_ai import Agent
+    from pydantic_ai.models.test import TestModel
+    from pydantic_ai.toolsets import FunctionToolset
+
+    from techrevati.runtime.integrations.pydantic_ai import GuardedModel, GuardedToolset
+
+    budget = Budget("acme", limits={"delegated_tasks": 1, "model_calls": 9})
+    share = budget.child("researcher")
+    researcher = Agent(GuardedModel(TestModel(custom_output_text="found"), budget=share))
+
+    async def research() -> str:
+        """Ask the researcher."""
+        return (await researcher.run("look")).output
+
+    async def look() -> str:
+        """Look oneself."""
+        return "seen"
+
+    tools = GuardedToolset(
+        FunctionToolset([research, look]), ToolGuard(budget=budget, delegates=["research"])
+    )
+    chief = Agent(GuardedModel(TestModel(), budget=budget), toolsets=[tools])
+    assert "found" in asyncio.run(chief.run("go")).output
+    assert budget.snapshot().settled == {"delegated_tasks": 1, "model_calls": 3}
+    with pytest.raises(BudgetExceededError, match="delegated_tasks"):
+        asyncio.run(chief.run("go"))
+    with pytest.raises(TypeError, match="delegates"):
+        ToolGuard(delegates="research")
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_node_in_which_an_agent_works_is_a_delegated_task(asynchronous: bool) -> None:
+    """langgraph: a node around a subgraph."""
+    from langgraph.graph import END, START, MessagesState, StateGraph
+
+    from techrevati.runtime.integrations.langgraph import delegated_node
+
+    ran: list[str] = []
+
+    def graph(budget: Budget, **options: Any) -> Any:
+        if asynchronous:
+
+            @delegated_node(budget, **options)
+            async def researcher(state: MessagesState) -> dict[str, Any]:
+                ran.append("researcher")
+                return {"messages": [("ai", "found")]}
+        else:
+
+            @delegated_node(budget, **options)
+            def researcher(state: MessagesState) -> dict[str, Any]:
+                ran.append("researcher")
+                return {"messages": [("ai", "found")]}
+
+        made = StateGraph(MessagesState)
+        made.add_node("researcher", researcher)
+        made.add_edge(START, "researcher")
+        made.add_edge("researcher", END)
+        return made.compile()
+
+    def run(compiled: Any) -> str:
+        asked = {"messages": [("user", "go")]}
+        answer = asyncio.run(compiled.ainvoke(asked)) if asynchronous else compiled.invoke(asked)
+        text: str = answer["messages"][-1].content
+        return text
+
+    budget = Budget("acme", limits={"delegated_tasks": 1})
+    assert run(graph(budget)) == "found"
+    assert budget.snapshot().settled == {"delegated_tasks": 1}
+    with pytest.raises(BudgetExceededError, match="delegated_tasks"):
+        run(graph(budget))
+    assert ran == ["researcher"]
+    assert run(graph(budget, observe_only=True)) == "found"
+    with pytest.raises(TypeError, match="budget"):
+        delegated_node("acme")  # type: ignore[arg-type]
+
+
 def test_an_agents_model_without_a_client_is_tried_again(ledger: SpendLedger) -> None:
     """Where the runner calls it."""
     from agents import Agent, Runner, set_tracing_disabled

@@ -98,13 +98,21 @@ def test_a_cancelled_stream(ledger: SpendLedger) -> None:
 
 @pytest.mark.parametrize("kind", [FaultKind.RESET_MID_BODY, FaultKind.TRUNCATED_BODY])
 def test_a_broken_stream(kind: FaultKind, ledger: SpendLedger) -> None:
-    """The SDK's own error; the breaker has heard of it."""
+    """What the SDK raises without a guard; the breaker has heard of it."""
+
+    def raised(client: openai.OpenAI) -> Exception:
+        with client.responses.create(**asked(), stream=True) as stream, pytest.raises(Exception) as caught:
+            list(stream)
+        return caught.value
+
     breaker = CircuitBreaker("api", failure_threshold=1)
     with endpoint(Fault(kind)) as server, openai_client(server) as plain:
-        stream = guarded(plain, ledger, breaker=breaker).responses.create(**asked(), stream=True)
-        with pytest.raises(openai.APIConnectionError), stream:
-            list(stream)
+        bare = raised(plain)
+    with endpoint(Fault(kind)) as server, openai_client(server) as plain:
+        error = raised(guarded(plain, ledger, breaker=breaker))
         assert_estimated(server, ledger)
+    assert type(error) is type(bare)
+    assert str(error) == str(bare)
     assert breaker.is_open()
 
 

@@ -6,13 +6,17 @@ adapter.  Importing this needs langgraph.
 
 from __future__ import annotations
 
-from functools import update_wrapper
+import inspect
+from functools import update_wrapper, wraps
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
+from techrevati.runtime.budgets import Budget
 from techrevati.runtime.integrations.answers import usage_of as read_usage
 from techrevati.runtime.integrations.call_guard import CallGuard
+from techrevati.runtime.integrations.delegation import adelegate, delegate
 from techrevati.runtime.integrations.guarded_functions import GuardedFunction
+from techrevati.runtime.integrations.model_request import ModelRequest
 
 try:
     from langgraph.errors import GraphBubbleUp
@@ -23,13 +27,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar, Unpack
 
-    from techrevati.runtime.integrations.model_request import ModelRequest
+    from techrevati.runtime._core.redactor import Redactor
     from techrevati.runtime.integrations.options import GuardOptions
+    from techrevati.runtime.sinks import EventSink
     from techrevati.runtime.usage import UsageSnapshot
 
     F = TypeVar("F", bound=Callable[..., object])
 
-__all__ = ["guarded_node"]
+__all__ = ["delegated_node", "guarded_node"]
 
 _NOT_INPUT = frozenset({"config", "runtime", "store", "writer", "previous"})
 
@@ -74,6 +79,55 @@ def guarded_node(
             control_flow=(GraphBubbleUp,),
         )
         return update_wrapper(made.wrapped(fn), fn)  # type: ignore[return-value]
+
+    return decorate
+
+
+def delegated_node(
+    budget: Budget,
+    *,
+    observe_only: bool = False,
+    project: str | None = None,
+    event_sink: EventSink | None = None,
+    redactor: Redactor | None = None,
+) -> Callable[[F], F]:
+    """A decorator for a node function, sync or async, in which another agent works: a subgraph, a team.
+
+    Each run of the node is one of the ``delegated_tasks`` of *budget*, taken before the node begins; give the
+    models inside a child of that budget.  A node that is resumed runs, and is counted, again.
+
+    Args:
+        budget: Of who hands the task over.
+        observe_only: Refuse nothing; tell what would have been refused.
+        project, event_sink, redactor: Refusals that are only observed are told there.
+
+    Raises:
+        TypeError: *budget* is none, or what is decorated is not a function.
+
+    The node raises ``BudgetExceededError`` when no delegated task is left.
+    """
+    if not isinstance(budget, Budget):
+        raise TypeError(f"budget must be a Budget, got {budget!r}")
+    guard = CallGuard(project=project, event_sink=event_sink, redactor=redactor, observe_only=observe_only)
+
+    def decorate(fn: F) -> F:
+        arguments.function("fn", fn)
+        request = ModelRequest("langgraph", None, f"task for {getattr(fn, '__name__', 'a node')}")
+        if inspect.iscoroutinefunction(fn):
+
+            @wraps(fn)
+            async def anode(*args: object, **kwargs: object) -> object:
+                await adelegate(budget, guard, request)
+                return await fn(*args, **kwargs)
+
+            return anode  # type: ignore[return-value]
+
+        @wraps(fn)
+        def node(*args: object, **kwargs: object) -> object:
+            delegate(budget, guard, request)
+            return fn(*args, **kwargs)
+
+        return node  # type: ignore[return-value]
 
     return decorate
 

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 from techrevati.runtime.integrations.answers import usage_of
 from techrevati.runtime.integrations.call_guard import CallGuard
+from techrevati.runtime.integrations.delegation import adelegate, counts
 from techrevati.runtime.integrations.guarded_streams import Heard, astream
 from techrevati.runtime.integrations.model_request import ModelRequest
 from techrevati.runtime.integrations.sdk_clients import guard_with, is_client
 
 try:
-    from agents import Agent, FunctionTool, Handoff, MultiProvider
+    from agents import Agent, FunctionTool, Handoff, MultiProvider, handoff as handoff_to
     from agents.models.interface import Model, ModelProvider
 except ImportError as _missing:  # pragma: no cover
     raise ImportError("techrevati.runtime.integrations.openai_agents needs openai-agents") from _missing
@@ -231,9 +232,11 @@ def guard_agent(
 ) -> Agent[Any]:
     """A copy of *agent*, and of all it hands off to, that is guarded: its model and its function tools.
 
-    Agents it hands off to draw on its budget, through a child of it that has their name.  An agent that is
+    Agents it hands off to draw on its budget, through a child of it that has their name; each hand-off is one
+    of the ``delegated_tasks`` of the agent that hands off, refused before anything is sent.  An agent that is
     used as a tool is guarded before it becomes one, with a child of the budget:
-    ``guard_agent(researcher, budget=acme.child("researcher", limit_usd=1)).as_tool(…)``.
+    ``guard_agent(researcher, budget=acme.child("researcher", limit_usd=1)).as_tool(…)``; a call of that tool
+    is a delegated task as well.
 
     Args:
         tools: What function tools pass; None leaves them as they are.
@@ -245,7 +248,7 @@ def guard_agent(
     Raises:
         ValueError, TypeError: An argument is out of range.
     """
-    CallGuard(**options)
+    guard = CallGuard(**options)
     provider = MultiProvider() if provider is None else provider
     made: dict[int, Agent[Any]] = {}
 
@@ -260,26 +263,56 @@ def guard_agent(
         its: GuardOptions = {**options, "budget": budget}
         new = one.clone(model=GuardedModel(model, **its))
         made[id(one)] = new
-        if tools is not None:
-            new.tools = [
-                guard_tool(tool, tools) if isinstance(tool, FunctionTool) else tool for tool in one.tools
-            ]
-        new.handoffs = [
-            handed(other, budget) if isinstance(other, Handoff) else guarded(other, share(other.name, budget))
-            for other in one.handoffs
-        ]
+        new.tools = [used(tool, budget) for tool in one.tools]
+        new.handoffs = [other_of(other, budget) for other in one.handoffs]
         return new
+
+    def used(tool: Any, budget: Budget | None) -> Any:
+        if not isinstance(tool, FunctionTool):
+            return tool
+        told = tools is not None and tool.name in tools.delegates
+        if getattr(tool, "_is_agent_tool", False) and counts(budget) and not told:
+            invoke, made = tool.on_invoke_tool, copy(tool)
+
+            async def on_invoke_tool(context: ToolContext[Any], text: str) -> Any:
+                await adelegate(budget, guard, _delegated(tool.name))
+                return await invoke(context, text)
+
+            made.on_invoke_tool = on_invoke_tool
+            tool = made
+        return tool if tools is None else guard_tool(tool, tools)
+
+    def other_of(other: Any, budget: Budget | None) -> Any:
+        if isinstance(other, Handoff):
+            return handed(other, budget)
+        its = guarded(other, share(other.name, budget))
+        # As the runner would make it, where there is something to count.
+        return counted(handoff_to(its), budget) if counts(budget) else its
+
+    def counted(handoff: Handoff[Any, Any], budget: Budget | None) -> Handoff[Any, Any]:
+        invoke = handoff.on_invoke_handoff
+
+        async def on_invoke_handoff(context: Any, text: str) -> Any:
+            await adelegate(budget, guard, _delegated(handoff.agent_name))
+            return await invoke(context, text)
+
+        return replace(handoff, on_invoke_handoff=on_invoke_handoff)
 
     def handed(handoff: Handoff[Any, Any], budget: Budget | None) -> Handoff[Any, Any]:
         invoke = handoff.on_invoke_handoff
 
         async def on_invoke_handoff(context: Any, text: str) -> Any:
+            await adelegate(budget, guard, _delegated(handoff.agent_name))
             other = await invoke(context, text)
             return guarded(other, share(other.name, budget)) if isinstance(other, Agent) else other
 
         return replace(handoff, on_invoke_handoff=on_invoke_handoff)
 
     return guarded(agent, options.get("budget"))
+
+
+def _delegated(to: str) -> ModelRequest:
+    return ModelRequest("openai-agents", None, f"task for {to}")
 
 
 def _used(answer: object) -> UsageSnapshot | None:

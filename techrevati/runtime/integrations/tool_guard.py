@@ -48,6 +48,7 @@ class ToolGuard:
         permissions: Who may use which tool; everybody everything when None.
         guardrails: Asked before, and about what was returned; they may rewrite both.
         budget: Each call is one of its ``tool_calls``, where that is limited.
+        delegates: Tools behind which another agent works: each call is also one of its ``delegated_tasks``.
         approvals: Where humans allow single acts.
         ask_first: Tools whose every call a human must allow.  The first try asks and raises
             ``ApprovalPendingError``; after a grant the same call runs once, and a second resume is refused.
@@ -66,6 +67,7 @@ class ToolGuard:
         permissions: PermissionPolicy | PermissionEnforcer | None = None,
         guardrails: Iterable[Guardrail] | GuardrailChain = (),
         budget: Budget | None = None,
+        delegates: Iterable[str] = (),
         approvals: Approvals | None = None,
         ask_first: Iterable[str] = (),
         run: str | None = None,
@@ -83,8 +85,9 @@ class ToolGuard:
             raise TypeError(f"budget must be a Budget, got {budget!r}")
         if approvals is not None and not isinstance(approvals, Approvals):
             raise TypeError(f"approvals must be an Approvals, got {approvals!r}")
-        if isinstance(ask_first, str):
-            raise TypeError(f"ask_first must be a list of tool names, got {ask_first!r}")
+        for name, tools in (("ask_first", ask_first), ("delegates", delegates)):
+            if isinstance(tools, str):
+                raise TypeError(f"{name} must be a list of tool names, got {tools!r}")
         self._ask_first = frozenset(ask_first)
         if self._ask_first and approvals is None:
             raise ValueError("ask_first needs approvals=, where humans can allow the calls")
@@ -92,6 +95,7 @@ class ToolGuard:
             raise ValueError(f"on_refusal must be 'raise' or 'tell', got {on_refusal!r}")
         self.role: str = role
         self.budget: Budget | None = budget
+        self.delegates: frozenset[str] = frozenset(delegates)
         if isinstance(permissions, PermissionEnforcer):
             permissions = permissions.policy
         self._permissions: PermissionPolicy | None = permissions
@@ -128,9 +132,9 @@ class ToolGuard:
             self._allowed(tool, arguments, call_id)
         except REFUSALS as refusal:
             return self._refused(tool, refusal)
-        if self._counts:
-            assert self.budget is not None
-            self.budget.reserve(tool_calls=1, wall_seconds=0).settle(_NOTHING)
+        budget = self.budget
+        if budget is not None and (tasks := self._counted(budget, tool)) is not None:
+            budget.reserve(tool_calls=1, delegated_tasks=tasks, wall_seconds=0).settle(_NOTHING)
         self._tell(Name.AGENT_TOOL_CALLED, Status.RUNNING, tool)
         try:
             value = run(arguments)
@@ -161,9 +165,10 @@ class ToolGuard:
                 await asyncio.to_thread(self._allowed, tool, arguments, call_id)
         except REFUSALS as refusal:
             return self._refused(tool, refusal)
-        if self._counts:
-            assert self.budget is not None
-            await (await self.budget.areserve(tool_calls=1, wall_seconds=0)).asettle(_NOTHING)
+        budget = self.budget
+        if budget is not None and (tasks := self._counted(budget, tool)) is not None:
+            reserved = await budget.areserve(tool_calls=1, delegated_tasks=tasks, wall_seconds=0)
+            await reserved.asettle(_NOTHING)
         self._tell(Name.AGENT_TOOL_CALLED, Status.RUNNING, tool)
         try:
             value = await run(arguments)
@@ -178,9 +183,12 @@ class ToolGuard:
 
     # --- parts ----------------------------------------------------------------------------------------------
 
-    @property
-    def _counts(self) -> bool:
-        return self.budget is not None and "tool_calls" in self.budget.limited
+    def _counted(self, budget: Budget, tool: str) -> int | None:
+        """How many delegated tasks a call is; None when *budget* limits nothing of it."""
+        tasks = 1 if tool in self.delegates else 0
+        if "tool_calls" in budget.limited or (tasks and "delegated_tasks" in budget.limited):
+            return tasks
+        return None
 
     def _permit(self, tool: str) -> None:
         if self._permissions is None:
