@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import gc
 import pickle
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -29,7 +30,13 @@ from techrevati.runtime.budgets.renewal import Renewal
 from techrevati.runtime.budgets.worst_case import WorstCase, milliseconds
 from techrevati.runtime.circuit_breaker import CircuitOpenError
 from techrevati.runtime.ledger import SpendLedger, UnknownReservationError
-from techrevati.runtime.pricing import ModelPricing, UnknownModelError, register_pricing
+from techrevati.runtime.pricing import (
+    PRICING_TABLE,
+    ModelPricing,
+    UnknownModelError,
+    UnknownPriceError,
+    register_pricing,
+)
 from techrevati.runtime.sinks import RingBufferEventSink
 from techrevati.runtime.testing import FakeClock
 from techrevati.runtime.usage import UsageSnapshot
@@ -58,6 +65,16 @@ def make(request: pytest.FixtureRequest, clock: FakeClock) -> Callable[..., Budg
         return Budget(name, *args, ledger=ledger, clock=clock, **kwargs)  # type: ignore[arg-type]
 
     return made
+
+
+@contextlib.contextmanager
+def pricing_forgotten() -> Iterator[None]:
+    """As in a process that did not register the price."""
+    known = PRICING_TABLE.pop(MODEL)
+    try:
+        yield
+    finally:
+        PRICING_TABLE[MODEL] = known
 
 
 def reserve(budget: Budget, tokens: int = 10, **more: object) -> object:
@@ -441,6 +458,46 @@ def test_a_policy_decides_over_doubts(
     assert budget.snapshot().settled.get("usd", 0) == Decimal(left)
     assert budget.snapshot().reserved["usd"] == Decimal("0.00006")
     del lost
+
+
+def test_a_doubt_that_nothing_prices_here_needs_its_cost(clock: FakeClock) -> None:
+    """In a process that does not know the caller's prices, it is refused, not taken for free."""
+    ledger = SpendLedger(":memory:", clock=clock)
+    budget = Budget("acme", 1, ledger=ledger, clock=clock, lease_seconds=30)
+    lost = [
+        budget.reserve(model=MODEL, input_tokens=40, max_output_tokens=0, key=key) for key in ("a", "b", "c")
+    ]
+    clock.advance(31)
+    with pricing_forgotten():
+        for usage in (UsageSnapshot(30), UsageSnapshot()):
+            with pytest.raises(UnknownPriceError, match="register the price"):
+                ledger.resolve("a", usage=usage)
+        assert len(ledger.doubts()) == 3
+        assert not list(ledger.records())
+        ledger.resolve("a", usage=UsageSnapshot(30), cost=Decimal("0.25"))
+        ledger.resolve("b", usage=UsageSnapshot(30, reported_cost_usd=Decimal("0.5")))
+        ledger.resolve("c", not_sent=True)
+    assert ledger.total() == budget.snapshot().settled["usd"] == Decimal("0.75")
+    with pytest.raises(ValueError, match="cost"):
+        ledger.resolve("c", not_sent=True, cost=1)
+    del lost
+
+
+@pytest.mark.parametrize("certainty", ["measured", "unknown"])
+def test_books_and_budget_count_the_same_where_a_price_is_missing(
+    make: Callable[..., Budget], certainty: str
+) -> None:
+    """The provider served a tier that nothing prices: the reserved maximum, as estimated."""
+    budget = make("acme", 1)
+    reservation = budget.reserve(model="gpt-3.5-turbo-instruct", input_tokens=40, max_output_tokens=20)
+    most = reservation.cost_usd
+    reservation.settle(UsageSnapshot(30, 5, tier="priority"), certainty=certainty)
+    assert budget.snapshot().settled == {"usd": most}
+    if isinstance(budget.ledger, SpendLedger):
+        (record,) = budget.ledger.records()
+        assert (record.cost, record.cost_source) == (most, "given")
+        assert record.certainty == ("estimated" if certainty == "measured" else certainty)
+        assert budget.ledger.total() == most
 
 
 def test_a_key_is_used_once(make: Callable[..., Budget]) -> None:

@@ -8,6 +8,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -132,10 +133,35 @@ def test_doubts_alert_until_they_are_resolved(tmp_path: Path, capsys: pytest.Cap
     assert (record.key, record.usage.input_tokens, record.usage.output_tokens) == ("one", 90, 7)
 
 
+def test_a_doubt_of_an_unknown_price_is_resolved_with_its_cost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command knows no prices that the program registered: it says what to give, and keeps the doubt."""
+    path = tmp_path / "spend.db"
+    ledger = SpendLedger(path, clock=lambda: NOW)
+    budget = Budget("team", 1, ledger=ledger, clock=lambda: NOW)
+    budget.reserve(model="m1", input_tokens=100, max_output_tokens=50, max_cost_usd=0.5, key="one")
+    command = ["doubts", "resolve", "one", "--input-tokens", "90", "--output-tokens", "7"]
+    command += ["--ledger", str(path)]
+    assert main(command) == 2
+    assert "--cost-usd" in capsys.readouterr().err
+    assert main(["doubts", "list", "--ledger", str(path)]) == 1
+    assert main([*command, "--cost-usd", "0.125"]) == 0
+    assert ledger.total() == Decimal("0.125")
+    assert budget.snapshot().settled["usd"] == Decimal("0.125")
+    ledger.close()
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         ["list", "key"],
+        ["list", "--cost-usd", "1"],
+        ["resolve", "key", "--not-sent", "--cost-usd", "1"],
+        *(
+            ["resolve", "key", "--input-tokens", "1", "--output-tokens", "1", "--cost-usd", cost]
+            for cost in ("-1", "nan", "inf", "much")
+        ),
         ["resolve"],
         ["resolve", "key"],
         ["resolve", "key", "--input-tokens", "1"],

@@ -360,3 +360,24 @@ def test_no_event_is_refused_and_no_response_crashes(event: Any) -> None:
     assert dataclasses.is_dataclass(usage.snapshot())
     with contextlib.suppress(UsageNotFoundError):
         UsageSnapshot.from_response(event)
+
+
+@pytest.mark.parametrize(
+    ("delta", "expected"),
+    [
+        ({"input_tokens": 0, "output_tokens": 0, "cache_read_input_tokens": 0}, UsageSnapshot(model="c")),
+        ({"input_tokens": None, "output_tokens": 7}, UsageSnapshot(10, 7, 0, 50, model="c")),
+        ({"output_tokens": 7}, UsageSnapshot(10, 7, 0, 50, model="c")),
+    ],
+)
+def test_the_newest_word_of_an_anthropic_stream_counts(
+    delta: dict[str, Any], expected: UsageSnapshot
+) -> None:
+    """Cumulative: a 0 is a word, silence is none."""
+    started = {"input_tokens": 10, "output_tokens": 1, "cache_read_input_tokens": 50}
+    seen = UsageAccumulator()
+    seen.add({"type": "message_start", "message": {"model": "c", "usage": started}})
+    assert not seen.complete
+    seen.add({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": delta})
+    assert seen.complete
+    assert seen.snapshot() == expected

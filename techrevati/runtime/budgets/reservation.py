@@ -52,6 +52,7 @@ class Reservation:
 
     __slots__ = (
         "__weakref__",
+        "_at_most",
         "_budget",
         "_charges",
         "_lease",
@@ -71,6 +72,7 @@ class Reservation:
         self._charges = charges
         self._lease = lease
         self._started_s = started_s
+        self._at_most = False  # nothing prices the call: the reserved maximum is what it cost at most
         self.key: str = lease.key
         self.state: str = "open"
 
@@ -92,7 +94,9 @@ class Reservation:
     ) -> None:
         """Count what was really used, give the rest back, and put it on the books.
 
-        More than was reserved is counted in full, reported, and stops the next call.  A ledger that cannot
+        More than was reserved is counted in full, reported, and stops the next call.  Where US dollars were
+        reserved and nothing prices what came of it (a tier that the book does not know), the reserved maximum
+        is counted and recorded, as estimated.  A ledger that cannot
         be written keeps the settlement in memory and tries again (``ledger.pending``): nothing is raised,
         because the result is paid for.
 
@@ -107,6 +111,7 @@ class Reservation:
             TypeError, ValueError: An argument is out of range; the reservation stays open.
         """
         actual = self._settling(usage, cost)
+        cost, certainty = self._known_cost(cost, certainty)
         budget = self._budget
         if budget.ledger is None:
             budget._ends.in_memory(self._charges, self._lease, actual)
@@ -126,6 +131,7 @@ class Reservation:
         A cancelled wait still settles, and ends when that is done; cancelled twice, it ends at once.
         """
         actual = self._settling(usage, cost)
+        cost, certainty = self._known_cost(cost, certainty)
         await self._budget._ends.awaited(
             self._charges, self._lease, actual, usage, cost, certainty, failure or ""
         )
@@ -201,7 +207,14 @@ class Reservation:
         except (UnknownModelError, UnknownPriceError):
             # What it cost is not known: the reserved maximum is the only amount that cannot be too little.
             logger("budgets").warning("no price for model %r: the reserved maximum is counted", model)
+            self._at_most = True
             return self._lease.asked.get(USD, 0)
+
+    def _known_cost(self, cost: float | Decimal | None, certainty: str) -> tuple[float | Decimal | None, str]:
+        """What the books say: where nothing prices the call, the same as the budget counts."""
+        if not self._at_most:
+            return cost, certainty
+        return self.cost_usd, "estimated" if certainty == "measured" else certainty
 
     # --- leaving --------------------------------------------------------------------------------------------
 
@@ -272,7 +285,8 @@ class Reservation:
             self.state = "released"
         else:
             actual = self._settling(used, None)
-        return self._budget._ends.soon(self._charges, self._lease, actual, used, None, certainty, failure)
+        cost, certainty = self._known_cost(None, certainty)
+        return self._budget._ends.soon(self._charges, self._lease, actual, used, cost, certainty, failure)
 
     def _known_of(self, error: BaseException | None) -> tuple[UsageSnapshot | None, str, str] | None:
         """The usage of a call that ended with *error*, how it is known, and the kind of failure; no usage:

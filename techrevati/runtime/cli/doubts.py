@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, TypeVar
 
 from techrevati.runtime.cli import ledger_file
 from techrevati.runtime.cli.terminal import visible
 from techrevati.runtime.ledger import UnknownReservationError
+from techrevati.runtime.pricing import UnknownPriceError
 from techrevati.runtime.stores import StoreError
 from techrevati.runtime.usage import UsageSnapshot
 
@@ -36,6 +38,7 @@ def add_to(commands: argparse._SubParsersAction[P]) -> None:
     parser.add_argument("--input-tokens", metavar="N", type=int, help="what the provider billed")
     parser.add_argument("--output-tokens", metavar="N", type=int, help="what the provider billed")
     parser.add_argument("--cached-tokens", metavar="N", type=int, help="read from the provider's cache")
+    parser.add_argument("--cost-usd", metavar="USD", help="what it cost; default: what the price book says")
     parser.add_argument("--estimated", action="store_true", help="these numbers are an estimate")
     parser.set_defaults(run=run)
 
@@ -52,6 +55,9 @@ def run(options: argparse.Namespace) -> int:
     except UnknownReservationError as error:
         sys.stderr.write(f"techrevati doubts: {visible(str(error))}\n")
         return 1
+    except UnknownPriceError as error:
+        sys.stderr.write(f"techrevati doubts: {visible(str(error))}: --cost-usd says it\n")
+        return 2
     except (ValueError, StoreError) as error:
         sys.stderr.write(f"techrevati doubts: {visible(str(error))}\n")
         return 2
@@ -69,7 +75,7 @@ def _counts(options: argparse.Namespace) -> dict[str, int]:
 def _problem(options: argparse.Namespace) -> str | None:
     counts = _counts(options)
     if options.action == "list":
-        said = options.key is not None or options.not_sent or options.estimated or counts
+        said = options.key is not None or options.not_sent or options.estimated or options.cost_usd or counts
         return "list takes no KEY and no answer" if said else None
     if options.key is None:
         return "resolve needs a KEY"
@@ -77,8 +83,13 @@ def _problem(options: argparse.Namespace) -> str | None:
         return "resolve needs either --not-sent or --input-tokens and --output-tokens"
     if counts and not {"input_tokens", "output_tokens"} <= set(counts):
         return "resolve needs both --input-tokens and --output-tokens"
-    if options.not_sent and options.estimated:
-        return "--estimated belongs to token counts"
+    if options.not_sent and (options.estimated or options.cost_usd is not None):
+        return "--estimated and --cost-usd belong to token counts"
+    try:
+        if options.cost_usd is not None and not 0 <= Decimal(options.cost_usd) < Decimal("Infinity"):
+            raise ValueError
+    except (ValueError, InvalidOperation):
+        return f"--cost-usd must be US dollars >= 0, got {visible(options.cost_usd)!r}"
     if any(count < 0 for count in counts.values()):
         return "token counts must be >= 0"
     return None
@@ -110,6 +121,8 @@ def _resolve(ledger: SpendLedger, options: argparse.Namespace) -> int:
         ledger.resolve(options.key, not_sent=True)
     else:
         certainty = "estimated" if options.estimated else "measured"
-        ledger.resolve(options.key, usage=UsageSnapshot.from_dict(_counts(options)), certainty=certainty)
+        cost = None if options.cost_usd is None else Decimal(options.cost_usd)
+        usage = UsageSnapshot.from_dict(_counts(options))
+        ledger.resolve(options.key, usage=usage, certainty=certainty, cost=cost)
     sys.stdout.write(f"{visible(options.key)}: resolved\n")
     return 0

@@ -17,7 +17,7 @@ from techrevati.runtime._core.tally import (
 )
 from techrevati.runtime.ledger.errors import UnknownReservationError
 from techrevati.runtime.ledger.record import Doubt, Draft, draft, total_tokens
-from techrevati.runtime.pricing import decimal_usd
+from techrevati.runtime.pricing import UnknownPriceError, decimal_usd
 from techrevati.runtime.stores.protocol import Change
 from techrevati.runtime.stores.sqlite import keys_of, row_of, updated
 from techrevati.runtime.usage import UsageSnapshot
@@ -25,6 +25,7 @@ from techrevati.runtime.usage import UsageSnapshot
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Mapping, Sequence
+    from decimal import Decimal
     from typing import TypeVar
 
     from techrevati.runtime._core.tally import Amount
@@ -147,17 +148,25 @@ class LedgerReservations:
         usage: UsageSnapshot | None = None,
         not_sent: bool = False,
         certainty: str = "measured",
+        cost: float | Decimal | None = None,
     ) -> None:
         """Say what became of a reservation in doubt: what it used, or that nothing was sent.
 
         With *usage* it is recorded under its key and counted; with *not_sent* it is given back.
 
+        Args:
+            cost: US dollars, as the provider billed; None takes what the price book of this process says.
+
         Raises:
             UnknownReservationError: No open reservation has *key*.
-            ValueError: Neither or both of *usage* and *not_sent* are given.
+            UnknownPriceError: US dollars were reserved and nothing prices the call in this process: give
+                *cost* or register the price.  It stays in doubt.
+            ValueError: Neither or both of *usage* and *not_sent* are given, or *cost* without *usage*.
         """
         if (usage is None) is not not_sent:
             raise ValueError("resolve needs either usage=… or not_sent=True")
+        if cost is not None and usage is None:
+            raise ValueError("resolve takes cost=… only with usage=…")
         name = LEASE_PREFIX + key
         row = self._file.read(lambda connection: row_of(connection, name, self._clock()))
         if row is None:
@@ -167,8 +176,13 @@ class LedgerReservations:
         bookings = []
         if usage is not None:
             booking = {**lease.about, "key": key, "usage": usage, "certainty": certainty}
+            if cost is not None:
+                booking["cost"] = cost
+            made = self._draft(booking, self._clock())
+            if made.source == "unpriced" and lease.asked.get(USD):
+                raise UnknownPriceError(made.model, "this process; give the cost or register the price")
             bookings.append(booking)
-            actual = amounts_of(usage, self._draft(booking, self._clock()), lease.asked)
+            actual = amounts_of(usage, made, lease.asked)
 
         def decide(records: Mapping[str, bytes | None]) -> Change[None]:
             if records[name] is None:
