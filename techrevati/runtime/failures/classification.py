@@ -171,7 +171,7 @@ def _by_text(verdict: _Verdict) -> bool:
         rule = next((TABLE.broad[code] for code in codes if code in TABLE.broad), None)
     if rule is None:
         return False
-    verdict.decide(rule, ROUGHLY)
+    verdict.decide(_sharpened(rule, verdict), ROUGHLY)
     return True
 
 

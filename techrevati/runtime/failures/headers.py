@@ -97,12 +97,15 @@ class Hints:
     def add_headers(self, headers: object) -> None:
         """Keep the headers that matter; the first source that has one of them wins."""
         try:
-            if type(headers) is dict:
+            if type(headers) is dict and len(headers) <= _MAX_HEADERS:
                 pairs: Sequence[tuple[object, object]] = [*headers.items()]
                 names = tuple(headers)
             else:
                 found = _pairs(headers)
-                pairs = found if type(found) is list else [*found]
+                if type(found) is list and len(found) <= _MAX_HEADERS:
+                    pairs = found
+                else:  # some have no end
+                    pairs = [*islice(found, _MAX_HEADERS)]
                 names = tuple([name for name, _ in pairs])
             useful = _useful.get(names)
             if useful is None:
@@ -170,7 +173,7 @@ def _looked_through(names: tuple[object, ...]) -> tuple[tuple[int, str], ...]:
     """
     found: dict[str, int] = {}
     remaining: list[tuple[int, str]] = []
-    for place, name in enumerate(names[:_MAX_HEADERS]):
+    for place, name in enumerate(names):
         use = _use_of(name)
         if use is _REMAINING:
             remaining.append((place, use))
