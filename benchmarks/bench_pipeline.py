@@ -1,12 +1,14 @@
 """Retries, breakers with windows, and several parts around one call: the happy path.
 
 The floor is a function that calls and re-raises.  A pipeline is also held against its own parts called one
-inside the other by hand: what it adds to them.
+inside the other by hand: what it adds to them.  A sync timeout's thread is one of these parts, so what the
+timeout costs alone is said beside it, over a bare thread that is started and joined.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from threading import Thread
 
 from benchmarks.harness import (
     Aim,
@@ -63,6 +65,7 @@ def comparisons() -> Iterator[Comparison]:
             f"breaker with a {what} window, success", FLOOR, [_ours("result = b.call(fn)", b=breaker)], WINDOW
         )
     yield from pipelines()
+    yield from timeouts()
 
 
 def pipelines() -> Iterator[Comparison]:
@@ -92,6 +95,25 @@ def pipelines() -> Iterator[Comparison]:
             "result = await t.acall(r.acall, f.call, fn)", True, name="parts", **{k: parts[k] for k in "trf"}
         ),
         [_ours("result = await p.acall(fn)", True, p=large)],
+    )
+
+
+def started_and_joined() -> int:
+    """The least that a call on a thread of its own can do."""
+    answers: list[int] = []
+    thread = Thread(target=lambda: answers.append(answer()), daemon=True)
+    thread.start()
+    thread.join()
+    return answers[0]
+
+
+def timeouts() -> Iterator[Comparison]:
+    """What a timeout costs by itself: a sync one needs a thread, one of the parts of the pipeline above."""
+    timeout = Timeout(30)
+    thread = Subject("a bare thread", "result = fn()", {"fn": started_and_joined}, 1)
+    yield Comparison("a timeout alone, over a bare thread", thread, [_ours("result = t.call(fn)", t=timeout)])
+    yield Comparison(
+        "an async timeout alone", ASYNC_FLOOR, [_ours("result = await t.acall(fn)", True, t=timeout)]
     )
 
 

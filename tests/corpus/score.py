@@ -58,12 +58,13 @@ def provider_cases(endpoint: Endpoint) -> Iterator[Case]:
 
 def all_cases(endpoint: Endpoint) -> Iterator[Case]:
     from tests.corpus import local, texts
-    from tests.corpus.outside import programs
+    from tests.corpus.outside import programs, services
 
     yield from provider_cases(endpoint)
     yield from local.cases()
     yield from texts.cases()
     yield from programs.cases()
+    yield from services.cases()
 
 
 def counted(cases: Iterable[Case]) -> dict[str, Count]:

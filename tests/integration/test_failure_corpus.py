@@ -11,7 +11,7 @@ from techrevati.runtime.failures import classify
 from tests.corpus import local, texts
 from tests.corpus.case import NOW, Case
 from tests.corpus.endpoint import Endpoint
-from tests.corpus.outside import programs
+from tests.corpus.outside import programs, services
 from tests.corpus.score import Count, counted, provider_cases, table
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the SDKs' own, at import and at use
@@ -49,13 +49,14 @@ def test_local_failures_and_bare_texts_are_known() -> None:
 
 def test_what_an_outsider_meets_is_known() -> None:
     """Cases whose labels were written before anything was run; those of the SDKs are counted above."""
-    holds(counted(programs.cases()))
+    holds(counted(itertools.chain(programs.cases(), services.cases())))
 
 
 def test_every_case_has_a_name_of_its_own() -> None:
     seen: set[tuple[str, str]] = set()
     with Endpoint() as endpoint:
-        for case in itertools.chain(provider_cases(endpoint), local.cases(), texts.cases(), programs.cases()):
+        ours = (local.cases(), texts.cases(), programs.cases(), services.cases())
+        for case in itertools.chain(provider_cases(endpoint), *ours):
             assert (case.group, case.name) not in seen, f"{case.group}: {case.name} is there twice"
             seen.add((case.group, case.name))
 

@@ -866,11 +866,24 @@ def test_the_short_way_and_the_long_one_say_the_same(monkeypatch: pytest.MonkeyP
     held = TimeoutError("t")
     held.__dict__.update(status_code=504, headers={"x-should-retry": "false"})
     errors.append(held)
+    for code in ("invalid_api_key", "insufficient_quota", "rate_limit_exceeded", "context_length_exceeded"):
+        for status in (200, 401, 429, 529):
+            body = {"message": "Your certificate has expired", "code": code}
+            told = StatusError(
+                status_code=status, headers={"retry-after": "3", "x-request-id": "req_a"}, body=body
+            )
+            errors += [told, chained(told, StatusError(retry_after=2, **LIMITED))]
     short = [classify(error, now=0) for error in errors]
-    monkeypatch.setattr(classification, "_bare", lambda error: None)
-    for error, failure in zip(errors, short, strict=True):
-        assert failure == classify(error, now=0), repr(error)
-    assert short[-1].retryable is False
+    monkeypatch.setattr(classification, "_bare", lambda error, values: None)
+    with_facts = [classify(error, now=0) for error in errors]
+    forget = register_rule(lambda error: None)  # somebody has rules: nothing is decided early
+    try:
+        whole = [classify(error, now=0) for error in errors]
+    finally:
+        forget()
+    for error, one, two, three in zip(errors, short, with_facts, whole, strict=True):
+        assert one == two == three, repr(error)
+    assert classify(held).retryable is False
 
 
 @pytest.mark.parametrize("args", [7, True, {"a": 1}, "text", [], property(unreadable_args)], ids=str)

@@ -9,25 +9,30 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from techrevati.runtime.failures.facts import Facts
 
+MAX_TEXT_LENGTH = 4_000
 _MAX_BODY_LENGTH = 100_000
 _MAX_DETAILS = 50
 
 _CODES = ("error_code", "code", "type", "__type", "error_type", "status", "reason")
 _MESSAGES = ("message", "detail", "error_description", "code")
+spelt: dict[str, str] = {}
+"""Codes as they come, in lower case; there are few, and ``MAX_SPELT`` of them are remembered."""
+MAX_SPELT = 512
 
 
 def read_body(facts: Facts, body: object) -> None:
     """Read an error body into *facts*: parsed, or JSON that still is text."""
-    if isinstance(body, (str, bytes, bytearray)):
-        body = _parsed(body)
-        if isinstance(body, str):
-            facts.add_message(body)
-    if is_list(body) and body:
-        body = body[0]
-    if not is_dict(body):
-        return
-    error = body.get("error")
-    if error is not None:
+    if not isinstance(body, dict):
+        if isinstance(body, (str, bytes, bytearray)):
+            body = _parsed(body)
+            if isinstance(body, str):
+                facts.add_message(body)
+        if is_list(body) and body:
+            body = body[0]
+        if not is_dict(body):
+            return
+    if "error" in body:
+        error = body["error"]
         if is_dict(error):
             _read_error(facts, error)
         else:
@@ -56,15 +61,21 @@ def _read_error(facts: Facts, error: dict[object, object]) -> None:
             if "headers" in metadata:
                 facts.add_headers(metadata["headers"])
     for name in _CODES:
-        value = error.get(name)
-        if value is not None:
-            facts.add_code(value)
+        if name in error:
+            value = error[name]
+            lower = spelt.get(value) if type(value) is str else None
+            if lower is not None:  # as add_code does it, without the call
+                if facts.code is None:
+                    facts.code = value  # type: ignore[assignment]  # pyright: ignore
+                facts.codes.append(lower)
+            elif value is not None:
+                facts.add_code(value)
     if facts.message is None:
         for name in _MESSAGES:
             value = error.get(name)
             # xAI writes a sentence as code.
             if isinstance(value, str) and value and (name != "code" or " " in value):
-                facts.add_message(value)
+                facts.message = value[:MAX_TEXT_LENGTH]
                 break
     if "request_id" in error:
         facts.add_request(error["request_id"])

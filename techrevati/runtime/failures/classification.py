@@ -36,6 +36,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from techrevati.runtime.failures.vocabulary import _Values
+
 _MAX_CHAIN = 12  # links of causes; SDKs have three or four
 _MAX_MEMBERS = 256  # of exception groups, those in groups counted too
 _MAX_DEPTH = 8  # of groups in groups
@@ -81,16 +83,31 @@ def _text(verdict: _Verdict) -> Text:
     return text
 
 
+def _exact(info: ClassEvidence, facts: Facts) -> Rule | None:
+    """The rule that a class or a code leaves no doubt about."""
+    if info.sure == EXACTLY:
+        return info.rule
+    for code in facts.codes:
+        rule = TABLE.codes.get(code)
+        if rule is not None:
+            return rule
+    return None
+
+
 def _judged(error: BaseException) -> _Verdict:
     """What *error* says by its facts, its causes left aside."""
     info = evidence_of(error)
-    verdict = _Verdict(error, facts_of(error, info.package, info.offers), info)
-    facts = verdict.facts
+    return _judge(_Verdict(error, facts_of(error, info.package, info.offers), info))
+
+
+def _judge(verdict: _Verdict) -> _Verdict:
+    """*verdict*, with what its facts say."""
+    error, facts, info = verdict.error, verdict.facts, verdict.info
     if info.on_record:
         told: Failure = type(error).__on_record__(error)  # type: ignore[attr-defined]  # pyright: ignore
         verdict.whole, verdict.kind, verdict.sure = told, told.kind, EXACTLY
         return verdict
-    if registered.any_rules():
+    if registered.judges:
         answer = registered.answer(error, facts, info, lambda: _text(verdict))
         if isinstance(answer, Rule):
             return verdict.decide(answer, EXACTLY)
@@ -99,12 +116,9 @@ def _judged(error: BaseException) -> _Verdict:
             verdict.kind = answer.kind if isinstance(answer, Failure) else answer
             verdict.sure = EXACTLY
             return verdict
-    if info.rule is not None and info.sure == EXACTLY:
-        return verdict.decide(_sharpened(info.rule, verdict), EXACTLY)
-    for code in facts.codes:
-        rule = TABLE.codes.get(code)
-        if rule is not None:
-            return verdict.decide(_sharpened(rule, verdict), EXACTLY)
+    rule = _exact(info, facts)
+    if rule is not None:
+        return verdict.decide(_sharpened(rule, verdict), EXACTLY)
     status = facts.status
     if status is not None or facts.codes or facts.message or info.package:
         refused = status is None or (status < 500 and status not in _NOT_THE_REQUEST)
@@ -124,7 +138,7 @@ def _judged(error: BaseException) -> _Verdict:
 
 def _sharpened(rule: Rule, verdict: _Verdict) -> Rule:
     """*rule*, or the one that the words make of it: some cases of one kind differ by words alone."""
-    found = registered.sharper(rule.kind, lambda: _text(verdict)) if registered.any_rules() else None
+    found = registered.sharper(rule.kind, lambda: _text(verdict)) if registered.judges else None
     columns = TABLE.sharper.get(rule.kind) if found is None else None
     return found or (rule if columns is None else TABLE.phrases.first(_text(verdict), columns) or rule)
 
@@ -157,7 +171,7 @@ def _by_text(verdict: _Verdict) -> bool:
         rule = next((TABLE.broad[code] for code in codes if code in TABLE.broad), None)
     if rule is None:
         return False
-    verdict.decide(rule, ROUGHLY)
+    verdict.decide(_sharpened(rule, verdict), ROUGHLY)
     return True
 
 
@@ -261,7 +275,12 @@ def _of_group(group: BaseExceptionGroup[BaseException], depth: int, groups: _Gro
 def _verdict(error: BaseException, depth: int, groups: _Groups | None) -> _Verdict:
     if isinstance(error, BaseExceptionGroup):
         return _of_group(error, depth, _Groups() if groups is None else groups)
-    verdict = _judged(error)
+    return _with_causes(_judged(error), depth, groups)
+
+
+def _with_causes(verdict: _Verdict, depth: int, groups: _Groups | None) -> _Verdict:
+    """*verdict* by an exception's own facts, or a better one, with what its causes know."""
+    error = verdict.error
     if verdict.sure == EXACTLY:
         if verdict.info.package in PARSERS and verdict.whole is None:
             below, named = _below(error)
@@ -311,45 +330,67 @@ def _raised_by_sdk(error: BaseException) -> bool:
 
 
 def _failure(error: BaseException, now_s: float | None) -> Failure:
-    bare = _bare(error)
+    info = evidence_of(error)
+    if not info.ordinary or registered.judges:
+        return _told(error, _verdict(error, _MAX_DEPTH, None), now_s)
+    bare = None if info.bare is None else _bare(error, info.bare)
     if bare is not None:
         return bare
-    verdict = _verdict(error, _MAX_DEPTH, None)
+    facts = facts_of(error, info.package, info.offers)
+    rule = _exact(info, facts)
+    if rule is not None and rule.inside_sdk is None and rule.kind not in TABLE.sharper:
+        return _made(facts, rule, rule.kind, text_of(error), "", now_s)
+    return _told(error, _with_causes(_judge(_Verdict(error, facts, info)), _MAX_DEPTH, None), now_s)
+
+
+def _told(error: BaseException, verdict: _Verdict, now_s: float | None) -> Failure:
+    """What *verdict*, of *error* or of something in its chain, makes of *error*."""
     if verdict.whole is not None:
         return verdict.whole
-    facts, rule, kind = verdict.facts, verdict.rule, _kind(verdict)
+    judged = verdict.error
+    text = text_of(judged if isinstance(error, BaseExceptionGroup) else error)
+    also = "" if judged is error else text
+    return _made(verdict.facts, verdict.rule, _kind(verdict), text, also, now_s)
+
+
+def _made(
+    facts: Facts, rule: Rule | None, kind: FailureKind, text: str, also: str, now_s: float | None
+) -> Failure:
+    """The failure; *also* may name a wait where neither a fact nor the words do."""
     row = KINDS[kind]
-    text = text_of(verdict.error if isinstance(error, BaseExceptionGroup) else error)
-    wait_s = facts.wait(now_s)
+    wait_s, retryable = None, None
+    if facts.headers:
+        wait_s, retryable = facts.wait(now_s), facts.should_retry()
+    elif facts.wait_s is not None or facts.spent:
+        wait_s = facts.wait(now_s)
     if wait_s is None and kind in _WAITING_KINDS:
         wait_s = waits.from_prose((facts.message or text).lower())
-        if wait_s is None and verdict.error is not error:
-            wait_s = waits.from_prose(text.lower())
-    retryable = facts.should_retry() if facts.headers else None
-    if retryable is None and rule is not None:
-        retryable = rule.retryable
+        if wait_s is None and also:
+            wait_s = waits.from_prose(also.lower())
+    if rule is not None:
+        if retryable is None:
+            retryable = rule.retryable
+        origin, scenario = rule.origin, rule.scenario
+    else:
+        origin, scenario = None, None
     return made(
         (
             kind,
             row[1] if retryable is None else retryable,
             wait_s,
-            row[0] if rule is None or rule.origin is None else rule.origin,
+            row[0] if origin is None else origin,
             facts.provider,
             facts.status,
             facts.code,
-            facts.request_id,
-            row[2] if rule is None or rule.scenario is None else rule.scenario,
+            facts.request_id if facts.request is None else facts.request,
+            row[2] if scenario is None else scenario,
         ),
         text,
     )
 
 
-def _bare(error: BaseException) -> Failure | None:
+def _bare(error: BaseException, values: _Values) -> Failure | None:
     """The failure that the class of *error* decides, when that carries nothing that could say more."""
-    info = evidence_of(error)
-    values = info.bare
-    if values is None or registered.any_rules():
-        return None
     try:
         if error.__dict__:
             return None

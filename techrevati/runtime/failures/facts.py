@@ -6,7 +6,7 @@ raises.  Only what is already in memory is read: a property of a response can be
 
 from __future__ import annotations
 
-from techrevati.runtime.failures.bodies import read_body
+from techrevati.runtime.failures.bodies import MAX_SPELT, MAX_TEXT_LENGTH, read_body, spelt
 from techrevati.runtime.failures.headers import Hints
 from techrevati.runtime.failures.known import HOSTS, SDKS
 from techrevati.runtime.failures.probing import attribute, is_dict, is_list, status_of
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     _Source: TypeAlias = "Callable[[Facts, BaseException, dict[str, object], str], None]"
-
-_MAX_TEXT_LENGTH = 4_000
 
 # Attributes that are read from an exception.
 ATTRIBUTES = (
@@ -47,8 +45,6 @@ ATTRIBUTES = (
 # The first that is there is the code to show; google's status says less than the reason in its body.
 _CODES = ("error_code", "provider_error_code", "code", "status", "provider_error_type", "type")
 _hosts: dict[str, str | None] = {}
-_spelt: dict[str, str] = {}  # codes as they come, in lower case; there are few
-_MAX_SPELT = 512
 
 
 def offered(kind: type[BaseException]) -> tuple[str, ...]:
@@ -62,7 +58,7 @@ def offered(kind: type[BaseException]) -> tuple[str, ...]:
 def text_of(error: BaseException) -> str:
     """``str(error)``, bounded; its type's name when that is empty or fails."""
     try:
-        text = str(error)[:_MAX_TEXT_LENGTH]
+        text = str(error)[:MAX_TEXT_LENGTH]
     except Exception:
         text = ""
     return text or type(error).__name__
@@ -81,8 +77,12 @@ class Facts(Hints):
 
     __slots__ = ("code", "codes", "message", "provider", "status")
 
-    def __init__(self) -> None:
-        Hints.__init__(self)
+    def __init__(self) -> None:  # what Hints sets too, without the call
+        self.headers = {}
+        self.limits = []
+        self.spent = False
+        self.wait_s = None
+        self.request = None
         self.status: int | None = None
         self.codes: list[str] = []
         self.code: str | None = None
@@ -99,7 +99,7 @@ class Facts(Hints):
     def add_code(self, value: object) -> None:
         """Take *value* as a code, or as a failing status where it is one."""
         if isinstance(value, str):
-            lower = _spelt.get(value)
+            lower = spelt.get(value)
             if lower is not None:
                 if self.code is None:
                     self.code = value
@@ -116,8 +116,8 @@ class Facts(Hints):
                 if not value.lstrip("-").isdigit():
                     if self.code is None:
                         self.code = value
-                    if value.isidentifier() and len(_spelt) < _MAX_SPELT:
-                        _spelt[value] = lower
+                    if value.isidentifier() and len(spelt) < MAX_SPELT:
+                        spelt[value] = lower
                 self.codes.append(lower)
         elif isinstance(value, int) and not isinstance(value, bool):
             status = status_of(value)
@@ -133,7 +133,7 @@ class Facts(Hints):
     def add_message(self, value: object) -> None:
         """Take *value* as the provider's words unless better ones are known."""
         if self.message is None and isinstance(value, str) and value:
-            self.message = value[:_MAX_TEXT_LENGTH]
+            self.message = value[:MAX_TEXT_LENGTH]
 
     # --- the sources; each is read on its own, so that a broken one does not hide the others ---
 
@@ -157,21 +157,18 @@ class Facts(Hints):
         if "headers" in held:
             self.add_headers(held["headers"])
         body = held.get("body")
-        if type(body) is dict:
-            read_body(self, body)
-            body = None
-        elif body is None:
+        if body is None:
             details = held.get("details")
             if is_dict(details) or is_list(details):
                 body = details
             elif error.args and is_dict(error.args[0]):
                 body = error.args[0]
-        if is_dict(body) or is_list(body):
+        if isinstance(body, (dict, list)):
             read_body(self, body)
             body = None
         response = held.get("response")
-        if response is None:
-            response = held.get("raw_response")
+        if response is None and "raw_response" in held:
+            response = held["raw_response"]
         if response is not None:
             # openai cuts a body down to its "error": for xAI the code stands outside of that.
             self._add_response(response, wanted=not self.codes)
@@ -179,7 +176,7 @@ class Facts(Hints):
             read_body(self, body)
 
     def _add_response(self, response: object, *, wanted: bool) -> None:
-        if is_dict(response):  # botocore
+        if isinstance(response, dict):  # botocore
             error, metadata = response.get("Error"), response.get("ResponseMetadata")
             if is_dict(error):
                 self.add_code(error.get("Code"))
@@ -193,9 +190,14 @@ class Facts(Hints):
             self.status = status_of(attribute(response, "status_code")) or status_of(
                 attribute(response, "status")
             )
-        self.add_headers(attribute(response, "headers"))
+        try:
+            headers = response.headers  # type: ignore[attr-defined]  # pyright: ignore
+        except Exception:
+            headers = None
+        if headers is not None:
+            self.add_headers(headers)
         memory = attribute(response, "__dict__") if wanted else None
-        if is_dict(memory):
+        if memory is not None and is_dict(memory):
             for name in ("_content", "_body", "content", "text", "body"):  # bytes already here, never a read
                 body = memory.get(name)
                 if isinstance(body, (str, bytes)) and body:
@@ -203,15 +205,17 @@ class Facts(Hints):
                     break
 
     def read_codes(self, error: BaseException, held: dict[str, object], package: str) -> None:
-        for name in () if self.codes else _CODES:  # else they are what the body said
-            value = held.get(name)
-            if value is not None and (
-                name != "type" or package != "litellm"
-            ):  # a word of its own for every 429
-                self.add_code(value)
-        sqlite = held.get("sqlite_errorname")
-        if isinstance(sqlite, str):
-            self.add_code("_".join(sqlite.split("_")[:2]))  # SQLITE_BUSY_SNAPSHOT is SQLITE_BUSY
+        if not self.codes:  # else they are what the body said
+            for name in _CODES:
+                value = held.get(name)
+                if value is not None and (
+                    name != "type" or package != "litellm"
+                ):  # a word of its own for every 429
+                    self.add_code(value)
+        if "sqlite_errorname" in held:
+            sqlite = held["sqlite_errorname"]
+            if isinstance(sqlite, str):
+                self.add_code("_".join(sqlite.split("_")[:2]))  # SQLITE_BUSY_SNAPSHOT is SQLITE_BUSY
         nested = held.get("error")
         if nested is not None and not isinstance(nested, str):
             inner = attribute(nested, "innererror")
@@ -220,8 +224,8 @@ class Facts(Hints):
             self.add_code(attribute(nested, "code"))
             self.add_message(attribute(nested, "message"))
         if (
-            isinstance(error, OSError)
-            and not package
+            not package
+            and isinstance(error, OSError)
             and isinstance(error.errno, int)
             and self.status is None
         ):
@@ -232,7 +236,7 @@ class Facts(Hints):
     def read_rest(self, error: BaseException, held: dict[str, object], package: str) -> None:
         if "retry_after" in held:
             self.add_wait(held["retry_after"])
-        if "request_id" in held:
+        if self.request is None and "request_id" in held:
             self.add_request(held["request_id"])
         if package == "litellm":
             self.add_headers(held.get("litellm_response_headers"))
@@ -240,7 +244,8 @@ class Facts(Hints):
             if isinstance(provider, str) and provider:
                 self.provider = provider[:100]
         elif package:
-            self.provider = _provider_at(held.get("request") or held.get("request_info")) or SDKS.get(package)
+            request = held["request"] if "request" in held else held.get("request_info")
+            self.provider = (None if request is None else _provider_at(request)) or SDKS[package]
 
 
 _SOURCES: tuple[_Source, ...] = (
@@ -258,7 +263,10 @@ def facts_of(error: BaseException, package: str, offers: Collection[str]) -> Fac
     *package* is the SDK in its class hierarchy, or ``""``; *offers* what its class ``offered``.
     """
     facts = Facts()
-    own = attribute(error, "__dict__")
+    try:
+        own = error.__dict__
+    except Exception:
+        own = None
     held: dict[str, object] = own if isinstance(own, dict) else {}
     for name in offers:
         # aiohttp's .code is its status again, and warns.
@@ -280,7 +288,8 @@ def facts_of(error: BaseException, package: str, offers: Collection[str]) -> Fac
         try:
             facts.read_status(error, held, package)
             facts.read_content(error, held, package)
-            facts.read_codes(error, held, package)
+            if not facts.codes or not package or "error" in held:
+                facts.read_codes(error, held, package)
             facts.read_rest(error, held, package)
         except Exception:
             facts = Facts()  # a hostile attribute; what the others tell still counts
@@ -296,16 +305,19 @@ def facts_of(error: BaseException, package: str, offers: Collection[str]) -> Fac
 
 def _provider_at(request: object) -> str | None:
     """The provider that the host of *request* belongs to."""
-    if request is None:
-        return None
-    url = attribute(request, "url")
-    host = attribute(url, "host")
+    try:
+        host: object = request.url.host  # type: ignore[attr-defined]  # pyright: ignore
+    except Exception:
+        host = None
+    if type(host) is str and host in _hosts:
+        return _hosts[host]
     if not isinstance(host, str):
+        url = attribute(request, "url")
         if not isinstance(url, str):
             return None
         host = url[:300].partition("://")[2].partition("/")[0].partition(":")[0]
-    if host in _hosts:
-        return _hosts[host]
+        if host in _hosts:
+            return _hosts[host]
     parts = host.lower()[:300].split(".")
     known = (HOSTS.get(".".join(parts[start:])) for start in range(len(parts)))
     if len(_hosts) >= 256:  # hosts of users' own must not pile up

@@ -8,14 +8,15 @@ from __future__ import annotations
 from itertools import islice
 
 from techrevati.runtime.failures import waits
-from techrevati.runtime.failures.probing import attribute, is_list, plain
+from techrevati.runtime.failures.probing import attribute, plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 _MAX_HEADERS = 200
-_MAX_KNOWN = 512
+_MAX_KNOWN = 256
+_MAX_NAMES = 64
 
 _REQUEST_IDS = (
     "x-request-id",
@@ -26,10 +27,11 @@ _REQUEST_IDS = (
     "cf-ray",
 )
 _WANTED = frozenset({"x-should-retry", "retry-after", "retry-after-ms", *_REQUEST_IDS})
-_DIGITS = "123456789"
+_LEFT = frozenset({*"123456789", *(bytes((digit,)) for digit in b"123456789")})  # how a number above 0 begins
+_TEXTS = (str, bytes)
 _RESET, _REMAINING = "reset of a limit", "what remains of a limit"
-# What a header is for, by its name as it came (text, or bytes from httpx): one of these, its name, or "".
-_uses: dict[str | bytes, str] = {}
+# By the names of all headers of an answer, as they came (text, or bytes from httpx): places and their uses.
+_useful: dict[tuple[object, ...], tuple[tuple[int, str], ...]] = {}
 
 
 class Hints:
@@ -94,22 +96,47 @@ class Hints:
 
     def add_headers(self, headers: object) -> None:
         """Keep the headers that matter; the first source that has one of them wins."""
-        kept, known, limited = self.headers, _uses.get, False
         try:
-            # A name that cannot be looked up ends the reading; what came before it is kept.
+            if type(headers) is dict and len(headers) <= _MAX_HEADERS:
+                pairs: Sequence[tuple[object, object]] = [*headers.items()]
+                names = tuple(headers)
+            else:
+                found = _pairs(headers)
+                if type(found) is list and len(found) <= _MAX_HEADERS:
+                    pairs = found
+                else:  # some have no end
+                    pairs = [*islice(found, _MAX_HEADERS)]
+                names = tuple([name for name, _ in pairs])
+            useful = _useful.get(names)
+            if useful is None:
+                useful = _looked_through(names)
+        except Exception:  # none, or a broken one
+            return self._add_readable(headers)
+        kept = self.headers
+        for place, use in useful:
+            if use is _REMAINING:
+                value = pairs[place][1]
+                if not self.spent and (type(value) not in _TEXTS or value[:1] not in _LEFT):  # type: ignore[index]  # pyright: ignore
+                    self.spent = waits.number(plain(value)) == 0
+            elif use is _RESET:
+                self.limits.append(headers)
+            elif use not in kept:
+                kept[use] = pairs[place][1]
+        return None
+
+    def _add_readable(self, headers: object) -> None:
+        """Keep what can be read of headers that break: those before the first broken one."""
+        kept = self.headers
+        limited = False
+        try:
+            # A name that cannot be looked up ends the reading.
             for name, value in islice(_pairs(headers), _MAX_HEADERS):
-                use = known(name)
-                if use is None:
-                    use = _use_of(name)
-                if use:
-                    if use is _RESET:
-                        limited = True
-                    elif use is _REMAINING:
-                        limited = True
-                        if not self.spent and plain(value)[:1] not in _DIGITS:
-                            self.spent = waits.number(plain(value)) == 0
-                    elif use not in kept:
-                        kept[use] = value
+                use = _use_of(name)
+                if use is _RESET or use is _REMAINING:
+                    limited = True
+                    self.spent = self.spent or (use is _REMAINING and waits.number(plain(value)) == 0)
+                elif use:
+                    kept.setdefault(use, value)
         finally:
             if limited:
                 self.limits.append(headers)
@@ -139,30 +166,45 @@ def _limits(sources: Iterable[object]) -> dict[str, str]:
     return found
 
 
+def _looked_through(names: tuple[object, ...]) -> tuple[tuple[int, str], ...]:
+    """Where in *names* something useful is, and its use; ``_RESET`` once where there are rate limits.
+
+    A server sends the same headers with every refusal, so that each set of names is looked through once.
+    """
+    found: dict[str, int] = {}
+    remaining: list[tuple[int, str]] = []
+    for place, name in enumerate(names):
+        use = _use_of(name)
+        if use is _REMAINING:
+            remaining.append((place, use))
+        if use:
+            found.setdefault(_RESET if use is _REMAINING else use, place)
+    useful = (*((place, use) for use, place in found.items()), *remaining)
+    if len(names) <= _MAX_NAMES:
+        if len(_useful) >= _MAX_KNOWN:  # names made up for each answer must not pile up
+            _useful.clear()
+        _useful[names] = useful
+    return useful
+
+
 def _pairs(headers: object) -> Iterable[tuple[str, object]]:
     """Name and value of each header of any headers object; names are text or bytes."""
-    if isinstance(headers, dict):
-        return headers.items()
-    if is_list(headers) or isinstance(headers, tuple):
-        return headers  # type: ignore[return-value]  # pyright: ignore
+    if isinstance(headers, (list, tuple)):
+        return headers  # pyright: ignore
     raw = attribute(headers, "raw")  # httpx: a tenth of the time of items()
-    if is_list(raw):
-        return raw  # type: ignore[return-value]  # pyright: ignore
+    if isinstance(raw, list):
+        return raw  # pyright: ignore
     items = attribute(headers, "items")
     return items() if callable(items) else ()  # pyright: ignore
 
 
 def _use_of(name: object) -> str:
-    """What the header *name* is for; remembered, for there are few names and many responses."""
+    """What the header *name*, text or bytes, is for: one of the uses, its own name, or nothing."""
     if not isinstance(name, (str, bytes)):
         return ""
     lower = plain(name).lower()
     if lower in _WANTED:
-        use = lower
-    elif "ratelimit" in lower and "remaining" in lower:
-        use = _REMAINING
-    else:
-        use = _RESET if "ratelimit" in lower and "reset" in lower else ""
-    if len(_uses) < _MAX_KNOWN:
-        _uses[name] = use
-    return use
+        return lower
+    if "ratelimit" in lower and "remaining" in lower:
+        return _REMAINING
+    return _RESET if "ratelimit" in lower and "reset" in lower else ""

@@ -6,7 +6,7 @@ Classes are judged once and remembered; there are few of them and many exception
 from __future__ import annotations
 
 from techrevati.runtime.failures.facts import offered
-from techrevati.runtime.failures.known import SDKS
+from techrevati.runtime.failures.known import PARSERS, SDKS
 from techrevati.runtime.failures.rule import Rule
 from techrevati.runtime.failures.rules import RULES
 from techrevati.runtime.failures.vocabulary import KINDS
@@ -92,6 +92,7 @@ class ClassEvidence:
         "names",
         "offers",
         "on_record",
+        "ordinary",
         "package",
         "provider",
         "rule",
@@ -109,6 +110,10 @@ class ClassEvidence:
         self.provider: str | None = SDKS.get(self.package)
         # What happened before, and was judged then, says so itself.
         self.on_record: bool = hasattr(kind, "__on_record__")
+        # A group is its members; a wrapper of a framework leaves facts to the SDK's error below it.
+        self.ordinary: bool = not (
+            self.on_record or self.package in PARSERS or issubclass(kind, BaseExceptionGroup)
+        )
         self.builtin: bool = kind.__module__ == "builtins"
         self.offers: tuple[str, ...] = offered(kind)
         self.rule: Rule | None
@@ -135,7 +140,7 @@ class ClassEvidence:
             or rule.kind in TABLE.sharper
             or self.package
             or self.offers
-            or issubclass(kind, BaseExceptionGroup)
+            or not self.ordinary
         ):
             return None
         origin, retryable, scenario = KINDS[rule.kind][:3]

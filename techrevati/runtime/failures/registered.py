@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 MAX_USER_RULES = 100
 
 _lock = fork_safe_lock()
-_judges: tuple[_UserRule, ...] = ()
+judges: tuple[_UserRule, ...] = ()
+"""What is registered, the newest first; mostly nothing, and then nobody pays for it."""
 
 
 class _UserRule:
@@ -49,35 +50,30 @@ def register_rule(rule: Rule | Judge) -> Callable[[], None]:
     Raises:
         ValueError: ``MAX_USER_RULES`` are registered already: a loop registers the same rule again and again.
     """
-    global _judges
+    global judges
     if not isinstance(rule, Rule) and not callable(rule):
         raise TypeError(f"rule must be a Rule or a function, got {rule!r}")
     registered = _UserRule(rule)
     with _lock:
-        if len(_judges) >= MAX_USER_RULES:
+        if len(judges) >= MAX_USER_RULES:
             raise ValueError(
                 f"at most {MAX_USER_RULES} rules can be registered; unregister those not needed any more"
             )
-        _judges = (registered, *_judges)
+        judges = (registered, *judges)
 
     def unregister() -> None:
-        global _judges
+        global judges
         with _lock:
-            _judges = tuple(judge for judge in _judges if judge is not registered)
+            judges = tuple(judge for judge in judges if judge is not registered)
 
     return unregister
-
-
-def any_rules() -> bool:
-    """Is anything registered?  Mostly not, and then nobody pays for it."""
-    return bool(_judges)
 
 
 def answer(
     error: BaseException, facts: Facts, evidence: ClassEvidence, text: Callable[[], Text]
 ) -> Rule | Failure | FailureKind | None:
     """What the first registered rule with an opinion says of *error*; *text* makes its words searchable."""
-    for entry in _judges:
+    for entry in judges:
         try:
             if entry.judge is not None:
                 given = entry.judge(error)
@@ -96,7 +92,7 @@ def answer(
 
 def sharper(kind: FailureKind, text: Callable[[], Text]) -> Rule | None:
     """The first registered rule that makes a case of its own of what the table gave *kind*."""
-    for entry in _judges:
+    for entry in judges:
         columns = None if entry.index is None else entry.index.sharper.get(kind)
         if columns is not None and entry.index is not None:
             rule = entry.index.phrases.first(text(), columns)

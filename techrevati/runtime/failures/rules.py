@@ -249,7 +249,9 @@ RULES: tuple[Rule, ...] = (
         codes="api_key_invalid invalid_api_key incorrect_api_key api_key_expired account_deactivated"
         " expiredtokenexception expiredtoken invalidsignatureexception unrecognizedclientexception"
         " invalidclienttokenid signaturedoesnotmatch missingauthenticationtokenexception token_expired"
-        " incompletesignature",
+        " incompletesignature"
+        # Slack
+        " invalid_auth not_authed account_inactive token_revoked",
         complains=(
             "api key not valid", "invalid api key", "incorrect api key", "api key expired",
             "invalid x-api-key", "no api key", "api key is missing", "missing api key", "api key required",
@@ -264,6 +266,11 @@ RULES: tuple[Rule, ...] = (
             "please make sure your api key",
             "api key is invalid", "api_key client option must be set", "invalid authentication",
             "authentication failed", "failed to authenticate", "no auth credentials", "invalid bearer token",
+            # What proves who one is runs out, or is not there.
+            "security token … is expired", "security token … expired", "signature expired",
+            "signature has expired", "credentials have expired", "credentials expired", "token expired",
+            "account has been deactivated", "account is deactivated", "account has been suspended",
+            "jwt expired", "jwt is expired", "credentials were not found", "could not find credentials",
         ),
         statuses=(401, 407),
         broad="authentication_error unauthenticated unauthorized invalid_authentication",
@@ -290,7 +297,8 @@ RULES: tuple[Rule, ...] = (
         text=(
             "forbidden", "permission denied", "access denied", "permission_denied", "do not have permission",
             "does not have permission", "don't have permission", "does not have access to", "not authorized",
-            "not permitted to", "not supported in your country", "region … not supported",
+            "not permitted to", "must be a member of", "not supported in your country",
+            "region … not supported",
             "territory not supported", "insufficient permissions", "operation not permitted",
             "read-only file system", "readonly database",
         ),
@@ -333,7 +341,7 @@ RULES: tuple[Rule, ...] = (
         " ConnectionTimeoutError",
         codes="etimedout",
         text=(
-            "timed out", "time out", "timeout", "timeouts", "timedout", "deadline exceeded", "timeouterror",
+            "timed out", "time out", "timeout", "timeouts", "timedout", "deadline exceeded", "*timeouterror",
             "readtimeout", "connecttimeout", "apitimeouterror", "gateway time-out", "etimedout",
             "did not respond in time",
             "no response within", "took too long", "deadline expired", "deadline_exceeded",
@@ -347,7 +355,8 @@ RULES: tuple[Rule, ...] = (
         types="ssl.SSLCertVerificationError ssl.CertificateError ClientConnectorCertificateError",
         says=("certificate_verify_failed", "certificate verify failed", "certificate has expired",
         "self-signed certificate",
-              "self signed certificate", "unable to get local issuer certificate"),
+              "self signed certificate", "unable to get local issuer certificate", "hostname mismatch",
+              "certificate is not valid for", "certificate is not yet valid", "certificate is not trusted"),
         sharpens=("certificate_verify_failed", "certificate verify failed", "certificate has expired",
                   "hostname mismatch", "unknown url type", "no host given"),
         within=_K.NETWORK,
@@ -394,7 +403,7 @@ RULES: tuple[Rule, ...] = (
             "remote end closed", "peer closed connection", "network is unreachable", "network unreachable",
             "network error", "no route to host", "name or service not known", "name resolution",
             "nodename nor servname", "getaddrinfo failed", "dns lookup failed", "econnrefused", "econnreset",
-            "connectionerror", "connecterror", "connect error",
+            "*connectionerror", "connecterror", "connect error",
             "max retries exceeded with url", "incomplete chunked read", "ssl handshake*",
             "socket hang up", "connection attempts failed", "violation of protocol", "stream disconnected",
             "incompleteread", "incomplete read", "could not resolve host*", "couldn't resolve host*",
@@ -405,6 +414,10 @@ RULES: tuple[Rule, ...] = (
             "remotedisconnected",
             "remoteprotocolerror", "apiconnectionerror", "network is down", "host is down", "enotfound",
             "eai_again",
+            # Somebody did it to the connection, as servers, databases and Windows say it.
+            "closed the connection", "reset the connection", "terminated the connection",
+            "dropped the connection", "refused the connection", "actively refused", "forcibly closed",
+            "did not properly respond", "connectionterminated", "goaway", "no such host",
         ),
     ),
     # Operators and methods are overloaded, too.
@@ -413,8 +426,8 @@ RULES: tuple[Rule, ...] = (
         says=("overloaded for", "operator … is overloaded", "method is overloaded", "function is overloaded",
               "overloaded method", "overloaded function", "overloaded operator"),
     ),
-    # What a test is called is no news of a server.
-    Rule(_K.UNKNOWN, says=("test case … overloaded",)),
+    # What a test is called, or what an assertion quotes, is no news of a server.
+    Rule(_K.UNKNOWN, says=("test case … overloaded", "assertion … expected")),
     # --- no capacity ------------------------------------------------------------------------------
     Rule(
         _K.OVERLOADED,

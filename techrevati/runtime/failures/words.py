@@ -35,8 +35,13 @@ _SETTING_AFTER = (
 _SETTING_BEFORE = (
     "invalid", "unexpected keyword argument", "unknown", "negative", "missing", "argument", "parameter",
     "keyword", "unsupported", "bad", "set", "field", "option", "setting", "non-positive", "key", "no",
-    "handler for",
+    "handler for", "named", "called", "column", "attribute",
+    # other rates that have limits
+    "interest", "exchange", "tax", "mortgage", "frame", "sample", "sampling", "conversion", "heart",
 )  # fmt: skip
+# A phrase inside an option of a command (--connect-timeout), a path or an address is part of a name.
+_JOINS = ("-", "/", "\\", "_", ".")
+_NAMES = ("--", "/", "./", "../", "~/", "http://", "https://", "c:\\")
 
 
 def _pattern(name: str) -> re.Pattern[str]:
@@ -117,7 +122,10 @@ def _quoted(text: str, start: int, end: int) -> bool:
 def _names_a_setting(text: str, start: int, end: int) -> bool:
     if text[end : end + 20].lstrip("'\"` ").startswith(_SETTING_AFTER):
         return True
-    before = text[max(0, start - 30) : start].rstrip("'\"`: ")
+    before = text[max(0, start - 80) : start]
+    if before.endswith(_JOINS) and before.split()[-1].lstrip("('\"").startswith(_NAMES):
+        return True
+    before = before.rstrip("'\"`: ")
     return before.endswith(_SETTING_BEFORE) and any(
         before.endswith(word) and not _in_word(before[-len(word) - 1 : -len(word)])
         for word in _SETTING_BEFORE
