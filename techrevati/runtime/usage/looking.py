@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Protocol
 
     class View(Protocol):
@@ -175,8 +175,11 @@ def items(value: object) -> list[object]:
 
 def described(response: object) -> str:
     """The type and the names found in it, never the values."""
-    values = getattr(response, "__dict__", ())
-    if isinstance(response, dict) or _answers_anything(response):
-        values = view(response)
+    if isinstance(response, dict):
+        values: Iterable[object] = response
+    elif _answers_anything(response):
+        values = _set_on(response)
+    else:
+        values = getattr(response, "__dict__", ())
     shown = ", ".join(str(name)[:40] for name in list(values)[:12]) or "nothing"
     return f"{type(response).__name__} with {shown}"
