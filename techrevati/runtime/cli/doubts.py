@@ -89,7 +89,7 @@ def _problem(options: argparse.Namespace) -> str | None:
         if options.cost_usd is not None and not 0 <= Decimal(options.cost_usd) < Decimal("Infinity"):
             raise ValueError
     except (ValueError, InvalidOperation):
-        return f"--cost-usd must be US dollars >= 0, got {visible(options.cost_usd)!r}"
+        return f"--cost-usd must be US dollars >= 0, got {visible(str(options.cost_usd))!r}"
     if any(count < 0 for count in counts.values()):
         return "token counts must be >= 0"
     return None
