@@ -78,11 +78,11 @@ class Facts(Hints):
     __slots__ = ("code", "codes", "message", "provider", "status")
 
     def __init__(self) -> None:  # what Hints sets too, without the call
-        self.headers = {}
-        self.limits = []
-        self.spent = False
-        self.wait_s = None
-        self.request = None
+        self.headers: dict[str, object] = {}
+        self.limits: list[object] = []
+        self.spent: bool = False
+        self.wait_s: float | None = None
+        self.request: str | None = None
         self.status: int | None = None
         self.codes: list[str] = []
         self.code: str | None = None
