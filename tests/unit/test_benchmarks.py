@@ -160,7 +160,7 @@ def test_own_code_answers_rightly() -> None:
         for comparison in everything:
             for subject in (comparison.floor, *comparison.subjects):
                 Timed(subject).checked()
-    assert len(everything) == 42
+    assert len(everything) == 44
 
 
 def test_flatness_counts_every_turn() -> None:

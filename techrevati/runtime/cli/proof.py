@@ -174,7 +174,7 @@ def _result(way: str, folder: str, sdks: list[str]) -> Figures:
     down = Rule(Fault(FaultKind.UNAVAILABLE), from_s=OUTAGE_S[0], until_s=OUTAGE_S[1])
     slow = Rule(Fault(FaultKind.SLOW_FIRST_TOKEN, delay_s=LATENCY_S))
     workers = [list(range(first, WORKERS, PROCESSES)) for first in range(PROCESSES)]
-    # The last one waits to take the place of the first.
+    # The last one waits to take the place of one with the same SDK.
     processes = [_started(sdks[number % PROCESSES % len(sdks)]) for number in range(PROCESSES + 1)]
     try:
         _wait_ready(processes)
@@ -186,15 +186,13 @@ def _result(way: str, folder: str, sdks: list[str]) -> Figures:
                 _introduce(server, worker)
             for process, theirs in zip(processes, workers, strict=False):
                 _tell(process, way, folder, server, theirs)
-            _wait_for_calls_under_way(server, workers[0])
-            processes[0].send_signal(signal.SIGKILL)
-            processes[0].wait()
-            _tell(processes[-1], way, folder, server, workers[0])
-            for process in processes[1:]:
-                if process.wait(LONGEST_S):
-                    raise ProofError(
-                        f"an agent failed: {(process.stderr or sys.stdin).read().strip()[-500:]}"
-                    )
+            victim = _with_calls_under_way(server, processes[:-1:2], workers[::2]) * 2
+            processes[victim].send_signal(signal.SIGKILL)
+            processes[victim].wait()
+            _tell(processes[-1], way, folder, server, workers[victim])
+            for process in processes:
+                if process is not processes[victim] and process.wait(LONGEST_S):
+                    raise _failed(process)
             server.wait_idle()
             return _figures(way, folder, server, time.monotonic() - began)
     except subprocess.TimeoutExpired:
@@ -238,16 +236,29 @@ def _tell(
     process.stdin.flush()
 
 
-def _wait_for_calls_under_way(server: ChaosServer, workers: list[int]) -> None:
-    """Until agents of a process have something to lose: an answer, and the next call under way."""
-    keys = {worker + 1 for worker in workers}
+def _failed(process: subprocess.Popen[str]) -> ProofError:
+    assert process.stderr is not None
+    return ProofError(f"an agent failed: {process.stderr.read().strip()[-500:]}")
+
+
+def _with_calls_under_way(
+    server: ChaosServer, processes: list[subprocess.Popen[str]], workers: list[list[int]]
+) -> int:
+    """The first process whose agents have something to lose: two answers, and the next call under way."""
     end = time.monotonic() + LONGEST_S
     while time.monotonic() < end:
         asked = [record for record in server.injected if record.fault is FaultKind.SLOW_FIRST_TOKEN]
         answered = {record.credential for record in asked if record.outcome is Outcome.COMPLETE}
         running = {record.credential for record in asked if record.outcome is Outcome.RUNNING}
-        if len(keys & answered) >= 2 and keys & answered & running:
-            return
+        for number, theirs in enumerate(workers):
+            keys = {worker + 1 for worker in theirs}
+            if len(keys & answered) >= 2 and keys & answered & running:
+                return number
+        for process in processes:
+            if process.poll():
+                raise _failed(process)
+        if all(process.returncode == 0 for process in processes):
+            break
         time.sleep(0.005)
     raise ProofError("the agents did not get as far as the kill")
 

@@ -249,8 +249,8 @@ def _append(connection: sqlite3.Connection, log: str, key: str, value: bytes) ->
     """:func:`appended` for whoever does not ask for the place: two statements instead of four."""
     inserted = connection.execute(
         "INSERT OR IGNORE INTO store_entry (log, sequence, key, value)"
-        " VALUES (?1, coalesce((SELECT last FROM store_log WHERE log = ?1), 0) + 1, ?2, ?3)",
-        (log, key, value),
+        " VALUES (?, coalesce((SELECT last FROM store_log WHERE log = ?), 0) + 1, ?, ?)",
+        (log, log, key, value),
     ).rowcount
     if inserted:  # a key that was there before changes nothing
         connection.execute(
