@@ -1,8 +1,8 @@
 """A pytest plugin for a second interpreter with the package, pytest and hypothesis alone.
 
 A file that imports a package which is not installed is left out, and the summary names it: nothing is left
-out in silence.  Properties are tried with few examples: that they hold is shown by the full run, here the
-question is the interpreter.
+out in silence.  Properties are tried with few examples and slow tests are not run: that they hold is shown by
+the full run, here the question is the interpreter.
 """
 
 from __future__ import annotations
@@ -41,7 +41,10 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     return bool(missing) or None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if item not in slow]
     for item in items:
         function = getattr(item, "function", None)
         machine = getattr(item, "cls", None)

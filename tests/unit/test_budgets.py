@@ -590,6 +590,7 @@ def test_threads_never_overspend(make: Callable[..., Budget]) -> None:
     assert not budget.snapshot().reserved
 
 
+@pytest.mark.slow
 def test_a_thousand_tasks_never_overspend(make: Callable[..., Budget]) -> None:
     """Some are cancelled while they hold a reservation: that comes back as what was sent."""
     budget = make("acme", 0.005)

@@ -221,6 +221,7 @@ def test_a_disk_that_fails_keeps_an_async_settlement(tmp_path: Path) -> None:
     ledger.close()
 
 
+@pytest.mark.slow
 def test_a_thousand_tasks_on_one_file(tmp_path: Path) -> None:
     """Each is refused or settled, some are cancelled at any moment; never over, every lease is back."""
     ledger = SpendLedger(tmp_path / "s.db", durability="batched")

@@ -89,6 +89,7 @@ def test_the_example_runs_twice_in_one_folder(tmp_path: Path) -> None:
         assert "refused before it was sent" in run.stdout
 
 
+@pytest.mark.slow
 def test_the_same_prices_are_no_difference(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """The bundled book does not differ from itself, in any tier or period."""
     from techrevati.runtime.pricing.files import read_bundled

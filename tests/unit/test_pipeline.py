@@ -711,6 +711,7 @@ def outage(call: Callable[[], object], clock: FakeClock) -> None:
         clock.advance(max(0.0, 1 - (clock() - before)))
 
 
+@pytest.mark.slow
 def test_an_outage_of_ten_minutes_costs_a_fiftieth_of_naive_retries() -> None:
     """Twenty agents ask once a second for 600 s while the provider is down.  Naive retries, four attempts
     with the usual backoff, send thousands of requests; pipelines, each with a breaker of its own, send less

@@ -39,6 +39,7 @@ def prices() -> Iterator[None]:
 # --- exact -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_ten_million_additions_do_not_drift() -> None:
     """Of an amount that no binary fraction holds; a float's sum is off by then."""
     tracker, usage, calls = UsageTracker(), UsageSnapshot(1), 10_000_000
