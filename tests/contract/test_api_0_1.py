@@ -1068,7 +1068,7 @@ CONDITIONS = [
 ]
 
 
-@pytest.mark.parametrize(("condition", "ctx", "expected"), CONDITIONS, ids=repr)
+@pytest.mark.parametrize(("condition", "ctx", "expected"), CONDITIONS)
 def test_conditions(condition: policy_engine.PolicyCondition, ctx: PhaseContext, expected: bool) -> None:
     """Each condition at, above and below its bound."""
     assert condition.matches(ctx) is expected

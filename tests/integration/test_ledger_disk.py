@@ -11,8 +11,9 @@ import multiprocessing
 import os
 import resource
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -69,13 +70,13 @@ def warmed_up(folder: Path) -> Path:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder that somebody else can get to."""
-    for place in (tmp_path, *tmp_path.parents[:2]):
-        place.chmod(0o755)
-    inner = tmp_path / "books"
-    inner.mkdir()
-    return inner
+def folder() -> Iterator[Path]:
+    """A folder that somebody else can get to: pytest's own are for their user alone."""
+    with TemporaryDirectory() as place:
+        os.chmod(place, 0o755)
+        inner = Path(place) / "books"
+        inner.mkdir()
+        yield inner
 
 
 @pytest.mark.parametrize("durability", ["full", "batched"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -211,6 +212,5 @@ def test_a_ledger_of_an_older_version_is_brought_forward(
     )
     connection.close()
     assert main(["spend", "--ledger", str(tmp_path / "store.db")]) == 2
-    assert "spend" not in str(
-        sqlite3.connect(tmp_path / "store.db").execute("SELECT name FROM sqlite_master").fetchall()
-    )
+    with contextlib.closing(sqlite3.connect(tmp_path / "store.db")) as connection:
+        assert "spend" not in str(connection.execute("SELECT name FROM sqlite_master").fetchall())

@@ -229,7 +229,6 @@ class Raising:
         MagicMock(),
         Raising(),
     ],
-    ids=lambda response: repr(response)[:40],
 )
 def test_nothing_recognisable_is_never_zero(response: object) -> None:
     """An error of ours that is also a ValueError says what was looked at."""

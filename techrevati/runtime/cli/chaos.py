@@ -10,12 +10,14 @@ import os
 import signal
 import sys
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from techrevati.runtime.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
     from techrevati.runtime.chaos import ChaosServer, InjectedRecord
 
@@ -71,9 +73,9 @@ def run(options: argparse.Namespace) -> int:
             api_key=os.environ.get(KEY_VARIABLE) or None,
             on_request=lambda record: _show(terminal, record),
         )
-        with server:
+        with server, _asked_to_end() as asked:  # before it is said that Ctrl-C ends it
             _introduce(terminal, server)
-            _wait(options.seconds)
+            asked.wait(options.seconds)
     except (ChaosServerError, ValueError, TypeError, OSError) as error:
         sys.stderr.write(f"techrevati chaos: {error}\n")
         return 2
@@ -106,14 +108,15 @@ def _show(terminal: Terminal, record: InjectedRecord) -> None:
     )
 
 
-def _wait(seconds: float | None) -> None:
-    """Until Ctrl-C, a polite kill, or so many seconds are over."""
-    ended = threading.Event()
+@contextmanager
+def _asked_to_end() -> Iterator[threading.Event]:
+    """Set by Ctrl-C or a polite kill."""
+    asked = threading.Event()
     here = threading.current_thread() is threading.main_thread()  # only there signals can be handled
     handled = (signal.SIGTERM, signal.SIGINT) if here else ()
-    before = {name: signal.signal(name, lambda *_: ended.set()) for name in handled}
+    before = {name: signal.signal(name, lambda *_: asked.set()) for name in handled}
     try:
-        ended.wait(seconds)
+        yield asked
     finally:
         for name, handler in before.items():
             signal.signal(name, handler)
