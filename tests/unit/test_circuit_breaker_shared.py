@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -332,6 +333,7 @@ def test_what_was_held_back_belongs_to_its_epoch(clock: FakeClock) -> None:
     assert second.snapshot().window_calls == 1
 
 
+@pytest.mark.skipif(sys.platform == "emscripten", reason="no threads there")
 def test_a_task_does_not_hold_up_its_loop(tmp_path: Path, clock: FakeClock) -> None:
     """The store is asked in another thread, and the loop goes on while it does not answer."""
     counting = Counting(STORES[1].make(tmp_path, clock))

@@ -514,7 +514,7 @@ def test_a_disk_that_cannot_sync_is_told(tmp_path: Path, monkeypatch: pytest.Mon
 # --- turns -------------------------------------------------------------------------------------------------
 
 
-@posix
+@pytest.mark.skipif(os.name != "posix" or sys.platform == "emscripten", reason="no locks of files there")
 class TestTurns:
     """Writers of one file queue, and are not kept waiting for ever."""
 
