@@ -113,6 +113,14 @@ def test_secrets_in_odd_places_go(place: str) -> None:
     assert "[redacted]" in shown
 
 
+@pytest.mark.parametrize("head", ["authorization:", "secret", "secret=", 'secret="', "cookie:", "token"])
+@pytest.mark.parametrize("filler", [" ", "\\"], ids=["blanks", "backslashes"])
+def test_no_text_makes_a_pattern_slow(head: str, filler: str) -> None:
+    """Where a pattern was tried again from each blank, a test would not end: minutes, not milliseconds."""
+    text = head + filler * 90_000
+    assert len(PLAIN.value({"text": text})["text"]) <= 50_000  # type: ignore[index]
+
+
 def test_pairs_of_names_stay() -> None:
     """Two names beside each other are no header."""
     pairs = {"required": ["password", "email"], "columns": ("token", "word"), "sum": [("tokens", "17")]}

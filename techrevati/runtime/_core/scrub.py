@@ -13,39 +13,40 @@ if TYPE_CHECKING:
 
 MAX_TEXT_LENGTH = 2_000
 REDACTED = "[redacted]"
+# Blanks and backslashes are bounded, so that no text makes a pattern slow.
 # What it is, hints in lower case, pattern.  What the group ``keep`` matched stays.
 CREDENTIALS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     # What follows the name of a credential, quoted or not: header lines, JSON (in JSON), query strings, repr.
     (
         "authorization header",
         ("authorization",),
-        r"(?i)(?P<keep>(?:proxy-)?authorization(?:\\{0,8}['\"])?\s*(?:[:=]|,\s*(?=b?\\{0,8}['\"]))\s*(?:b?\\{0,8}['\"])?"
-        r"(?:(?:bearer|basic|token|api-?key|negotiate|ntlm|key|hmac)(?=\s))?\s*)"
+        r"(?i)(?P<keep>(?:proxy-)?authorization(?:\\{0,8}['\"])?\s{0,20}(?:[:=]|,\s{0,20}(?=b?\\{0,8}['\"]))\s{0,20}(?:b?\\{0,8}['\"])?"
+        r"(?:(?:bearer|basic|token|api-?key|negotiate|ntlm|key|hmac)(?=\s))?\s{0,20})"
         # Some schemes are followed by a list of parameters: all of it.
-        r"(?:(?:digest|oauth|signature|hawk|aws4-[\w-]{1,30}|sharedkey\w{0,10})\s+[^\n'}]+"
-        r"|(?:[^\s'\",;}\\]|\\(?!\\*['\"]))+)",
+        r"(?:(?:digest|oauth|signature|hawk|aws4-[\w-]{1,30}|sharedkey\w{0,10})\s{1,20}[^\n'}]+"
+        r"|(?:[^\s'\",;}\\]|\\(?!\\{0,8}['\"]))+)",
     ),
-    ("bearer token", ("bearer",), r"(?i)(?P<keep>\bbearer\s+)[\w.~+/=-]{8,}"),
+    ("bearer token", ("bearer",), r"(?i)(?P<keep>\bbearer\s{1,20})[\w.~+/=-]{8,}"),
     (
         "named credential",
         ("key", "token", "secret", "passw"),
         r"(?i)(?P<keep>\b[\w-]{0,40}?(?:api[-_]?key|(?:access|secret|auth|subscription|private)[-_]?key(?:[-_]id)?"
         r"|(?:access|auth|refresh|session|security|id|bearer)[-_]?token|secret|passw(?:or)?d)(?:\\{0,8}['\"])?"
-        r"\s*(?:[:=]\s*b?(?P<quote>\\{0,8}['\"])|[:=]\s*|,\s*b?\\{0,8}['\"]))(?!-----BEGIN)"
+        r"\s{0,20}(?:[:=]\s{0,20}b?(?P<quote>\\{0,8}['\"])|[:=]\s{0,20}|,\s{0,20}b?\\{0,8}['\"]))(?!-----BEGIN)"
         # In quotes: to their end.
         r"(?(quote)(?:(?!(?P=quote))(?:\\.|.)){1,10000}"
         # A plain word behind the name is no secret: "invalid_api_key: Incorrect ...".
-        r"|(?![A-Za-z]{1,15}(?:[\s.,;'\"\\]|$))(?:[^\s'\",;&}\\]|\\(?!\\*['\"]))+)",
+        r"|(?![A-Za-z]{1,15}(?:[\s.,;'\"\\]|$))(?:[^\s'\",;&}\\]|\\(?!\\{0,8}['\"]))+)",
     ),
     (
         "token",
         ("token",),
-        r"(?i)(?P<keep>\btoken(?:\\{0,8}['\"])?\s*[:=]\s*(?:b?\\{0,8}['\"])?)(?=[\w.~+/-]{0,200}?\d)[\w.~+/=-]{16,}",
+        r"(?i)(?P<keep>\btoken(?:\\{0,8}['\"])?\s{0,20}[:=]\s{0,20}(?:b?\\{0,8}['\"])?)(?=[\w.~+/-]{0,200}?\d)[\w.~+/=-]{16,}",
     ),
     (
         "cookie",
         ("cookie",),
-        r"(?i)(?P<keep>\b(?:set-)?cookie(?:\\{0,8}['\"])?\s*(?::|,\s*(?=b?\\{0,8}['\"]))\s*(?:b?\\{0,8}['\"])?)"
+        r"(?i)(?P<keep>\b(?:set-)?cookie(?:\\{0,8}['\"])?\s{0,20}(?::|,\s{0,20}(?=b?\\{0,8}['\"]))\s{0,20}(?:b?\\{0,8}['\"])?)"
         r"[^\s'\",}]+=[^\n'\"}]+",
     ),
     ("key in a URL", ("=",), r"(?i)(?P<keep>[?&](?:key|token|sig|signature)=)[^\s'\"&]+"),
