@@ -498,7 +498,7 @@ def test_a_rate_limit_gives_each_its_own_moment() -> None:
 
         return [lambda: waits.append(limit.reserve(10).wait_seconds)] * 3, check
 
-    assert explore(scenario, ("rate_limit.py",), LIMIT) > 20
+    assert explore(scenario, ("/rate_limit/",), LIMIT) > 20
 
 
 def test_a_rate_limit_takes_back_exactly() -> None:
@@ -515,7 +515,7 @@ def test_a_rate_limit_takes_back_exactly() -> None:
 
         return [lambda: limit.reserve(100).give_back(), lambda: limit.reserve(200).settle(250)], check
 
-    assert explore(scenario, ("rate_limit.py",), LIMIT, threads=2) > 20
+    assert explore(scenario, ("/rate_limit/",), LIMIT, threads=2) > 20
 
 
 def test_the_longest_pause_holds() -> None:
@@ -530,7 +530,7 @@ def test_the_longest_pause_holds() -> None:
 
         return [lambda: limit.pause(3.0), lambda: limit.pause(7.0), lambda: limit.pause(5.0)], check
 
-    assert explore(scenario, ("rate_limit.py",), LIMIT) > 20
+    assert explore(scenario, ("/rate_limit/",), LIMIT) > 20
 
 
 # --- failover -----------------------------------------------------------------------------------------------
