@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-from techrevati.runtime import bulkhead as bulkhead_module
-from techrevati.runtime.bulkhead import Bulkhead, BulkheadFullError
+from techrevati.runtime.bulkhead import Bulkhead, BulkheadFullError, bulkhead as bulkhead_module
 from techrevati.runtime.circuit_breaker import BreakerRegistry, CircuitBreaker, CircuitOpenError, CircuitState
 from techrevati.runtime.deadlines import LateOutcome, Timeout, TurnTimeoutError
 from techrevati.runtime.failover import Failover, Target
@@ -452,7 +451,7 @@ def test_a_bulkhead_loses_no_place(
 
         return [calling(Stopped()), calling(None), calling(None)], check
 
-    runs = explore(scenario, ("bulkhead.py", HERE), BULKHEAD, timing_out=timing_out)
+    runs = explore(scenario, ("/bulkhead/", HERE), BULKHEAD, timing_out=timing_out)
     assert runs > 20
 
 
@@ -476,7 +475,7 @@ def test_switching_a_bulkhead_off_lets_in_who_waits(monkeypatch: pytest.MonkeyPa
 
         return [lambda: bulkhead.call(inside), lambda: bulkhead.call(inside), switch], check
 
-    assert explore(scenario, ("bulkhead.py", HERE), BULKHEAD) > 20
+    assert explore(scenario, ("/bulkhead/", HERE), BULKHEAD) > 20
 
 
 LIMIT = frozenset({"_requests", "_tokens", "_lock", "_paused_until_s"})
