@@ -21,6 +21,7 @@ from techrevati.runtime.journal import (
     Journal,
     JournalError,
     RecordedFailureError,
+    Recorder,
     Replayer,
     ReplayMismatchError,
     ResultNotStorableError,
@@ -207,6 +208,25 @@ def test_what_cannot_be_stored_is_not_done_again() -> None:
     assert caught.value.result is thing
     with journal.open("r") as run, pytest.raises(ResultNotStorableError):
         run.step("a", never)
+
+
+def test_half_a_surrogate_pair_is_stored(tmp_path: Path) -> None:
+    """An answer that was cut inside an emoji is no UTF-8, and is not lost: as a result, as the text of a
+    failure, in arguments that people are shown, and in a recorder's file."""
+    cut = "so far \ud83d"
+    store = MemoryStore()
+    recorder = Recorder(tmp_path / "run.jsonl")
+    for journal in (Journal(store), Journal(store), recorder):
+        with journal.open("r") as run:
+            assert run.step("cut", lambda: {"text": cut}) == {"text": cut}
+            with pytest.raises(ValueError, match="so far"):
+                run.step("bad", Counted(ValueError(cut)))
+    with Replayer(tmp_path / "run.jsonl", strict=False).open() as run:
+        assert run.step("cut", never) == {"text": cut}
+    approvals = Approvals(store)
+    name = approvals.request("say", {"text": cut}, reason=cut)
+    assert approvals.grant(name, by="Bea").reason == cut
+    assert approvals.consume(name, "say", {"text": cut}).state == "consumed"
 
 
 def test_a_failure_is_raised_again_as_what_it_was() -> None:

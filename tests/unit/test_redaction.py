@@ -75,6 +75,65 @@ def test_clean_values_are_the_same_object(data: dict[str, object]) -> None:
     assert PLAIN.mapping(data) is data
 
 
+UNSHAPED = "q7Wz9hhT2LmmP4xx"
+ODD_PLACES: dict[str, object] = {
+    "header pair": [("x-api-key", UNSHAPED)],
+    "header pair of bytes": [(b"x-api-key", UNSHAPED.encode())],
+    "header pair as a list": [["x-api-key", UNSHAPED]],
+    "cookie pair": [("cookie", f"sid={UNSHAPED}")],
+    "name as bytes": {b"x-api-key": UNSHAPED.encode()},
+    "key that is a tuple": {(KEY, 1): 1},
+    "frozen set of tuples": frozenset({(KEY, 1)}),
+    "numbered name": {"api_key_2": UNSHAPED},
+    "JSON in a text": json.dumps({"api_key": UNSHAPED}),
+    "JSON in JSON": json.dumps(json.dumps({"api_key": UNSHAPED})),
+    "JSON in JSON in JSON": json.dumps(json.dumps(json.dumps({"api_key": UNSHAPED}))),
+    "bytes": f"authorization: Bearer {UNSHAPED}".encode(),
+    "another scheme": f"Authorization: ApiKey {UNSHAPED}",
+    "a scheme with parameters": f'Authorization: Digest username="u", response="{UNSHAPED}"',
+    "signed": f"Authorization: AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=c, Signature={UNSHAPED}",
+    "repr of a token": f"Client(token='{UNSHAPED}')",
+    "user of a URL": f"https://{UNSHAPED}@git.example/x",
+    "password of a URL without a user": f"redis://:{UNSHAPED}@h:6379/0",
+    "quoted, with blanks": f"password='my {UNSHAPED}'",
+    "private key in JSON": json.dumps(
+        {"private_key": f"-----BEGIN PRIVATE KEY-----\n{UNSHAPED}\n-----END PRIVATE KEY-----\n"}
+    ),
+    "encrypted private key": "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\n"
+    f"{UNSHAPED}\n-----END RSA PRIVATE KEY-----",
+}
+
+
+@pytest.mark.parametrize("place", ODD_PLACES)
+def test_secrets_in_odd_places_go(place: str) -> None:
+    """Pairs, bytes, JSON in JSON, other schemes than Bearer, whole private keys."""
+    shown = repr(PLAIN.value(ODD_PLACES[place]))
+    assert UNSHAPED not in shown
+    assert KEY not in shown
+    assert "[redacted]" in shown
+
+
+def test_pairs_of_names_stay() -> None:
+    """Two names beside each other are no header."""
+    pairs = {"required": ["password", "email"], "columns": ("token", "word"), "sum": [("tokens", "17")]}
+    assert PLAIN.value(pairs) is pairs
+
+
+def test_a_quoted_word_under_the_name_of_a_secret_goes() -> None:
+    """As a repr or JSON shows it; prose about the name stays."""
+    assert PLAIN.text("Client(password='swordfish')") == "Client(password='[redacted]')"
+    assert PLAIN.text("invalid_api_key: Incorrect API key provided") == (
+        "invalid_api_key: Incorrect API key provided"
+    )
+
+
+def test_a_secret_at_the_cut_is_not_shown_in_part() -> None:
+    """What is in front of it may shrink so much that the cut comes into view."""
+    token = f"eyJ{'a' * 3_960}.eyJ{'b' * 20}."  # becomes a few characters
+    shown = Redactor(secrets=[UNSHAPED], environment=False).text(token + " " + UNSHAPED * 9)
+    assert UNSHAPED[:6] not in shown
+
+
 @given(JSON, st.sampled_from(["{}", "key {} here", "https://x/{}?a", "Bearer {}"]))
 def test_a_key_is_found_anywhere(value: object, frame: str) -> None:
     """In any structure, as a key of a mapping too, nothing of it is left."""

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from techrevati.runtime._core import arguments
-from techrevati.runtime._core.scrub import MAX_TEXT_LENGTH, REDACTED, without_credentials
+from techrevati.runtime._core.scrub import MAX_TEXT_LENGTH, REDACTED, is_word, without_credentials
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import re
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+    from typing import Any
 
     from techrevati.runtime.agent_events import AgentEvent
 
@@ -33,6 +34,7 @@ _ENVIRONMENT = ("API_KEY", "ACCESS_KEY", "SECRET_KEY", "_TOKEN", "_SECRET", "_PA
 _SHORTEST_FROM_ENVIRONMENT = 12  # shorter ones are dummies, and would blank ordinary words
 _SHORTEST_TOKEN = 12  # under the name "token"
 _SHORTEST_TEXT = 6  # no credential pattern matches less
+_LONGEST_PART = 256
 _MAX_DEPTH = 32
 _MAX_ITEMS = 10_000
 _PLAIN = (bool, int, float, complex, type(None))
@@ -88,7 +90,8 @@ class Redactor:
         """*text* without secrets, cut to *max_length* characters; the same object when nothing changed."""
         if len(text) < self._shortest:
             return text
-        if len(text) > max_length * 2:
+        was_cut = len(text) > max_length * 2
+        if was_cut:
             text = text[: max_length * 2]
         for secret in self._secrets:
             if secret in text:
@@ -97,6 +100,8 @@ class Redactor:
             text = without_credentials(text)
         for pattern, replacement in self._patterns:
             text = pattern.sub(replacement, text)
+        if was_cut:  # the end may be a part of a secret that no pattern knew
+            max_length = min(max_length, max(1, len(text) - _LONGEST_PART))
         return text if len(text) <= max_length else text[: max_length - 1] + "…"
 
     def error_text(self, error: BaseException) -> str:
@@ -154,16 +159,29 @@ class Redactor:
                 same = False
                 break
             shown = key
-            if isinstance(key, str) and self._is_secret(key) and not isinstance(item, (bool, type(None))):
+            if self._is_secret(key) and not isinstance(item, (bool, type(None))):
                 clean: object = REDACTED
             else:
                 clean = self._value(item, depth - 1, left)
-                shown = self.text(key) if isinstance(key, str) else key
+                shown = (
+                    self.text(key) if isinstance(key, str) else _hashable(self._value(key, depth - 1, left))
+                )
             same = same and clean is item and shown is key
             changed[shown] = clean
         return data if same else changed
 
+    def _is_secret_pair(self, pair: Sequence[object]) -> bool:
+        """Whether it is a name and its secret, as headers in lists are: ``("x-api-key", "…")``."""
+        name, text = pair
+        if isinstance(text, bytes):
+            text = text.decode("latin-1")
+        if not isinstance(text, str) or is_word(text) or not self._is_secret(name):
+            return False
+        return not isinstance(name, str) or self.hides(name, text)
+
     def _items(self, items: Iterable[object], depth: int, left: list[int]) -> object:
+        if isinstance(items, (list, tuple)) and len(items) == 2 and self._is_secret_pair(items):
+            return [items[0], REDACTED] if isinstance(items, list) else (items[0], REDACTED)
         found: list[object] = []
         same = True
         for item in items:
@@ -177,7 +195,10 @@ class Redactor:
             found.append(clean)
         if same:
             return items
-        return found if isinstance(items, list) else tuple(found) if isinstance(items, tuple) else set(found)
+        if isinstance(items, (list, tuple)):
+            return found if isinstance(items, list) else tuple(found)
+        hashable = map(_hashable, found)
+        return frozenset(hashable) if isinstance(items, frozenset) else set(hashable)
 
     def _object(self, value: object) -> object:
         try:
@@ -195,7 +216,11 @@ class Redactor:
             return False
         return _folded(name) != "token" or (len(text) >= _SHORTEST_TOKEN and not text.strip().isalpha())
 
-    def _is_secret(self, key: str) -> bool:
+    def _is_secret(self, key: object) -> bool:
+        if isinstance(key, bytes):
+            key = key.decode("latin-1")
+        if not isinstance(key, str):
+            return False
         folded = _folded(key)
         if folded in self._keys:
             return True
@@ -208,7 +233,15 @@ class Redactor:
 
 def _folded(key: str) -> str:
     key = key.lower()
-    return key.replace("-", "").replace("_", "").replace(" ", "")
+    return key.replace("-", "").replace("_", "").replace(" ", "").rstrip("0123456789") or key
+
+
+def _hashable(value: object) -> Any:
+    try:
+        hash(value)
+    except TypeError:
+        return str(value)
+    return value
 
 
 def _several(name: str, values: Iterable[object]) -> list[object]:

@@ -15,37 +15,51 @@ MAX_TEXT_LENGTH = 2_000
 REDACTED = "[redacted]"
 # What it is, hints in lower case, pattern.  What the group ``keep`` matched stays.
 CREDENTIALS: tuple[tuple[str, tuple[str, ...], str], ...] = (
-    # What follows the name of a credential, quoted or not: header lines, JSON, query strings, repr.
+    # What follows the name of a credential, quoted or not: header lines, JSON (in JSON), query strings, repr.
     (
         "authorization header",
         ("authorization",),
-        r"(?i)(?P<keep>(?:proxy-)?authorization['\"]?\s*[:=]\s*['\"]?(?:b['\"])?(?:bearer|basic|token)?\s*)"
-        r"[^\s'\",;}]+",
+        r"(?i)(?P<keep>(?:proxy-)?authorization(?:\\{0,8}['\"])?\s*(?:[:=]|,\s*(?=b?\\{0,8}['\"]))\s*(?:b?\\{0,8}['\"])?"
+        r"(?:(?:bearer|basic|token|api-?key|negotiate|ntlm|key|hmac)(?=\s))?\s*)"
+        # Some schemes are followed by a list of parameters: all of it.
+        r"(?:(?:digest|oauth|signature|hawk|aws4-[\w-]{1,30}|sharedkey\w{0,10})\s+[^\n'}]+"
+        r"|(?:[^\s'\",;}\\]|\\(?!\\*['\"]))+)",
     ),
     ("bearer token", ("bearer",), r"(?i)(?P<keep>\bbearer\s+)[\w.~+/=-]{8,}"),
     (
         "named credential",
         ("key", "token", "secret", "passw"),
         r"(?i)(?P<keep>\b[\w-]{0,40}?(?:api[-_]?key|(?:access|secret|auth|subscription|private)[-_]?key(?:[-_]id)?"
-        r"|(?:access|auth|refresh|session|security|id|bearer)[-_]?token|secret|passw(?:or)?d)['\"]?"
+        r"|(?:access|auth|refresh|session|security|id|bearer)[-_]?token|secret|passw(?:or)?d)(?:\\{0,8}['\"])?"
+        r"\s*(?:[:=]\s*b?(?P<quote>\\{0,8}['\"])|[:=]\s*|,\s*b?\\{0,8}['\"]))(?!-----BEGIN)"
+        # In quotes: to their end.
+        r"(?(quote)(?:(?!(?P=quote))(?:\\.|.)){1,10000}"
         # A plain word behind the name is no secret: "invalid_api_key: Incorrect ...".
-        r"\s*(?:[:=]|,\s*(?=b?['\"]))\s*['\"]?(?:b['\"])?)(?![A-Za-z]{1,15}(?:[\s.,;'\"]|$))[^\s'\",;&}]+",
+        r"|(?![A-Za-z]{1,15}(?:[\s.,;'\"\\]|$))(?:[^\s'\",;&}\\]|\\(?!\\*['\"]))+)",
+    ),
+    (
+        "token",
+        ("token",),
+        r"(?i)(?P<keep>\btoken(?:\\{0,8}['\"])?\s*[:=]\s*(?:b?\\{0,8}['\"])?)(?=[\w.~+/-]{0,200}?\d)[\w.~+/=-]{16,}",
     ),
     (
         "cookie",
         ("cookie",),
-        r"(?i)(?P<keep>\b(?:set-)?cookie['\"]?\s*:\s*['\"]?(?:b['\"])?)[^\s'\",}]+=[^\n'\"}]+",
+        r"(?i)(?P<keep>\b(?:set-)?cookie(?:\\{0,8}['\"])?\s*(?::|,\s*(?=b?\\{0,8}['\"]))\s*(?:b?\\{0,8}['\"])?)"
+        r"[^\s'\",}]+=[^\n'\"}]+",
     ),
     ("key in a URL", ("=",), r"(?i)(?P<keep>[?&](?:key|token|sig|signature)=)[^\s'\"&]+"),
-    ("password in a URL", ("://",), r"(?P<keep>://[^\s/:@]+:)[^\s/@]+(?=@)"),
+    ("password in a URL", ("://",), r"(?P<keep>://[^\s/:@]*:)[^\s/@]+(?=@)"),
+    ("token in a URL", ("://",), r"(?P<keep>://)[^\s/:@]{16,}(?=@)"),
     (
         "private key",
-        ("private key-----",),
-        r"(?P<keep>)-----BEGIN (?:[A-Z]{2,12} ){0,3}PRIVATE KEY-----[^-]{0,16000}"
+        ("private key",),
+        r"(?s)(?P<keep>)-----BEGIN (?:[A-Z]{2,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----(?:(?!-----END).){0,16000}"
         r"(?:-----END [A-Z ]{0,40}-----)?",
     ),
     # Keys by their own shape: OpenAI, Anthropic and kin; Google; AWS; GitHub, GitLab; Slack; xAI …; JWT.
     ("API key", ("sk-", "pk-", "rk-"), r"(?P<keep>\b)(?:sk|pk|rk)-[\w-]{8,}[*\w-]*"),
+    ("Stripe key", ("_live_", "_test_"), r"(?P<keep>\b)(?:sk|pk|rk|whsec)_(?:live|test)_\w{8,}"),
     ("Google key", ("aiza", "ya29."), r"(?P<keep>\b)(?:AIza[\w-]{20,}|ya29\.[\w.-]{16,})"),
     ("AWS access key", ("akia", "asia"), r"(?P<keep>\b)(?:AKIA|ASIA)[A-Z0-9]{12,}"),
     (
@@ -61,6 +75,7 @@ CREDENTIALS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ),
     ("JSON web token", ("eyj",), r"(?P<keep>\b)eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*"),
 )
+_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_- ")
 _KEPT = r"\g<keep>" + REDACTED
 _compiled: list[tuple[str, tuple[str, ...], re.Pattern[str]]] = []  # when first needed
 
@@ -83,6 +98,11 @@ def without_credentials(text: str) -> str:
                 text = pattern.sub(_KEPT, text)
                 break
     return text
+
+
+def is_word(text: str) -> bool:
+    """Whether *text* may be the second of two names, as in ``["password", "email"]``, and so no secret."""
+    return _NAME_CHARACTERS.issuperset(text)
 
 
 def scrubbed(text: str) -> str:

@@ -239,7 +239,7 @@ class Approvals:
 def _bytes(approval: Approval) -> bytes:
     import json
 
-    return json.dumps(asdict(approval), ensure_ascii=False).encode()
+    return json.dumps(asdict(approval), ensure_ascii=False).encode(errors="backslashreplace")
 
 
 def _from(raw: bytes) -> Approval:

@@ -64,7 +64,8 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         import json
 
-        sys.stdout.write(json.dumps(_as_json(recording, passages), indent=2, ensure_ascii=False) + "\n")
+        told = json.dumps(_as_json(recording, passages), indent=2, ensure_ascii=False)
+        sys.stdout.write(told.encode(errors="backslashreplace").decode() + "\n")
         return 0
     for number, passage in enumerate(passages, 1):
         sys.stdout.write(f"{number:>4}  {visible(_line(passage))}\n")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from techrevati.runtime._core.scrub import REDACTED
+from techrevati.runtime._core.scrub import REDACTED, is_word
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
 class Codec(Protocol):
@@ -72,8 +72,15 @@ class JsonCodec:
                 for key, item in value.items()
             }
         if isinstance(value, (list, tuple)):
+            if len(value) == 2 and self._hides is not None and _is_secret_pair(self._hides, value):
+                return [value[0], REDACTED]  # a header, say
             return [self._plain(item) for item in value]
         dump = getattr(value, "model_dump", None)
         if callable(dump) and not isinstance(value, type):
             return self._plain(dump(mode="json"))
         raise TypeError(f"{type(value).__name__} is no JSON and has no model_dump")
+
+
+def _is_secret_pair(hides: Callable[[str, str], bool], pair: Sequence[object]) -> bool:
+    name, text = pair
+    return isinstance(name, str) and isinstance(text, str) and not is_word(text) and hides(name, text)

@@ -235,4 +235,4 @@ def _codec(redact: Callable[[str], str] | None) -> JsonCodec:
 def _dumps(value: object) -> bytes:
     import json
 
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace")

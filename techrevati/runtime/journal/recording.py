@@ -82,7 +82,7 @@ def write_recording(path: str | PathLike[str], recording: Recording) -> None:
     lines = (json.dumps(line, ensure_ascii=False) for line in (head, *_plain(recording.history)))
     beside = f"{os.fspath(path)}.{os.getpid()}.new"
     try:
-        with open(beside, "w", encoding="utf-8", newline="\n") as file:
+        with open(beside, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
             file.writelines(f"{line}\n" for line in lines)
         os.replace(beside, path)
     except BaseException:

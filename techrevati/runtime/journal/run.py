@@ -406,7 +406,8 @@ class RunJournal:
         import json
 
         place = f"{step.key}\0{step.attempt}\0{step.state}"
-        raw = json.dumps(step, ensure_ascii=False, separators=(",", ":")).encode()
+        # Half a surrogate pair, as a model's cut answer brings it, becomes the JSON escape of itself.
+        raw = json.dumps(step, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace")
         self._lease.write(((f"journal/steps/{self.run_id}", place, raw),), durable=durable)
         with self._lock:
             self._steps[step.key] = step
