@@ -68,10 +68,9 @@ class CallReservation(Reservation):
 
     def _waited(self) -> None:
         """The wait is over; if the provider asked for a pause meanwhile, take a turn behind that."""
-        self.wait_seconds = 0.0
+        self.wait_seconds: float = 0.0
         if self._of._paused_until_s > self._paused_until_s:
-            wait_s, self._paused_until_s = self._of._take(self.tokens, again=True)
-            self.wait_seconds = wait_s
+            self.wait_seconds, self._paused_until_s = self._of._take(self.tokens, again=True)
 
     def returned(self, result: object) -> None:
         self.settle(self._of._used(result))
