@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from techrevati.runtime.failures import KINDS, FailureKind
+from techrevati.runtime.failures import KINDS, FailureKind, FailureOrigin
 
 NOW = 1_795_000_000.0  # what dates in headers are measured from
 
@@ -19,7 +19,8 @@ class Case:
     """How to make a failure, and what it means.
 
     ``make`` raises or returns it.  ``retryable`` None is what follows from the kind; ``retry_after`` None
-    means that nobody asked to wait; ``also`` are kinds that a reader of the documentation may defend too.
+    means that nobody asked to wait; ``also`` are kinds that a reader of the documentation may defend too;
+    ``origin`` None asks for none.
     """
 
     group: str
@@ -29,6 +30,7 @@ class Case:
     retryable: bool | None = None
     retry_after: float | None = None
     also: tuple[FailureKind, ...] = ()
+    origin: FailureOrigin | None = None
 
     @property
     def may_be_retried(self) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from techrevati.runtime.failures import KINDS, Failure, classify
 from tests.corpus.case import NOW, Case
 from tests.corpus.endpoint import Endpoint
-from tests.corpus.outside import clients
+from tests.corpus.outside import clients, exam_clients
 from tests.corpus.sdks import BUILDERS
 
 
@@ -28,6 +28,8 @@ class Count:
     def add(self, case: Case, error: BaseException, failure: Failure) -> None:
         self.cases += 1
         right = failure.kind is case.kind or failure.kind in case.also
+        if case.origin is not None and failure.origin is not case.origin:
+            right = False
         self.kinds += right
         judged_by_case = failure.kind is case.kind or not right or case.retryable is not None
         allowed = case.may_be_retried if judged_by_case else KINDS[failure.kind][1]
@@ -49,7 +51,7 @@ class Count:
 
 def provider_cases(endpoint: Endpoint) -> Iterator[Case]:
     """Cases of every SDK that is installed."""
-    for build in (*BUILDERS, *clients.BUILDERS):
+    for build in (*BUILDERS, *clients.BUILDERS, *exam_clients.BUILDERS):
         try:
             yield from build(endpoint)
         except ImportError:
@@ -58,13 +60,15 @@ def provider_cases(endpoint: Endpoint) -> Iterator[Case]:
 
 def all_cases(endpoint: Endpoint) -> Iterator[Case]:
     from tests.corpus import local, texts
-    from tests.corpus.outside import programs, services
+    from tests.corpus.outside import exam_programs, programs, services
 
     yield from provider_cases(endpoint)
     yield from local.cases()
     yield from texts.cases()
     yield from programs.cases()
     yield from services.cases()
+    yield from exam_programs.cases()
+    yield from exam_programs.lookalikes()
 
 
 def counted(cases: Iterable[Case]) -> dict[str, Count]:

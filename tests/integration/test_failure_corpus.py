@@ -11,7 +11,7 @@ from techrevati.runtime.failures import classify
 from tests.corpus import local, texts
 from tests.corpus.case import NOW, Case
 from tests.corpus.endpoint import Endpoint
-from tests.corpus.outside import programs, services
+from tests.corpus.outside import exam_programs, programs, services
 from tests.corpus.score import Count, counted, provider_cases, table
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the SDKs' own, at import and at use
@@ -52,10 +52,21 @@ def test_what_an_outsider_meets_is_known() -> None:
     holds(counted(itertools.chain(programs.cases(), services.cases())))
 
 
+def test_what_an_examiner_asks_is_known() -> None:
+    """The third set: of one who had read the documents only; its SDKs are counted above."""
+    holds(counted(exam_programs.cases()))
+
+
+def test_words_of_failures_that_tell_of_none_are_mostly_left_alone() -> None:
+    """Bare texts of other worlds, made to deceive: of an SDK, nothing here is asked."""
+    total = counted(exam_programs.lookalikes())[""]
+    assert total.unsafe <= 17, "\n".join(total.misses)
+
+
 def test_every_case_has_a_name_of_its_own() -> None:
     seen: set[tuple[str, str]] = set()
     with Endpoint() as endpoint:
-        ours = (local.cases(), texts.cases(), programs.cases(), services.cases())
+        ours = (local.cases(), texts.cases(), programs.cases(), services.cases(), exam_programs.cases())
         for case in itertools.chain(provider_cases(endpoint), *ours):
             assert (case.group, case.name) not in seen, f"{case.group}: {case.name} is there twice"
             seen.add((case.group, case.name))

@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-from techrevati.runtime import bulkhead as bulkhead_module
-from techrevati.runtime.bulkhead import Bulkhead, BulkheadFullError
+from techrevati.runtime.bulkhead import Bulkhead, BulkheadFullError, bulkhead as bulkhead_module
 from techrevati.runtime.circuit_breaker import BreakerRegistry, CircuitBreaker, CircuitOpenError, CircuitState
 from techrevati.runtime.deadlines import LateOutcome, Timeout, TurnTimeoutError
 from techrevati.runtime.failover import Failover, Target
@@ -452,7 +451,7 @@ def test_a_bulkhead_loses_no_place(
 
         return [calling(Stopped()), calling(None), calling(None)], check
 
-    runs = explore(scenario, ("bulkhead.py", HERE), BULKHEAD, timing_out=timing_out)
+    runs = explore(scenario, ("/bulkhead/", HERE), BULKHEAD, timing_out=timing_out)
     assert runs > 20
 
 
@@ -476,7 +475,7 @@ def test_switching_a_bulkhead_off_lets_in_who_waits(monkeypatch: pytest.MonkeyPa
 
         return [lambda: bulkhead.call(inside), lambda: bulkhead.call(inside), switch], check
 
-    assert explore(scenario, ("bulkhead.py", HERE), BULKHEAD) > 20
+    assert explore(scenario, ("/bulkhead/", HERE), BULKHEAD) > 20
 
 
 LIMIT = frozenset({"_requests", "_tokens", "_lock", "_paused_until_s"})
@@ -498,7 +497,7 @@ def test_a_rate_limit_gives_each_its_own_moment() -> None:
 
         return [lambda: waits.append(limit.reserve(10).wait_seconds)] * 3, check
 
-    assert explore(scenario, ("rate_limit.py",), LIMIT) > 20
+    assert explore(scenario, ("/rate_limit/",), LIMIT) > 20
 
 
 def test_a_rate_limit_takes_back_exactly() -> None:
@@ -515,7 +514,7 @@ def test_a_rate_limit_takes_back_exactly() -> None:
 
         return [lambda: limit.reserve(100).give_back(), lambda: limit.reserve(200).settle(250)], check
 
-    assert explore(scenario, ("rate_limit.py",), LIMIT, threads=2) > 20
+    assert explore(scenario, ("/rate_limit/",), LIMIT, threads=2) > 20
 
 
 def test_the_longest_pause_holds() -> None:
@@ -530,7 +529,7 @@ def test_the_longest_pause_holds() -> None:
 
         return [lambda: limit.pause(3.0), lambda: limit.pause(7.0), lambda: limit.pause(5.0)], check
 
-    assert explore(scenario, ("rate_limit.py",), LIMIT) > 20
+    assert explore(scenario, ("/rate_limit/",), LIMIT) > 20
 
 
 # --- failover -----------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import TypeAlias
 
     Amount: TypeAlias = int | Fraction
@@ -197,21 +197,39 @@ def amounts_text(amounts: Amounts) -> dict[str, str | int]:
 
 def amounts_from(written: Mapping[str, str | int]) -> dict[str, Amount]:
     """What :func:`amounts_text` wrote."""
-    return {unit: value if isinstance(value, int) else Fraction(value) for unit, value in written.items()}
+    return {unit: value if type(value) is int else Fraction(value) for unit, value in written.items()}
+
+
+_NAMED = {unit: f'"{unit}":' for unit in UNITS}
+
+
+def _amounts_json(amounts: Amounts) -> str:
+    """:func:`amounts_text` as JSON, which an encoder takes four times as long for."""
+    parts = []
+    for unit, value in amounts.items():
+        name = _NAMED.get(unit) or f"{_json(unit)}:"
+        parts.append(f"{name}{value}" if type(value) is int else f'{name}"{value}"')
+    return "{" + ",".join(parts) + "}"
+
+
+def _json(value: object) -> str:
+    """Compact JSON, by one encoder for all."""
+    global _encode
+    if _encode is None:
+        from json import JSONEncoder
+
+        _encode = JSONEncoder(separators=(",", ":")).encode
+    return _encode(value)
+
+
+_encode: Callable[[object], str] | None = None
 
 
 def tally_bytes(tally: Tally) -> bytes:
     """A tally as a record of a store."""
-    import json
-
-    written: dict[str, object] = {
-        "s": amounts_text(tally.settled),
-        "r": amounts_text(tally.reserved),
-        "t": tally.told,
-    }
-    if tally.limits:
-        written["l"] = amounts_text(tally.limits)
-    return json.dumps(written, separators=(",", ":")).encode()
+    limits = f',"l":{_amounts_json(tally.limits)}' if tally.limits else ""
+    settled, reserved = _amounts_json(tally.settled), _amounts_json(tally.reserved)
+    return f'{{"s":{settled},"r":{reserved},"t":{_amounts_json(tally.told)}{limits}}}'.encode()
 
 
 def tally_from(value: bytes | None) -> Tally:
@@ -220,17 +238,16 @@ def tally_from(value: bytes | None) -> Tally:
         return Tally()
     import json
 
-    written = json.loads(value)
+    written = json.loads(value.decode())
     limits = amounts_from(written.get("l") or {})
     return Tally(amounts_from(written["s"]), amounts_from(written["r"]), written["t"], limits)
 
 
 def lease_bytes(lease: Lease) -> bytes:
     """A lease as a record of a store."""
-    import json
-
-    written = lease._asdict() | {"asked": amounts_text(lease.asked)}
-    return json.dumps(written, separators=(",", ":")).encode()
+    written = dict(zip(lease._fields, lease, strict=True))
+    written["asked"] = amounts_text(lease.asked)
+    return _json(written).encode()
 
 
 def lease_from(value: bytes) -> Lease:

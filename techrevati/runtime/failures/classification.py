@@ -171,7 +171,10 @@ def _by_text(verdict: _Verdict) -> bool:
         rule = next((TABLE.broad[code] for code in codes if code in TABLE.broad), None)
     if rule is None:
         return False
-    verdict.decide(_sharpened(rule, verdict), ROUGHLY)
+    rule = _sharpened(rule, verdict)
+    if KINDS[rule.kind][1] and words.of_no_call(text):
+        return False
+    verdict.decide(rule, ROUGHLY)
     return True
 
 

@@ -173,7 +173,8 @@ RULES: tuple[Rule, ...] = (
             "billing hard limit", "billing limit*", "spending limit*", "spend limit*", "spend cap",
             "key limit exceeded", "usage limits", "out of call volume quota", "enable billing",
             "payment required", "monthly quota", "quota exhausted", "quota is exhausted",
-            "not enough credits", "no credits", "credits exhausted", "included credits",
+            "not enough credits", "no credits", "any credits", "purchase credits",
+            "extra usage is required", "credits exhausted", "included credits",
             "credit limit exceeded",
             "credits are depleted", "spending cap", "recharge your account", "*余额不足*", "*欠费*",
             "budget has been exceeded", "usage cap", "trial has expired", "trial expired", "billing details",
@@ -358,7 +359,7 @@ RULES: tuple[Rule, ...] = (
               "self signed certificate", "unable to get local issuer certificate", "hostname mismatch",
               "certificate is not valid for", "certificate is not yet valid", "certificate is not trusted"),
         sharpens=("certificate_verify_failed", "certificate verify failed", "certificate has expired",
-                  "hostname mismatch", "unknown url type", "no host given"),
+                  "hostname mismatch"),
         within=_K.NETWORK,
     ),
     Rule(
@@ -374,6 +375,8 @@ RULES: tuple[Rule, ...] = (
         " InvalidHeader InvalidProxyURL URLRequired InvalidUrlClientError NonHttpUrlClientError"
         " LocationParseError LocationValueError URLSchemeUnknown ProxySchemeUnknown UnknownProtocol"
         " TooManyRedirects TooManyRedirectsError WebSocketQueueFullError",
+        sharpens=("unknown url type", "no host given"),
+        within=_K.NETWORK,
     ),
     Rule(
         _K.NETWORK,

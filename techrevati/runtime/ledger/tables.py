@@ -78,8 +78,8 @@ class Writer:
         whole = len(rows) // _ROWS * _ROWS
         for start in range(0, whole, _ROWS):
             connection.execute(_INSERT_ROWS, tuple(chain.from_iterable(rows[start : start + _ROWS])))
-        if whole < len(rows):
-            connection.executemany(_INSERT, rows[whole:])
+        for row in rows[whole:]:
+            connection.execute(_INSERT, row)
         _add_to_days(connection, drafts)
 
     def write_once(self, connection: sqlite3.Connection, draft: Draft) -> bool:

@@ -35,6 +35,7 @@ SCHEMA: tuple[tuple[str, ...], ...] = (
 
 _BLOCK = 1 << 32  # versions of one life of a record
 _SWEEP = 16
+_EXPIRED = "SELECT key FROM store_record WHERE expires_at <= ? LIMIT ?"
 
 
 class SqliteStore:
@@ -182,10 +183,10 @@ def write_row(
         "INSERT OR REPLACE INTO store_record (key, value, version, expires_at) VALUES (?, ?, ?, ?)",
         (key, value, version, expires_at),
     )
-    connection.execute(
-        "DELETE FROM store_record WHERE key IN (SELECT key FROM store_record WHERE expires_at <= ? LIMIT ?)",
-        (now_s, _SWEEP),
-    )
+    # Mostly there is none, and a look costs a third of a DELETE that finds nothing.
+    gone = connection.execute(_EXPIRED, (now_s, _SWEEP)).fetchall()
+    if gone:
+        connection.executemany("DELETE FROM store_record WHERE key = ?", gone)
     return version
 
 

@@ -1,24 +1,19 @@
-"""Let only so many calls run at once, and only so many wait for that.
-
-``Line`` decides: who is in, who waits, who is next; it has no clock, no lock and waits for nobody.  Whoever
-leaves hands the place to the first in the queue, so nobody overtakes and no place is free while somebody
-waits.  ``Bulkhead`` adds the lock and the waiting, for threads and tasks in one queue.
-"""
+"""How threads and tasks get in and out of one queue: the line with a lock and the waiting."""
 
 from __future__ import annotations
 
 import time
 from _thread import allocate_lock
-from collections import deque
 from types import CoroutineType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.deadline import shortened
-from techrevati.runtime._core.errors import TechrevatiError
 from techrevati.runtime._core.locks import fork_safe_lock
-from techrevati.runtime._core.log import announce, logger
+from techrevati.runtime._core.log import logger
 from techrevati.runtime._core.scrub import error_text
+from techrevati.runtime.bulkhead.line import Line, Place
+from techrevati.runtime.bulkhead.vocabulary import BulkheadFullError, BulkheadSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -28,129 +23,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
     F = TypeVar("F", bound=Callable[..., object])
 
-announce("bulkhead")
-
-
-# --- what it decides ----------------------------------------------------------------------------------------
-
-
-class Place:
-    """One caller: inside, waiting, or neither.  ``wake`` is called, under the lock, when it gets in."""
-
-    __slots__ = ("is_in", "wake")
-
-    def __init__(self, wake: Callable[[], object] | None = None) -> None:
-        self.wake: Callable[[], object] | None = wake
-        self.is_in: bool = False
-
-
-class Line:
-    """Who is inside and who waits, in the order they came.  Not thread-safe."""
-
-    __slots__ = ("limit", "max_queue", "queue", "running")
-
-    def __init__(self, limit: int, max_queue: int) -> None:
-        self.limit: int = limit
-        self.max_queue: int = max_queue
-        self.running: int = 0
-        self.queue: deque[Place] = deque()
-
-    def enter(self, *, anyway: bool = False) -> bool:
-        """Let one in now, if there is room and nobody waits, or *anyway*."""
-        if not anyway and (self.running >= self.limit or self.queue):
-            return False
-        self.running += 1
-        return True
-
-    def wait(self, place: Place) -> bool:
-        """Put *place* at the end of the queue, if that has room."""
-        if len(self.queue) >= self.max_queue:
-            return False
-        self.queue.append(place)
-        return True
-
-    def leave(self) -> list[Place]:
-        """One goes; who gets in now."""
-        self.running -= 1
-        return self.admitted(self.limit)
-
-    def give_up(self, place: Place) -> list[Place]:
-        """*place* waits no longer, or goes if it got in by now; who gets in for that."""
-        if place.is_in:
-            place.is_in = False
-            return self.leave()
-        if place in self.queue:
-            self.queue.remove(place)
-        return []
-
-    def admitted(self, limit: float) -> list[Place]:
-        """Let in from the queue while fewer than *limit* are inside."""
-        came = []
-        while self.queue and self.running < limit:
-            place = self.queue.popleft()
-            place.is_in = True
-            self.running += 1
-            came.append(place)
-        return came
-
-
-# --- words --------------------------------------------------------------------------------------------------
-
-
-class BulkheadFullError(TechrevatiError):
-    """A call was refused before it began: too many run, and too many wait or the wait was too long.
-
-    Attributes:
-        name: The bulkhead that refused.
-        reason: ``"full"`` (no place in the queue), ``"waited"`` (no place inside within the longest wait) or
-            ``"deadline"`` (what is left of the running deadline was less than that).
-        max_concurrent: How many may run at once.
-        running, queued: How many ran and waited then.
-        waited_seconds: How long this call had waited.
-        retry_after: None: nobody can say when a place is free.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        reason: str,
-        *,
-        max_concurrent: int,
-        running: int,
-        queued: int,
-        waited_seconds: float = 0.0,
-    ) -> None:
-        super().__init__(name, reason)
-        self.name = name
-        self.reason = reason
-        self.max_concurrent = max_concurrent
-        self.running = running
-        self.queued = queued
-        self.waited_seconds = waited_seconds
-        self.retry_after: float | None = None
-
-    def __str__(self) -> str:
-        state = f"{self.running} of {self.max_concurrent} run, {self.queued} wait"
-        waited = f", waited {self.waited_seconds:.3g} s" if self.waited_seconds else ""
-        return f"bulkhead {self.name!r} is full ({self.reason}): {state}{waited}"
-
-
-class BulkheadSnapshot(NamedTuple):
-    """What a bulkhead knew at one moment.
-
-    Attributes:
-        running, queued: Calls inside, and calls that wait.
-        admitted: Calls let in so far.
-        refused: Calls refused so far, or that would have been if only observing.
-    """
-
-    running: int
-    queued: int
-    admitted: int
-    refused: int
-
-
-# --- who waits ----------------------------------------------------------------------------------------------
+_LONGEST_S = 1e6  # what every platform's locks can wait; longer than any call
 
 
 class Bulkhead:
@@ -174,12 +47,12 @@ class Bulkhead:
     Raises:
         ValueError, TypeError: An argument is out of range; the text names it.
 
-    >>> bulkhead = Bulkhead(1)
+    >>> bulkhead = Bulkhead(1, name="db")
     >>> with bulkhead:
     ...     bulkhead.call(max, 1, 2)
     Traceback (most recent call last):
         ...
-    techrevati.runtime.bulkhead.BulkheadFullError: bulkhead 'bulkhead' is full (full): 1 of 1 run, 0 wait
+    techrevati.runtime.bulkhead.vocabulary.BulkheadFullError: bulkhead 'db' is full (full): 1 of 1 run, 0 wait
     """
 
     __slots__ = (
@@ -450,6 +323,3 @@ class Bulkhead:
             self._on_refused(refusal)
         except Exception as trouble:
             logger("bulkhead").warning("on_refused raised %s", error_text(trouble))
-
-
-_LONGEST_S = 1e6  # what every platform's locks can wait; longer than any call
