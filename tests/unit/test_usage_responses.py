@@ -67,6 +67,29 @@ def test_real_anthropic_types() -> None:
     assert UsageSnapshot.from_response(plain) == UsageSnapshot(3, 4)
 
 
+def test_real_batch_and_langchain_results() -> None:
+    """What holds several answers, or one in a line of its own."""
+    batches = pytest.importorskip("anthropic.types.messages")
+    outputs = pytest.importorskip("langchain_core.outputs")
+    messages = pytest.importorskip("langchain_core.messages")
+    callbacks = pytest.importorskip("langchain_core.callbacks")
+    line = batches.MessageBatchIndividualResponse.model_validate(
+        {"custom_id": "a", "result": {"type": "succeeded", "message": ANTHROPIC}}
+    )
+    wanted = UsageSnapshot(**{**PAYLOADS["anthropic"][1], "tier": "batch"})
+    assert UsageSnapshot.from_response(line) == wanted
+
+    said = {"input_tokens": 8, "output_tokens": 10, "total_tokens": 18}
+    answer = messages.AIMessage("x", usage_metadata=said, response_metadata={"model_name": "gpt-4o"})
+    result = outputs.LLMResult(generations=[[outputs.ChatGeneration(message=answer)]] * 2)
+    assert UsageSnapshot.from_response(result) == UsageSnapshot(16, 20, model="gpt-4o")
+    handler = callbacks.UsageMetadataCallbackHandler()
+    handler.on_llm_end(result)
+    handler.on_llm_end(result)
+    found = UsageSnapshot.from_response(handler.usage_metadata)
+    assert found == UsageSnapshot.from_response(handler) == UsageSnapshot(16, 20, model="gpt-4o")
+
+
 def test_a_method_that_gives_usage_is_asked() -> None:
     """As pydantic-ai's results have it."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from techrevati.runtime.usage.looking import described, items, view, word
+from techrevati.runtime.usage.several import by_model, of_prompts
 from techrevati.runtime.usage.shapes import SHAPES, reported_cost
 from techrevati.runtime.usage.snapshot import FIELDS, UsageNotFoundError, UsageSnapshot
 
@@ -76,6 +77,8 @@ def _elsewhere(response: View, depth: int) -> Fields | None:
     """Places that one API each uses."""
     if depth > 2:
         return None
+    if response.get("custom_id") is not None:
+        return _of_batch(response, depth)
     for name in ("x_groq", "response_metadata", "context_wrapper", "metadata", "response"):
         inner = response.get(name)
         if inner is not None and not isinstance(inner, (str, int, float)):
@@ -88,7 +91,19 @@ def _elsewhere(response: View, depth: int) -> Fields | None:
         if fields is not None:
             return _with_context(fields, response, view(view(choices[0]).get("usage")))
     headers = view(view(response.get("ResponseMetadata")).get("HTTPHeaders"))
-    return _from_headers(headers)
+    fields = _from_headers(headers)
+    if fields is None and depth == 0:
+        fields = of_prompts(response, find) or by_model(view(response.get("usage_metadata")) or response)
+    return fields
+
+
+def _of_batch(line: View, depth: int) -> Fields | None:
+    """A line of a batch's results: OpenAI's, whose answer names no tier of its own, or Anthropic's."""
+    answer = view(line.get("response")).get("body") or view(line.get("result")).get("message")
+    fields = find(view(answer), depth + 1)
+    if fields is not None:
+        fields["tier"] = "batch"
+    return fields
 
 
 def _from_headers(headers: View) -> Fields | None:

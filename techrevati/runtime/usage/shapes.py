@@ -158,7 +158,9 @@ def _openai_responses(usage: View, given: int, made: int, inside: str, outside: 
     """OpenAI responses, images, transcription and realtime, openai-agents, langchain: everything inside."""
     details, made_of = view(usage.get(inside)), view(usage.get(outside))
     read = count(details, "cached_tokens", "cache_read")
-    fields = _inclusive(given, made, read, details, made_of, count(made_of, "reasoning_tokens", "reasoning"))
+    # Anthropic's thinking, where nothing of it was cached.
+    reasoning = count(made_of, "reasoning_tokens", "reasoning", "thinking_tokens")
+    fields = _inclusive(given, made, read, details, made_of, reasoning)
     hour = one(details, "ephemeral_1h_input_tokens")
     five = one(details, "ephemeral_5m_input_tokens")
     write = max(

@@ -258,7 +258,8 @@ class UsageSnapshot:
         Takes a response object of an SDK, its dict or its JSON text, or a usage object itself: OpenAI chat
         completions and responses (also Azure, Groq, DeepSeek, Mistral, xAI, Perplexity, OpenRouter, Moonshot,
         litellm), Anthropic messages, Gemini and Vertex AI, Bedrock Converse and InvokeModel, Cohere, Ollama,
-        and the usage objects of openai-agents, pydantic-ai and langchain.  Told apart by shape; no SDK is
+        lines of OpenAI's and Anthropic's batch results, and the usage objects of openai-agents, pydantic-ai
+        and langchain (an ``LLMResult`` and totals by model are added up).  Told apart by shape; no SDK is
         imported.
 
         Raises:
