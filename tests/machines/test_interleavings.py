@@ -478,7 +478,7 @@ def test_switching_a_bulkhead_off_lets_in_who_waits(monkeypatch: pytest.MonkeyPa
     assert explore(scenario, ("/bulkhead/", HERE), BULKHEAD) > 20
 
 
-LIMIT = frozenset({"_requests", "_tokens", "_lock", "_paused_until_s"})
+LIMIT = frozenset({"_requests", "_tokens", "_lock", "_paused_until_s", "_held_s"})
 
 
 def test_a_rate_limit_gives_each_its_own_moment() -> None:

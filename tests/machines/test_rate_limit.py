@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 from fractions import Fraction
 
-from hypothesis import settings, strategies as st
+from hypothesis import given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from techrevati.runtime.rate_limit import RateLimit, RateLimitExceededError, Reservation
-from techrevati.runtime.testing import FakeClock
+from techrevati.runtime.testing import FakeClock, run
 
 REQUESTS, TOKENS = 60, 6_000  # 1 and 100 a second
 BURST, BURST_TOKENS = 3, 500
@@ -88,3 +90,39 @@ TestRateLimitMachine = RateLimitMachine.TestCase
 TestRateLimitMachine.settings = settings(
     derandomize=True, deadline=None, max_examples=200, stateful_step_count=40
 )
+
+
+@given(
+    callers=st.integers(1, 12),
+    pauses=st.lists(st.tuples(st.integers(0, 80), st.integers(1, 40)), max_size=4),
+)
+@settings(derandomize=True, max_examples=200)
+def test_a_queue_stands_still_for_a_pause_and_loses_nothing_else(
+    callers: int, pauses: list[tuple[int, int]]
+) -> None:
+    """However often the provider asks for a pause: nobody begins in one, the queue keeps its order and its
+    rate, and nobody waits longer than its turn and the pauses together."""
+    began: dict[int, float] = {}
+    asked = [(at / 4 + 0.1, at / 4 + 0.1 + length / 4) for at, length in pauses]
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        limit = RateLimit(REQUESTS, burst_requests=1, clock=loop.time)
+
+        async def work(number: int) -> None:
+            began[number] = loop.time()
+
+        async def pause(begins_s: float, ends_s: float) -> None:
+            await asyncio.sleep(begins_s)
+            limit.pause(ends_s - begins_s)
+
+        calls = [limit.acall(work, number) for number in range(callers)]
+        await asyncio.gather(*calls, *itertools.starmap(pause, asked))
+
+    run(main())
+    assert list(began) == list(range(callers))
+    times = list(began.values())
+    assert all(later - earlier > 1 - 1e-6 for earlier, later in itertools.pairwise(times))
+    assert not any(begins_s < time < ends_s - 1e-6 for time in times for begins_s, ends_s in asked)
+    for number, time in began.items():
+        assert time <= number + sum(ends_s - begins_s for begins_s, ends_s in asked) + 1e-6

@@ -36,6 +36,13 @@ def wait_s(bucket: Bucket, now_s: float) -> float:
     return max(0.0, bucket.full_at_s - bucket.burst / bucket.per_s - now_s)
 
 
+def held(bucket: Bucket, seconds: float, now_s: float) -> Bucket:
+    """The bucket after its queue stood still for so many seconds; without a queue it is as it was."""
+    if wait_s(bucket, now_s) <= 0:
+        return bucket
+    return bucket._replace(full_at_s=bucket.full_at_s + seconds)
+
+
 def available(bucket: Bucket, now_s: float) -> float:
     """How much may be taken now without waiting; negative while it is in debt."""
     return bucket.burst - max(0.0, bucket.full_at_s - now_s) * bucket.per_s

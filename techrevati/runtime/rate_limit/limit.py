@@ -11,10 +11,11 @@ from techrevati.runtime._core.deadline import remaining_s
 from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime._core.log import logger
 from techrevati.runtime._core.scrub import error_text
-from techrevati.runtime.rate_limit.bucket import after_one_more, available, described, taken
+from techrevati.runtime.rate_limit.bucket import after_one_more, available, described, held, taken
 from techrevati.runtime.rate_limit.reservation import CallReservation, Reservation
 from techrevati.runtime.rate_limit.token_count import TokenCount
 from techrevati.runtime.rate_limit.vocabulary import (
+    PAUSE,
     REQUESTS,
     TOKENS,
     RateLimitedCall,
@@ -108,6 +109,7 @@ class RateLimit:
         self._asleep = asleep
         self._lock = fork_safe_lock()
         self._paused_until_s = float("-inf")
+        self._held_s = 0.0  # how long pauses held the queue up, all together
         self._admitted = self._delayed = self._refused = 0
         self.observe_only: bool = observe_only
         self.enabled: bool = True
@@ -179,10 +181,17 @@ class RateLimit:
         return Reservation(self, tokens, self._take(arguments.count("tokens", tokens))[0])
 
     def pause(self, seconds: float) -> None:
-        """Let nobody begin for so many seconds from now, >= 0: the provider asked for it."""
-        until_s = self._clock() + arguments.number("seconds", seconds)
+        """Let nobody begin for so many seconds from now, >= 0: the provider asked for it.  The queue stands
+        still meanwhile, and goes on in its order and at its rate."""
+        now_s = self._clock()
+        until_s = now_s + arguments.number("seconds", seconds)
         with self._lock:
-            self._paused_until_s = max(self._paused_until_s, until_s)
+            longer_s = until_s - max(now_s, self._paused_until_s)
+            if longer_s > 0:
+                self._paused_until_s = until_s
+                self._held_s += longer_s
+                self._requests = self._requests and held(self._requests, longer_s, now_s)
+                self._tokens = self._tokens and held(self._tokens, longer_s, now_s)
 
     def snapshot(self) -> RateLimitSnapshot:
         """What it knows now."""
@@ -211,36 +220,59 @@ class RateLimit:
         tokens = 0 if self._tokens is None else self._count.before(self.name, args, kwargs)
         return CallReservation(self, tokens, *self._take(tokens))
 
-    def _take(self, tokens: int, *, again: bool = False) -> tuple[float, float]:
-        """Take one request and *tokens*; seconds to wait for them, and the end of the latest pause that this
-        minds.  *again*, the call was let through before, and a pause began while it waited."""
+    def _take(self, tokens: int) -> tuple[float, float]:
+        """Take one request and *tokens*; seconds to wait for them, and how long the queue was held up by
+        now."""
         if not self.enabled:
             return 0.0, float("inf")
-        left_s = remaining_s()
+        allowed_s = self._allowed_s()
         now_s = self._clock()
         observing = self.observe_only
         with self._lock:
-            until_s = self._paused_until_s
+            held_s = self._held_s
             requests, bucket, needed_s, limit = after_one_more(
-                self._requests, self._tokens, tokens, now_s, until_s
+                self._requests, self._tokens, tokens, now_s, self._paused_until_s
             )
-            allowed_s = self._max_wait_s if left_s is None else min(left_s, self._max_wait_s)
             refused = needed_s > allowed_s
             self._refused += refused
             if observing or not refused:
                 self._requests, self._tokens = requests, bucket
-                self._admitted += not again
-                self._delayed += needed_s > 0 and not again
-            elif again:
-                self._admitted -= 1
+                self._admitted += 1
+                self._delayed += needed_s > 0
         if needed_s > 0:
             self._tell(RateLimitedCall(limit, needed_s, refused, not observing))
         if observing:
             return 0.0, float("inf")
         if refused:
-            reason = "wait" if allowed_s >= self._max_wait_s else "deadline"
-            raise RateLimitExceededError(self.name, limit, needed_s, reason)
-        return needed_s, until_s
+            raise self._refusal(limit, needed_s, allowed_s)
+        return needed_s, held_s
+
+    def _wait_longer(self, needed_s: float) -> float:
+        """Seconds for which a call waits on that has waited, and was held up by a pause.
+
+        Raises:
+            RateLimitExceededError: That is longer than it may: it is refused after all.
+        """
+        if not self.enabled or self.observe_only:
+            return 0.0
+        allowed_s = self._allowed_s()
+        refused = needed_s > allowed_s
+        if refused:
+            with self._lock:
+                self._refused += 1
+                self._admitted -= 1
+        self._tell(RateLimitedCall(PAUSE, needed_s, refused))
+        if refused:
+            raise self._refusal(PAUSE, needed_s, allowed_s)
+        return needed_s
+
+    def _allowed_s(self) -> float:
+        left_s = remaining_s()
+        return self._max_wait_s if left_s is None else min(left_s, self._max_wait_s)
+
+    def _refusal(self, limit: str, needed_s: float, allowed_s: float) -> RateLimitExceededError:
+        reason = "wait" if allowed_s >= self._max_wait_s else "deadline"
+        return RateLimitExceededError(self.name, limit, needed_s, reason)
 
     def _correct(self, requests: int, tokens: int) -> None:
         now_s = self._clock()

@@ -44,12 +44,12 @@ class Reservation:
 class CallReservation(Reservation):
     """A reservation around one call: given back if nothing was sent, settled with what it used."""
 
-    __slots__ = ("_began", "_of", "_paused_until_s")
+    __slots__ = ("_began", "_held_s", "_of")
 
-    def __init__(self, limit: RateLimit, tokens: int, wait_seconds: float, paused_until_s: float) -> None:
+    def __init__(self, limit: RateLimit, tokens: int, wait_seconds: float, held_s: float) -> None:
         super().__init__(limit, tokens, wait_seconds)
         self._of = limit
-        self._paused_until_s = paused_until_s
+        self._held_s = held_s
         self._began = False
 
     def wait(self, sleep: Callable[[float], object]) -> None:
@@ -67,10 +67,12 @@ class CallReservation(Reservation):
         self._began = True
 
     def _waited(self) -> None:
-        """The wait is over; if the provider asked for a pause meanwhile, take a turn behind that."""
+        """The wait is over; if the queue stood still meanwhile, so much of it is left."""
         self.wait_seconds: float = 0.0
-        if self._of._paused_until_s > self._paused_until_s:
-            self.wait_seconds, self._paused_until_s = self._of._take(self.tokens, again=True)
+        held_s = self._of._held_s
+        if held_s > self._held_s:
+            longer_s, self._held_s = held_s - self._held_s, held_s
+            self.wait_seconds = self._of._wait_longer(longer_s)
 
     def returned(self, result: object) -> None:
         self.settle(self._of._used(result))
