@@ -329,7 +329,9 @@ def test_the_watchdog_ends_a_blocked_read(limit: str) -> None:
         first_s, idle_s = 3_600.0, 0.05
         if limit == "first_token_seconds":
             first_s, idle_s = 0.05, 3_600.0
-        stream = watch(source, first_s, None if limit == "deadline" else idle_s, interrupt=woken.set, clock=clock)
+        stream = watch(
+            source, first_s, None if limit == "deadline" else idle_s, interrupt=woken.set, clock=clock
+        )
     with pytest.raises(DeadlineExceededError if limit == "deadline" else StreamStalledError) as caught:
         list(stream)
     assert isinstance(caught.value.__cause__, ConnectionError)
