@@ -46,11 +46,11 @@ class JsonCodec:
         Raises:
             TypeError, ValueError: JSON would not give it back.
         """
-        return _json()[0](self._plain(value))
+        return compact_json()(self._plain(value))
 
     def decode(self, text: str) -> object:
         """What was encoded."""
-        value, end = _json()[1](text)
+        value, end = _raw_decode()(text)
         if end != len(text):
             import json
 
@@ -83,13 +83,22 @@ class JsonCodec:
         raise TypeError(f"{type(value).__name__} is no JSON and has no model_dump")
 
 
-@lru_cache(1)
-def _json() -> tuple[Callable[[object], str], Callable[[str], tuple[object, int]]]:
-    """``json.dumps`` with options and ``json.loads`` make an encoder, or look for blanks, at each call."""
-    from json import JSONDecoder, JSONEncoder
+# ``json.dumps`` with options makes an encoder, and ``json.loads`` looks for blanks, at each call.
 
-    encoder = JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)  # _plain copies
-    return encoder.encode, JSONDecoder().raw_decode
+
+@lru_cache(1)
+def compact_json() -> Callable[[object], str]:
+    """``json.dumps`` without blanks and escapes, of what cannot hold itself."""
+    from json import JSONEncoder
+
+    return JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
+
+
+@lru_cache(1)
+def _raw_decode() -> Callable[[str], tuple[object, int]]:
+    from json import JSONDecoder
+
+    return JSONDecoder().raw_decode
 
 
 def _is_secret_pair(hides: Callable[[str, str], bool], pair: Sequence[object]) -> bool:
