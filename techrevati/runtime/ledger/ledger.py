@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -230,9 +231,14 @@ class SpendLedger(LedgerReports, LedgerReservations):
         if self._waiting:
             self._retry()
         try:
-            self._write([made], unique=unique)
-        except StoreError:
-            self._waiting.keep(made)
+            if unique:
+                self._file.write(partial(self._writer.write_new, drafts=(made,)))
+            else:
+                self._write([made], unique=False)
+        except BaseException as error:
+            self._writer.forget()
+            if isinstance(error, StoreError):
+                self._waiting.keep(made)
             raise
 
     def _put_batched(self, made: Draft, unique: bool) -> None:
