@@ -104,7 +104,7 @@ class Budget:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.name: str = arguments.text("name", name)
+        self.name: str = arguments.name("name", name)
         if per is not None and per not in PERIODS:
             raise ValueError(f"per must be None or one of {', '.join(PERIODS)}; got {per!r}")
         self.per: str | None = per
