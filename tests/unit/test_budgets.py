@@ -8,11 +8,13 @@ import copy
 import gc
 import pickle
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
@@ -26,7 +28,7 @@ from techrevati.runtime.budgets import (
     ReservationSettledError,
     estimate_input_tokens,
 )
-from techrevati.runtime.budgets.renewal import Renewal
+from techrevati.runtime.budgets.renewal import Keeper, Renewal
 from techrevati.runtime.budgets.worst_case import WorstCase, milliseconds
 from techrevati.runtime.circuit_breaker import CircuitOpenError
 from techrevati.runtime.ledger import SpendLedger, UnknownReservationError
@@ -289,24 +291,101 @@ def test_an_ancestor_that_two_share_is_charged_once(make: Callable[..., Budget])
     assert run.snapshot().settled == {"usd": Decimal("0.00001")}
 
 
-def test_leases_are_renewed_well_before_they_end() -> None:
+class Held:
+    """An open reservation."""
+
+    def __init__(self, lease: str) -> None:
+        self.state, self._lease = "open", lease
+
+
+class Waits:
+    """The thread of a keeper, one wait after the other; its time goes on by what it waits for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(threading.Thread, "start", lambda _: None)
+        self.now_s = 100.0
+        self.waited: list[float] = []
+        self.is_woken = False
+        self.keeper = Keeper(clock=lambda: self.now_s, wait=self._wait)
+        self.renewed: list[tuple[float, str]] = []
+        self._meanwhile: dict[int, Callable[[], object]] = {}
+
+    def renewal(self, lease_s: float) -> Renewal:
+        def renew(lease: Any) -> None:
+            self.renewed.append((self.now_s, lease))
+
+        return Renewal(lease_s, renew, self.keeper)
+
+    def run(self, **meanwhile: Callable[[], object]) -> None:
+        """The thread to its end; ``after_3`` happens in the third wait."""
+        self._meanwhile = {int(name.removeprefix("after_")): done for name, done in meanwhile.items()}
+        self.keeper._run()
+
+    def _wait(self, woken: threading.Event, seconds: float) -> None:
+        self.waited.append(seconds)
+        self._meanwhile.get(len(self.waited), lambda: None)()
+        self.is_woken = woken.is_set()
+        self.now_s += 0 if self.is_woken else seconds
+
+
+def test_leases_are_renewed_well_before_they_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every third of a lease, so that two renewals may fail; and only what is still open."""
+    waits, held = Waits(monkeypatch), Held("the lease")
+    waits.renewal(1.5).watch(held)  # type: ignore[arg-type]
+    waits.run(after_3=lambda: setattr(held, "state", "settled"))
+    assert waits.waited == [0.5, 0.5, 0.5]
+    assert waits.renewed == [(100.5, "the lease"), (101.0, "the lease")]
 
-    class Held:
-        state, _lease = "open", "the lease"
 
-    renewed, slept, held = list[object](), list[float](), Held()
+def test_the_thread_that_renews_ends_a_second_after_the_last_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the lease would have been; it looks once a second."""
+    waits, held = Waits(monkeypatch), Held("long")
+    waits.renewal(9.0).watch(held)  # type: ignore[arg-type]
+    waits.run(after_5=lambda: setattr(held, "state", "released"))
+    assert waits.waited == [1.0] * 5
+    assert waits.renewed == [(103.0, "long")]
+    assert not waits.keeper._watched
 
-    def sleep(seconds: float) -> None:
-        slept.append(seconds)
-        if len(slept) == 3:
-            held.state = "settled"
 
-    renewal = Renewal(9.0, renewed.append, sleep=sleep)
-    renewal._open.add(held)  # type: ignore[arg-type]
-    renewal._run()
-    assert slept == [3.0, 3.0, 3.0]
-    assert renewed == ["the lease"] * 2
+def test_a_short_lease_wakes_the_thread_of_a_long_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Budgets of a ledger share it, whatever their leases; each is renewed in its own time."""
+    waits, long, short = Waits(monkeypatch), Held("long"), Held("short")
+    waits.renewal(30.0).watch(long)  # type: ignore[arg-type]
+    brief = waits.renewal(0.75)
+    woken: list[bool] = []
+
+    def settle() -> None:
+        woken.append(waits.is_woken)
+        long.state = short.state = "settled"
+
+    waits.run(
+        after_1=lambda: brief.watch(short),  # type: ignore[arg-type]
+        after_2=lambda: woken.append(waits.is_woken),
+        after_3=settle,
+    )
+    assert woken == [True, False]
+    assert waits.waited == [1.0, 0.25, 0.25]
+    assert waits.renewed == [(100.25, "short")]
+
+
+@pytest.mark.skipif(sys.platform == "emscripten", reason="there are no threads")
+def test_budgets_of_a_ledger_share_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fifty of them, each with a call under way; another ledger has its own."""
+    monkeypatch.setattr("techrevati.runtime.budgets.renewal.IDLE_S", 0.01)
+    before = set(threading.enumerate())
+    with SpendLedger(":memory:") as ledger, SpendLedger(":memory:") as another:
+        held = [
+            Budget(f"b{n}", 1, ledger=one).reserve(model=MODEL, input_tokens=1, max_output_tokens=0)
+            for one in (ledger, another)
+            for n in range(50)
+        ]
+        new = set(threading.enumerate()) - before
+        assert [thread.name for thread in new] == ["techrevati-leases"] * 2
+        for reservation in held:
+            reservation.release()
+        for thread in new:
+            thread.join(20)
+            assert not thread.is_alive()
 
 
 def test_wall_time_is_reserved_in_whole_milliseconds_and_never_too_little() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 import time
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from techrevati.runtime.approvals import Approvals
 from techrevati.runtime.cli import main
 from techrevati.runtime.journal import Journal
 from techrevati.runtime.stores import SqliteStore
+from techrevati.runtime.stores.sqlite import SCHEMA
 
 
 def interrupted() -> None:
@@ -87,3 +90,60 @@ def test_runs_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["runs", "answer", str(file), "letter"]) == 2
     assert main(["runs", str(file), "letter"]) == 2
     assert main(["runs", "answer", str(tmp_path / "none.db"), "letter", "x"]) == 2
+
+
+@pytest.mark.parametrize("command", [["runs"], ["approvals", "list"], ["replay"]], ids=" ".join)
+def test_a_foreign_file_is_refused_and_left_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    """Another program's database, an empty file and a text: no tables are made in any of them."""
+    foreign = tmp_path / "foreign.db"
+    with contextlib.closing(sqlite3.connect(foreign)) as connection:
+        connection.execute("CREATE TABLE theirs (a)")
+    (tmp_path / "empty.db").touch()
+    (tmp_path / "text.db").write_text("nothing\n", encoding="utf-8")
+    for name in ("foreign.db", "empty.db", "text.db"):
+        before = (tmp_path / name).read_bytes()
+        assert main([*command, str(tmp_path / name)]) == 2
+        said = capsys.readouterr()
+        assert name in said.err
+        assert said.err.count("\n") == 1
+        assert said.out == ""
+        assert (tmp_path / name).read_bytes() == before
+
+
+def test_a_store_without_runs_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside what a script reads."""
+    SqliteStore(tmp_path / "s.db").close()
+    assert main(["runs", str(tmp_path / "s.db")]) == 0
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "s.db holds no run" in said.err
+    assert main(["runs", "--json", str(tmp_path / "s.db")]) == 0
+    assert capsys.readouterr() == ("[]\n", "")
+
+
+def test_a_store_of_an_older_version_is_brought_forward(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A command that looks at its runs works."""
+    older = sqlite3.connect(tmp_path / "old.db")
+    for statement in (
+        *SCHEMA[0],
+        "CREATE TABLE techrevati_schema (part TEXT PRIMARY KEY, version INTEGER NOT NULL)",
+        "INSERT INTO techrevati_schema VALUES ('store', 1)",
+    ):
+        older.execute(statement)
+    ended = '{"owner":null,"until":0,"state":"completed"}'
+    older.execute("INSERT INTO store_record VALUES ('journal/run/r', ?, 1, NULL)", (ended.encode(),))
+    older.commit()
+    older.close()
+    assert main(["runs", str(tmp_path / "old.db")]) == 0
+    assert capsys.readouterr().out == "r  completed  0 steps  $0.000000\n"
+
+
+def test_what_a_command_does_not_know_points_to_its_own_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """And not to the list of commands."""
+    assert main(["spend", "FILE"]) == 2
+    said = capsys.readouterr().err
+    assert said == "techrevati spend: unrecognized arguments: FILE (see techrevati spend --help)\n"

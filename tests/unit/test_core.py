@@ -39,6 +39,8 @@ KEYS = {
     "github fine-grained": f"github_pat_11ABCDEFG0{LETTERS}_{LETTERS}",
     "gitlab": "glpat-0123456789abcdefghij",
     "slack": "xoxb-123456789012-1234567890123-abcdefghijABCDEFGHIJ0123",
+    "sendgrid": f"SG.{LETTERS[:22]}.{(LETTERS + HEX)[:43]}",
+    "npm": f"npm_{(LETTERS + HEX)[:36]}",
     "xai": f"xai-{LETTERS}{LETTERS}",
     "groq": f"gsk_{LETTERS}0123456789abcd",
     "hugging face": f"hf_{LETTERS[:34]}",

@@ -29,7 +29,7 @@ from techrevati.runtime.journal import (
 )
 from techrevati.runtime.orchestrator import Orchestrator, ToolCall
 from techrevati.runtime.pricing import ModelPricing, register_pricing
-from techrevati.runtime.stores import MemoryStore, SqliteStore, StoreUnavailableError
+from techrevati.runtime.stores import MemoryStore, SqliteStore, Store, StoreUnavailableError
 from techrevati.runtime.testing import FakeClock
 from techrevati.runtime.usage import UsageSnapshot
 
@@ -208,6 +208,25 @@ def test_what_cannot_be_stored_is_not_done_again() -> None:
     assert caught.value.result is thing
     with journal.open("r") as run, pytest.raises(ResultNotStorableError):
         run.step("a", never)
+
+
+@pytest.mark.parametrize("store", [MemoryStore, lambda: SqliteStore(":memory:")], ids=["memory", "sqlite"])
+def test_half_a_surrogate_pair_is_no_name(store: Callable[[], Store]) -> None:
+    """A run, a step and an orchestrator say which argument it was; a tool's name that a model cut is kept."""
+    half = "cut \ud83d"
+    journal = Journal(store())
+    for use in (journal.open, journal.run, journal.steps, journal.forget):
+        with pytest.raises(ValueError, match=r"run_id must be text that UTF-8 can encode.*ud83d") as caught:
+            use(half)
+        assert not isinstance(caught.value, UnicodeError)
+    with pytest.raises(ValueError, match="run_id must be text that UTF-8 can encode"):
+        Orchestrator("a", "b", run_id=half)
+    with journal.open("r") as run:
+        with pytest.raises(ValueError, match=r"key must be text that UTF-8 can encode.*ud83d"):
+            run.step(half, lambda: 1)
+        key = run._places.reserved("tool", half, {"x": half})
+        assert run.step(key, lambda: 1, kind="tool", name=half, arguments={"x": half}) == 1
+    assert [(step.name, step.state) for step in journal.steps("r")] == [(half, "done")]
 
 
 def test_half_a_surrogate_pair_is_stored(tmp_path: Path) -> None:

@@ -89,6 +89,8 @@ ODD_PLACES: dict[str, object] = {
     "JSON in JSON": json.dumps(json.dumps({"api_key": UNSHAPED})),
     "JSON in JSON in JSON": json.dumps(json.dumps(json.dumps({"api_key": UNSHAPED}))),
     "bytes": f"authorization: Bearer {UNSHAPED}".encode(),
+    "view of bytes": {"body": memoryview(f"authorization: Bearer {UNSHAPED}".encode())},
+    "header pair of changeable bytes": [(b"x-api-key", bytearray(UNSHAPED.encode()))],
     "another scheme": f"Authorization: ApiKey {UNSHAPED}",
     "a scheme with parameters": f'Authorization: Digest username="u", response="{UNSHAPED}"',
     "signed": f"Authorization: AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=c, Signature={UNSHAPED}",
@@ -119,6 +121,15 @@ def test_no_text_makes_a_pattern_slow(head: str, filler: str) -> None:
     """Where a pattern was tried again from each blank, a test would not end: minutes, not milliseconds."""
     text = head + filler * 90_000
     assert len(PLAIN.value({"text": text})["text"]) <= 50_000  # type: ignore[index]
+
+
+def test_views_that_show_nothing_stay() -> None:
+    """A clean one comes back itself, one that was released is not looked into, and names stay readable."""
+    clean, released = memoryview(b"clean"), memoryview(b"gone")
+    released.release()
+    assert PLAIN.value(clean) is clean
+    assert PLAIN.value(released) == "[not shown: memoryview]"
+    assert PLAIN.value("npm_config_registry SG.short.name") == "npm_config_registry SG.short.name"
 
 
 def test_pairs_of_names_stay() -> None:

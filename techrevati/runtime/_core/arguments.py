@@ -52,6 +52,21 @@ def text(name: str, value: str) -> str:
     return value
 
 
+def name(argument: str, value: str) -> str:
+    """:func:`text` under which something is kept in a store or file: UTF-8 must have it, so half a surrogate
+    pair is refused."""
+    text(argument, value)
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError(
+                f"{argument} must be text that UTF-8 can encode, without half a surrogate pair, "
+                f"got {_shown(value)}"
+            ) from None
+    return value
+
+
 def member(name: str, value: object, kind: type[E]) -> E:
     """A member of an enum, or the value of one."""
     try:

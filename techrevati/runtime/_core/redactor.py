@@ -173,7 +173,7 @@ class Redactor:
     def _is_secret_pair(self, pair: Sequence[object]) -> bool:
         """Whether it is a name and its secret, as headers in lists are: ``("x-api-key", "…")``."""
         name, text = pair
-        if isinstance(text, bytes):
+        if isinstance(text, (bytes, bytearray)):
             text = text.decode("latin-1")
         if not isinstance(text, str) or is_word(text) or not self._is_secret(name):
             return False
@@ -202,7 +202,8 @@ class Redactor:
 
     def _object(self, value: object) -> object:
         try:
-            shown = repr(value)
+            # A view shows only where it is.
+            shown = repr(value.tobytes() if isinstance(value, memoryview) else value)
         except Exception:
             return f"[not shown: {type(value).__name__}]"
         return value if self.text(shown, max_length=self._max_length) == shown else self.text(shown)

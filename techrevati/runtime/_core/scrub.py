@@ -69,6 +69,8 @@ CREDENTIALS: tuple[tuple[str, tuple[str, ...], str], ...] = (
         r"(?P<keep>\b)(?:gh[oprsu]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,})",
     ),
     ("Slack token", ("xox",), r"(?P<keep>\b)xox[abeoprs]-[\w-]{8,}"),
+    ("SendGrid key", ("sg.",), r"(?P<keep>\b)SG\.[\w-]{16,}\.[\w-]{16,}"),
+    ("npm token", ("npm_",), r"(?P<keep>\b)npm_[A-Za-z0-9]{30,}"),  # npm_config_… is a name
     (
         "provider key",
         ("xai", "gsk", "hf", "pplx", "r8", "nvapi"),

@@ -17,7 +17,7 @@ from techrevati.runtime.budgets.book import Charge, MemoryBook, RecordBook
 from techrevati.runtime.budgets.ends import Ends
 from techrevati.runtime.budgets.holder import holder
 from techrevati.runtime.budgets.recounting import NotedSteps
-from techrevati.runtime.budgets.renewal import Renewal
+from techrevati.runtime.budgets.renewal import Renewal, keeper_of
 from techrevati.runtime.budgets.reservation import Reservation
 from techrevati.runtime.budgets.telling import Telling
 from techrevati.runtime.budgets.vocabulary import BudgetSnapshot, shown
@@ -104,7 +104,7 @@ class Budget:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.name: str = arguments.text("name", name)
+        self.name: str = arguments.name("name", name)
         if per is not None and per not in PERIODS:
             raise ValueError(f"per must be None or one of {', '.join(PERIODS)}; got {per!r}")
         self.per: str | None = per
@@ -131,7 +131,7 @@ class Budget:
             *(Charge("", self._limits, 0.0), (), ()),
         )
         self._noted = NotedSteps()
-        self._renewal = None if ledger is None else Renewal(self._lease_s, self._renew)
+        self._renewal = None if ledger is None else Renewal(self._lease_s, self._renew, keeper_of(ledger))
         # Where the ledger is a file, tasks must not wait for it on the thread of their loop.
         self._worker: Worker | None = getattr(ledger, "worker", None)
         self._ends = Ends(self._book, ledger, self._telling, self._worker)

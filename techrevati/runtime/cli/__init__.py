@@ -41,6 +41,13 @@ INTERRUPTED = 130  # what shells expect of a command that Ctrl-C ended
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line; the whole usage is what ``--help`` is for."""
 
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        """What is left over is the command's to refuse: its help is the one to see."""
+        found, left = super().parse_known_args(args, namespace)
+        if left:
+            self.error(f"unrecognized arguments: {' '.join(left)}")
+        return found, left
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 

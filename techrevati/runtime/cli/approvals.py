@@ -5,13 +5,13 @@ from __future__ import annotations
 import getpass
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from techrevati.runtime.approvals import ApprovalError, Approvals
 from techrevati.runtime.approvals.vocabulary import GRANTED, PENDING
+from techrevati.runtime.cli import store_file
 from techrevati.runtime.cli.terminal import visible
-from techrevati.runtime.stores import SqliteStore, StoreError
+from techrevati.runtime.stores import StoreError
 
 if TYPE_CHECKING:
     import argparse
@@ -37,15 +37,13 @@ def add_to(commands: argparse._SubParsersAction[P]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
     problem = None
-    if not Path(options.file).is_file():
-        problem = f"there is no file {options.file!r}"
-    elif (options.id is None) != (options.action == "list"):
+    if (options.id is None) != (options.action == "list"):
         problem = "list takes no ID" if options.action == "list" else f"{options.action} needs an ID"
     if problem is not None:
         sys.stderr.write(f"techrevati approvals: {visible(problem)}\n")
         return 2
     try:
-        with SqliteStore(options.file) as store:
+        with store_file.opened(options.file) as store:
             approvals = Approvals(store)
             if options.action == "list":
                 for one in approvals.list():
@@ -60,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
     except ApprovalError as error:
         sys.stderr.write(f"techrevati approvals: {visible(str(error))}\n")
         return 1
-    except StoreError as error:
+    except (StoreError, store_file.StoreFileError) as error:
         sys.stderr.write(f"techrevati approvals: {visible(str(error))}\n")
         return 2
     return 0

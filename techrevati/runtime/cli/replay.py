@@ -7,10 +7,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from techrevati.runtime.cli import store_file
 from techrevati.runtime.cli.terminal import visible
 from techrevati.runtime.journal import Journal, JournalError, Step
 from techrevati.runtime.journal.replay import recorded_run
-from techrevati.runtime.stores import SqliteStore, StoreError
+from techrevati.runtime.stores import StoreError
 
 if TYPE_CHECKING:
     import argparse
@@ -90,7 +91,7 @@ def _recording(name: str, file: str | None) -> Recording:
         if file is not None and recording.run_id != name:
             raise ValueError(f"{str(path)!r} holds the run {recording.run_id!r}, not {name!r}")
         return recording
-    with SqliteStore(path) as store:
+    with store_file.opened(str(path)) as store:
         journal = Journal(store)
         if file is None:
             runs = journal.runs(limit=2)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from techrevati.runtime.cli import store_file
 from techrevati.runtime.cli.terminal import visible
 from techrevati.runtime.journal import Journal, JournalError
-from techrevati.runtime.stores import SqliteStore, StoreError
+from techrevati.runtime.stores import StoreError
 
 if TYPE_CHECKING:
     import argparse
@@ -39,10 +39,8 @@ def run(options: argparse.Namespace) -> int:
     if len(words) != (4 if answers else 1):
         return _said("expected FILE, or: answer FILE RUN TEXT", 2)
     file = words[1] if answers else words[0]
-    if not Path(file).is_file():
-        return _said(f"there is no file {file!r}", 2)
     try:
-        with SqliteStore(file) as store:
+        with store_file.opened(file) as store:
             journal = Journal(store)
             if answers:
                 journal.answer(words[2], words[3], key=options.key)
@@ -50,10 +48,10 @@ def run(options: argparse.Namespace) -> int:
             elif options.json:
                 _write_json(journal)
             else:
-                _write_lines(journal)
+                _write_lines(journal, file)
     except JournalError as error:
         return _said(str(error), 1)
-    except StoreError as error:
+    except (StoreError, store_file.StoreFileError) as error:
         return _said(str(error), 2)
     return 0
 
@@ -63,8 +61,11 @@ def _said(what: str, status: int) -> int:
     return status
 
 
-def _write_lines(journal: Journal) -> None:
-    for found in journal.runs():
+def _write_lines(journal: Journal, file: str) -> None:
+    runs = journal.runs()
+    if not runs:
+        sys.stderr.write(f"techrevati runs: {visible(file)} holds no run\n")
+    for found in runs:
         spent = f"${float(found.spent_picodollars / 10**12):.6f}"
         doubt = f"  in doubt: {', '.join(map(visible, found.in_doubt))}" if found.in_doubt else ""
         sys.stdout.write(f"{visible(found.run_id)}  {found.state}  {found.steps} steps  {spent}{doubt}\n")

@@ -95,7 +95,7 @@ class Journal:
         Raises:
             RunBusyError: Somebody else owns it.
         """
-        check.text("run_id", run_id)
+        check.name("run_id", run_id)
         owner = owner_here()
         key = RUNS + run_id
 
@@ -164,7 +164,7 @@ class Journal:
         Raises:
             JournalError: There is none of that name.
         """
-        found = self.store.load(RUNS + run_id)
+        found = self.store.load(RUNS + check.name("run_id", run_id))
         if found is None:
             raise JournalError(run_id, "there is no such run")
         record = _loads(found.value)
@@ -203,6 +203,7 @@ class Journal:
         A step comes once as it begins and once as it ends, with "not_done" when somebody said so of one in
         doubt, and again for each further attempt.
         """
+        check.name("run_id", run_id)
         after = 0
         while entries := self.store.read(STEPS + run_id, after=after, limit=_PAGE):
             for entry in entries:

@@ -54,6 +54,8 @@ class Places:
             return self._apart_locked(kind, name, "" if arguments is None else argument_hash(arguments))
 
     def _apart_locked(self, kind: str, name: str, hashed: str) -> str:
+        if not name.isascii():  # half a surrogate pair, as a model may cut a name, can be no key
+            name = name.encode(errors="backslashreplace").decode()
         family = f"{kind}:{name}:{hashed[:16]}"
         again = self._seen.get(family, 0)
         self._seen[family] = again + 1
@@ -68,7 +70,7 @@ class Places:
         """:meth:`asked`, whatever is on record there."""
         hashed = "" if arguments is None else argument_hash(arguments)
         if key is not None:
-            check.text("key", key)
+            check.name("key", key)
         in_line = _lane() == self._main
         with self._lock:
             is_new = key is None or key not in self._seen

@@ -105,7 +105,7 @@ def recorded_run(source: Journal | str | PathLike[str], run_id: str | None) -> R
     """The run of a journal, or of a file."""
     if not isinstance(source, Journal):
         return read_recording(source)
-    summary = source.run(check.text("run_id", run_id or ""))
+    summary = source.run(check.name("run_id", run_id or ""))
     if summary.state == "running":
         raise RunBusyError(summary.run_id, "it is under way: only a run that ended can be replayed")
     return Recording(summary.run_id, summary.state, tuple(source.history(summary.run_id)))

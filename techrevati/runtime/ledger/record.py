@@ -335,7 +335,7 @@ def optional_text(name: str, value: str | None) -> str:
 
 def short_text(name: str, value: str) -> str:
     """A non-empty text that a report can show."""
-    if len(arguments.text(name, value)) > MAX_TEXT:
+    if len(arguments.name(name, value)) > MAX_TEXT:
         raise ValueError(f"{name} must have at most {MAX_TEXT} characters, got {len(value)}")
     return value
 

@@ -130,7 +130,7 @@ class Orchestrator:
         _demand("ledger", ledger, "transact")
         _demand("budget", budget, "reserve")
         self.journal: Journal | None = journal
-        self.run_id: str | None = None if run_id is None else arguments.text("run_id", run_id)
+        self.run_id: str | None = None if run_id is None else arguments.name("run_id", run_id)
         _demand("journal", journal, "open")
         _demand("redactor", self.redactor, "mapping")
         _demand("loop_detection", loop_detection, "before")

@@ -49,7 +49,7 @@ class ToolCall(Generic[T]):
         self.fn: Callable[..., T] = fn
         self.arguments: Mapping[str, object] | None = arguments
         self.approval: Approvals | None = approval
-        self.key: str | None = None if key is None else check.text("key", key)
+        self.key: str | None = None if key is None else check.name("key", key)
         self.idempotent: bool = idempotent
         self.verify: Verify | None = verify
 
