@@ -10,6 +10,7 @@ from techrevati.runtime._core.deadline import current
 from techrevati.runtime._core.errors import DeadlineExceededError
 from techrevati.runtime._core.log import logger
 from techrevati.runtime._core.scrub import error_text
+from techrevati.runtime._core.switches import Switched
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 NEAR_S = 1e-3
 
 
-class Deadline:
+class Deadline(Switched):
     """One end for a whole piece of work, which shortens every wait inside it.
 
     ``with Deadline(30):`` lets every :class:`Timeout`, ``Retry`` and wait inside see how long is left, in

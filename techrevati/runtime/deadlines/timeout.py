@@ -11,6 +11,7 @@ from techrevati.runtime._core.deadline import current, given_s, shortened
 from techrevati.runtime._core.errors import DeadlineExceededError, TechrevatiError
 from techrevati.runtime._core.log import logger
 from techrevati.runtime._core.scrub import error_text
+from techrevati.runtime._core.switches import Switched
 from techrevati.runtime.deadlines.deadline import Rest
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class LateOutcome:
         self.elapsed_seconds: float | None = elapsed_seconds
 
 
-class Timeout:
+class Timeout(Switched):
     """Wait for a call no longer than so many seconds.  Thread-safe and task-safe.
 
     Use it as ``timeout.call(fn, …)``, ``await timeout.acall(fn, …)``, or as a decorator ``@timeout`` of a

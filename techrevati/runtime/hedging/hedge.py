@@ -12,6 +12,7 @@ from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime._core.log import announce, logger
 from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime._core.streams import astreaming, rest
+from techrevati.runtime._core.switches import Switched
 from techrevati.runtime.hedging.call import HedgedCall
 from techrevati.runtime.hedging.latencies import ExtraLoad, Latencies
 from techrevati.runtime.hedging.streams import (
@@ -42,7 +43,7 @@ DEFAULT_PERCENTILE = 95.0
 CANCELLATION_GRACE_SECONDS = 1.0
 
 
-class Hedge:
+class Hedge(Switched):
     """Make a second request (up to *max_requests*) when the first is late; the first success is the answer.
 
     Thread-safe and task-safe; no lock is held while the caller's code runs.  A request that fails starts the

@@ -5,7 +5,9 @@ from __future__ import annotations
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, cast
 
+from techrevati.runtime._core import arguments
 from techrevati.runtime._core.locks import fork_safe_lock
+from techrevati.runtime._core.switches import Switched
 from techrevati.runtime.bulkhead import Bulkhead
 from techrevati.runtime.circuit_breaker import AsyncCircuitBreaker, CircuitBreaker
 from techrevati.runtime.deadlines import Deadline, Timeout
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 _KINDS = (Deadline, Timeout, RetryBudget, Retry, CircuitBreaker, Bulkhead, RateLimit, Failover, Hedge)
 
 
-class Pipeline:
+class Pipeline(Switched):
     """Parts around a call, outermost first.  Built once; thread-safe and task-safe, over any number of loops.
 
     Use it as a decorator ``@pipeline`` of a ``def``, ``async def``, generator or async generator function, as
@@ -94,6 +96,7 @@ class Pipeline:
             else:
                 names = ", ".join(kind.__name__ for kind in _KINDS)
                 raise TypeError(f"a part must be one of {names}; got {part!r}")
+        arguments.flag("observe_only", observe_only)
         check(given)
         self.parts: tuple[Part, ...] = tuple(given)
         self._stages = stages(self.parts)

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, cast
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.errors import BudgetExceededError
+from techrevati.runtime._core.switches import Switched
 from techrevati.runtime.failures import FailureScenario
 from techrevati.runtime.retry_policy import history
 from techrevati.runtime.retry_policy.attempts import RetryRules
 from techrevati.runtime.retry_policy.course import Course, Wait
 from techrevati.runtime.retry_policy.recovery import RecoveryRecipe, RecoveryStep, recipe_for
+from techrevati.runtime.retry_policy.retry_budget import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound=Callable[..., object])
 
 
-class Recovery:
+class Recovery(Switched):
     """Make a failed call again after the steps of its recipe were taken.  Thread-safe and task-safe.
 
     A failure is classified; its scenario has a recipe (``recipe_for``).  Each step that can help is taken: by
@@ -122,8 +124,8 @@ class Recovery:
             if not isinstance(recipe, RecoveryRecipe):
                 raise TypeError(f"recipes must hold RecoveryRecipe objects, got {recipe!r}")
             self._recipes[recipe.scenario] = recipe
-        self.budget: RetryBudget | None = budget
-        self.idempotent: bool = idempotent
+        self.budget: RetryBudget | None = checked(budget)
+        self.idempotent: bool = arguments.flag("idempotent", idempotent)
         self.rules: RetryRules = RetryRules(
             1,
             float("inf"),

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.judging import asked
+from techrevati.runtime._core.switches import Switched
 from techrevati.runtime.retry_policy import history
 from techrevati.runtime.retry_policy.attempts import Attempts, RetryAttempt, RetryRules
 from techrevati.runtime.retry_policy.own_retries import warn_of_own_retries
+from techrevati.runtime.retry_policy.retry_budget import checked
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Retry", "RetryAttempt"]
 
 
-class Retry:
+class Retry(Switched):
     """Try a call again where that can help.  Stateless between calls; thread-safe and task-safe.
 
     Use it as ``retry.call(fn, …)``, ``await retry.acall(fn, …)``, or as a decorator ``@retry`` of any
@@ -94,16 +96,21 @@ class Retry:
             arguments.number("max_delay_seconds", max_delay_seconds, infinite=True),
             jitter,
             arguments.number("max_retry_after_seconds", max_retry_after_seconds, infinite=True),
-            idempotent,
+            arguments.flag("idempotent", idempotent),
             retry_on,
         )
         for name, given in (
             ("retry_on", retry_on),
             ("retry_result", retry_result),
             ("on_attempt", on_attempt),
+            ("asleep", asleep),
+            ("rng", rng),
         ):
             if given is not None:
                 arguments.function(name, given)
+        arguments.function("clock", clock)
+        arguments.function("sleep", sleep)
+        checked(budget)
         # The happy path: without a limit on time nobody needs to know when the first attempt began, and
         # without these two nobody asks about a result.
         self._timed = self._rules.max_elapsed_s != float("inf") or on_attempt is not None
