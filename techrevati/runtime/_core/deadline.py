@@ -44,6 +44,19 @@ def shortened(seconds: float) -> float:
     return seconds if deadline is None else deadline.shortened(seconds)
 
 
+def check_running() -> None:
+    """Go on, if the running deadline has not passed.
+
+    Raises:
+        DeadlineExceededError: It has.
+    """
+    deadline = current.get()
+    if deadline is not None and deadline.remaining() <= 0:
+        from techrevati.runtime._core.errors import DeadlineExceededError
+
+        raise DeadlineExceededError(deadline.seconds)
+
+
 def given_s(waited_s: float) -> float:
     """How long the running deadline had that ends first; *waited_s* without one."""
     deadline = current.get()

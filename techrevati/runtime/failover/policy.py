@@ -106,6 +106,7 @@ class Failover(Switched, Generic[P, T_co]):
 
         Raises:
             NoTargetError: Nobody could be asked.
+            DeadlineExceededError: The running deadline had passed before anybody was asked.
             Exception: What the last target that was asked raised; a note names all that were tried.
             TypeError: A target is an async function or gave a generator; nothing was sent.
         """

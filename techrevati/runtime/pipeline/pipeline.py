@@ -6,6 +6,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, cast
 
 from techrevati.runtime._core import arguments
+from techrevati.runtime._core.deadline import check_running, current
 from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime._core.switches import Switched
 from techrevati.runtime.bulkhead import Bulkhead
@@ -116,10 +117,13 @@ class Pipeline(Switched):
 
         Raises:
             Exception: What *fn* raised in the end, or what a part refused or gave up with.
+            DeadlineExceededError: The running deadline had passed before; *fn* was not called.
             TypeError: *fn* is an async function: use :meth:`acall`.
         """
         if not self.enabled:
             return fn(*args, **kwargs)
+        if current.get() is not None and self._before is None:
+            check_running()  # nothing begins after the deadline
         result: T = self._first(*self._calls, fn, *args, **kwargs)
         if isinstance(result, CoroutineType):
             result.close()
@@ -130,6 +134,8 @@ class Pipeline(Switched):
         """The result of ``await fn(*args, **kwargs)`` with all parts around it; see :meth:`call`."""
         if not self.enabled:
             return await fn(*args, **kwargs)
+        if current.get() is not None and self._before is None:
+            check_running()
         result: T = await self._afirst(*self._acalls, fn, *args, **kwargs)
         return result
 
@@ -165,7 +171,15 @@ class Pipeline(Switched):
             stream: Callable[..., Any] = fn
             for stage in reversed(self._stages):
                 stream = stage.around_stream(stream)
-            wrapper = chosen(kind, lambda: stream if self.enabled else fn)
+
+            def choose() -> Callable[..., Any]:
+                if not self.enabled:
+                    return fn
+                if self._before is None:
+                    check_running()
+                return stream
+
+            wrapper = chosen(kind, choose)
         return cast("F", update_wrapper(wrapper, fn))
 
     @property

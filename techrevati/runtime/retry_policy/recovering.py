@@ -8,6 +8,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, cast
 
 from techrevati.runtime._core import arguments
+from techrevati.runtime._core.deadline import check_running, current
 from techrevati.runtime._core.errors import BudgetExceededError
 from techrevati.runtime._core.switches import Switched
 from techrevati.runtime.failures import FailureScenario
@@ -164,6 +165,7 @@ class Recovery(Switched):
 
         Raises:
             Exception: What the last attempt raised; a note says how often it was tried and why no more.
+            DeadlineExceededError: The running deadline had passed before; nothing was sent.
             TypeError: *fn* is an async function; nothing was sent.
         """
         result = self._call(fn, *args, **kwargs)
@@ -173,6 +175,8 @@ class Recovery(Switched):
         return result
 
     def _call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        if current.get() is not None and self.enabled and not self.observe_only:
+            check_running()  # nothing begins after the deadline
         since = history.given_up
         course: Course | None = None
         while True:
@@ -196,6 +200,8 @@ class Recovery(Switched):
 
     async def acall(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """The result of ``await fn(*args, **kwargs)``; see :meth:`call`."""
+        if current.get() is not None and self.enabled and not self.observe_only:
+            check_running()  # nothing begins after the deadline
         since = history.given_up
         course: Course | None = None
         while True:

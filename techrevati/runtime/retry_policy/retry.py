@@ -11,6 +11,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
+from techrevati.runtime._core.deadline import check_running, current
 from techrevati.runtime._core.judging import asked
 from techrevati.runtime._core.switches import Switched
 from techrevati.runtime.retry_policy import history
@@ -131,8 +132,11 @@ class Retry(Switched):
 
         Raises:
             Exception: Whatever the last attempt raised.
+            DeadlineExceededError: The running deadline had passed before; nothing has run.
             TypeError: *fn* is an async function: use :meth:`acall`; nothing has run.
         """
+        if current.get() is not None and self.enabled and not self.observe_only:
+            check_running()  # nothing begins after the deadline
         started_s = self._clock() if self._timed else None
         given_up_before = history.given_up
         try:
@@ -192,6 +196,8 @@ class Retry(Switched):
 
     async def acall(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """The result of ``await fn(*args, **kwargs)``; see :meth:`call`.  Cancelling it ends the waiting."""
+        if current.get() is not None and self.enabled and not self.observe_only:
+            check_running()  # nothing begins after the deadline
         started_s = self._clock() if self._timed else None
         given_up_before = history.given_up
         attempts: Attempts | None = None
