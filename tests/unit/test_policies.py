@@ -10,12 +10,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import pytest
 
 from techrevati.runtime.bulkhead import Bulkhead, BulkheadFullError
-from techrevati.runtime.circuit_breaker import CircuitBreaker, CircuitOpenError, CircuitState
+from techrevati.runtime.circuit_breaker import (
+    AsyncCircuitBreaker,
+    CircuitBreaker,
+    CircuitOpenError,
+    CircuitState,
+)
 from techrevati.runtime.deadlines import Deadline, DeadlineExceededError, Timeout, TurnTimeoutError
 from techrevati.runtime.failover import Failover, Target
 from techrevati.runtime.hedging import Hedge
@@ -408,3 +414,56 @@ def test_a_new_policy_can_be_made_to_observe_only() -> None:
         Pipeline(Retry(), observe_only=True),
     ]
     assert [(one.observe_only, one.enabled) for one in made] == [(True, True)] * len(made)
+
+
+CONSTRUCTORS: dict[str, Callable[..., Any]] = {
+    "circuit_breaker": partial(CircuitBreaker, "b"),
+    "async_circuit_breaker": partial(AsyncCircuitBreaker, "b"),
+    "retry": Retry,
+    "retry_budget": RetryBudget,
+    "recovery": Recovery,
+    "timeout": partial(Timeout, 1),
+    "deadline": partial(Deadline, 1),
+    "bulkhead": partial(Bulkhead, 1),
+    "rate_limit": partial(RateLimit, 60),
+    "failover": partial(Failover, [Target("t", max)]),
+    "hedge": partial(Hedge, idempotent=True),
+    "pipeline": partial(Pipeline, Retry()),
+}
+
+
+@pytest.mark.parametrize("wrong", ["yes", "no", "", 1, 0, None], ids=repr)
+@pytest.mark.parametrize("name", list(CONSTRUCTORS))
+def test_a_switch_is_a_bool_and_nothing_that_only_counts_as_one(name: str, wrong: Any) -> None:
+    """``"no"`` is true: a policy meant to be off would stay on, and the other way round."""
+    make = CONSTRUCTORS[name]
+    with pytest.raises(TypeError, match=f"observe_only must be True or False, got {wrong!r}"):
+        make(observe_only=wrong)
+    policy: Switches = make()
+    with pytest.raises(TypeError, match=f"observe_only must be True or False, got {wrong!r}"):
+        policy.observe_only = wrong
+    with pytest.raises(TypeError, match=f"enabled must be True or False, got {wrong!r}"):
+        policy.enabled = wrong
+    assert (policy.observe_only, policy.enabled) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [
+        ("retry", "idempotent"),
+        ("recovery", "idempotent"),
+        ("circuit_breaker", "respect_retry_after"),
+        ("rate_limit", "respect_retry_after"),
+    ],
+)
+def test_other_yes_or_no_arguments_are_bools_too(name: str, argument: str) -> None:
+    with pytest.raises(TypeError, match=f"{argument} must be True or False, got 'no'"):
+        CONSTRUCTORS[name](**{argument: "no"})
+
+
+@pytest.mark.parametrize("make", [Retry, Recovery], ids=lambda make: make.__name__)
+@pytest.mark.parametrize("name", ["sleep", "asleep", "rng", "budget"])
+def test_what_a_retry_works_with_is_checked_when_it_is_made(make: Callable[..., object], name: str) -> None:
+    """A number instead of a function would only be noticed in the first outage."""
+    with pytest.raises(TypeError, match=rf"{name} must be .*, got 5"):
+        make(**{name: 5})

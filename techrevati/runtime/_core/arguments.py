@@ -76,6 +76,13 @@ def member(name: str, value: object, kind: type[E]) -> E:
         raise ValueError(f"{name} must be one of {allowed}; got {_shown(value)}") from None
 
 
+def flag(name: str, value: object) -> bool:
+    """True or False and nothing that only counts as one of them."""
+    if value is not True and value is not False:
+        raise TypeError(f"{name} must be True or False, got {_shown(value)}")
+    return value
+
+
 def function(name: str, value: Callable[..., object]) -> Callable[..., object]:
     """Something that can be called."""
     if not callable(value):

@@ -93,7 +93,7 @@ class Bulkhead:
         self._clock = clock
         self._lock = fork_safe_lock()
         self._admitted = self._refused = 0
-        self._observe_only = observe_only
+        self._observe_only = arguments.flag("observe_only", observe_only)
         self._enabled = True
 
     def call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -169,6 +169,7 @@ class Bulkhead:
 
     @observe_only.setter
     def observe_only(self, only: bool) -> None:
+        arguments.flag("observe_only", only)
         with self._lock:
             self._observe_only = only
             self._let_in_locked()
@@ -180,6 +181,7 @@ class Bulkhead:
 
     @enabled.setter
     def enabled(self, on: bool) -> None:
+        arguments.flag("enabled", on)
         with self._lock:
             self._enabled = on
             self._let_in_locked()

@@ -179,8 +179,8 @@ class CircuitBreaker(BreakerBooks):
         self._listener = on_state_change
         self._counts_as_failure = counts_as_failure
         self._result_is_failure = result_is_failure
-        self._respect_retry_after = respect_retry_after
-        self._observe_only = observe_only
+        self._respect_retry_after = arguments.flag("respect_retry_after", respect_retry_after)
+        self._observe_only = arguments.flag("observe_only", observe_only)
         self._rng = rng
         self._lock = fork_safe_lock()
         self._gate = Gate()
@@ -370,7 +370,7 @@ class CircuitBreaker(BreakerBooks):
 
     @observe_only.setter
     def observe_only(self, only: bool) -> None:
-        self._observe_only = only
+        self._observe_only = arguments.flag("observe_only", only)
 
     @property
     def enabled(self) -> bool:
@@ -380,7 +380,7 @@ class CircuitBreaker(BreakerBooks):
 
     @enabled.setter
     def enabled(self, on: bool) -> None:
-        if on is not self.enabled:
+        if arguments.flag("enabled", on) is not self.enabled:
             self._override(None if on else DISABLED)
 
     def state(self) -> CircuitState:

@@ -6,10 +6,11 @@ import time
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
-from techrevati.runtime._core.deadline import current
+from techrevati.runtime._core.deadline import began, current, no_more
 from techrevati.runtime._core.errors import DeadlineExceededError
 from techrevati.runtime._core.log import logger
 from techrevati.runtime._core.scrub import error_text
+from techrevati.runtime._core.switches import Switched
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 NEAR_S = 1e-3
 
 
-class Deadline:
+class Deadline(Switched):
     """One end for a whole piece of work, which shortens every wait inside it.
 
     ``with Deadline(30):`` lets every :class:`Timeout`, ``Retry`` and wait inside see how long is left, in
@@ -102,11 +103,13 @@ class Deadline:
             logger("deadlines").warning("on_shortened raised %s", error_text(trouble))
 
     def __enter__(self) -> Self:
+        began()
         current.set(_Entered(self, current.get()))
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         current.set(_without(self, current.get()))
+        no_more()
 
     def __repr__(self) -> str:
         return f"Deadline({self.seconds:g} s, {self.remaining():.3g} s left)"

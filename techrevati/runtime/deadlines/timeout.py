@@ -7,10 +7,11 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, cast
 
 from techrevati.runtime._core import arguments
-from techrevati.runtime._core.deadline import current, given_s, shortened
+from techrevati.runtime._core.deadline import began, current, given_s, no_more, shortened
 from techrevati.runtime._core.errors import DeadlineExceededError, TechrevatiError
 from techrevati.runtime._core.log import logger
 from techrevati.runtime._core.scrub import error_text
+from techrevati.runtime._core.switches import Switched
 from techrevati.runtime.deadlines.deadline import Rest
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class LateOutcome:
         self.elapsed_seconds: float | None = elapsed_seconds
 
 
-class Timeout:
+class Timeout(Switched):
     """Wait for a call no longer than so many seconds.  Thread-safe and task-safe.
 
     Use it as ``timeout.call(fn, …)``, ``await timeout.acall(fn, …)``, or as a decorator ``@timeout`` of a
@@ -140,7 +141,7 @@ class Timeout:
 
         def work() -> None:
             try:
-                ended = LateOutcome(answered(context.run(fn, *args, **kwargs)), None)
+                ended = LateOutcome(answered(context.run(_under, rest, fn, args, kwargs)), None)
             except BaseException as error:
                 ended = LateOutcome(None, error)
             try:
@@ -154,7 +155,6 @@ class Timeout:
                 del ended  # an error's traceback holds this frame: no cycle
 
         context = contextvars.copy_context()
-        context.run(current.set, rest)
         try:
             threading.Thread(target=work, name="techrevati-timed-call", daemon=True).start()
             done.acquire(timeout=min(seconds, threading.TIMEOUT_MAX))
@@ -319,10 +319,20 @@ def answered(result: T) -> T:
     return result
 
 
+def _under(rest: Rest, fn: Callable[..., T], args: tuple[object, ...], kwargs: dict[str, object]) -> T:
+    began()
+    current.set(rest)  # the thread's own context: nobody has to leave it
+    try:
+        return fn(*args, **kwargs)
+    finally:
+        no_more()
+
+
 def _coroutine(
     fn: Callable[..., Awaitable[T]], args: tuple[object, ...], kwargs: dict[str, object], rest: Rest
 ) -> Coroutine[object, object, T]:
     async def awaited() -> T:
+        began()
         current.set(rest)  # the task's own context: nobody has to leave it
         try:
             return await fn(*args, **kwargs)
@@ -330,5 +340,7 @@ def _coroutine(
             if rest.ended(error):
                 raise TurnTimeoutError(rest.given_s) from error
             raise
+        finally:
+            no_more()
 
     return awaited()

@@ -11,6 +11,7 @@ from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime._core.log import announce, logger
 from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime._core.streams import astreaming, rest
+from techrevati.runtime._core.switches import Switched
 from techrevati.runtime.failover.core import order, rest_s, waits_s
 from techrevati.runtime.failover.target import Target
 from techrevati.runtime.failover.turn import Turn
@@ -32,7 +33,7 @@ QUOTA_REST_SECONDS = 3600.0
 MAX_REST_SECONDS = 86_400.0
 
 
-class Failover(Generic[P, T_co]):
+class Failover(Switched, Generic[P, T_co]):
     """Ask one of several targets; the next when that may help.  Thread-safe and task-safe; no lock is held
     while the caller's code runs.
 
@@ -105,6 +106,7 @@ class Failover(Generic[P, T_co]):
 
         Raises:
             NoTargetError: Nobody could be asked.
+            DeadlineExceededError: The running deadline had passed before anybody was asked.
             Exception: What the last target that was asked raised; a note names all that were tried.
             TypeError: A target is an async function or gave a generator; nothing was sent.
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar, cast
 
-from techrevati.runtime._core.deadline import remaining_s
+from techrevati.runtime._core.deadline import check_running, remaining_s
 from techrevati.runtime._core.streams import aopened, opened
 from techrevati.runtime.failover.vocabulary import NoTargetError, PassedTarget, TargetSwitch
 from techrevati.runtime.failures import classify
@@ -49,6 +49,8 @@ class Turn(Generic[P, T_co]):
         if nth is not None:
             return nth
         if self.error is None:
+            if all(each.reason != "failed" for each in self.passed):
+                check_running()  # then the time is why
             known = [each.retry_after for each in self.passed if each.retry_after is not None]
             raise NoTargetError(self.passed, min(known, default=None))
         _note(self.error, self.passed)

@@ -8,10 +8,12 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, cast
 
 from techrevati.runtime._core import arguments
+from techrevati.runtime._core.deadline import check_running, current
 from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime._core.log import announce, logger
 from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime._core.streams import astreaming, rest
+from techrevati.runtime._core.switches import Switched
 from techrevati.runtime.hedging.call import HedgedCall
 from techrevati.runtime.hedging.latencies import ExtraLoad, Latencies
 from techrevati.runtime.hedging.streams import (
@@ -42,7 +44,7 @@ DEFAULT_PERCENTILE = 95.0
 CANCELLATION_GRACE_SECONDS = 1.0
 
 
-class Hedge:
+class Hedge(Switched):
     """Make a second request (up to *max_requests*) when the first is late; the first success is the answer.
 
     Thread-safe and task-safe; no lock is held while the caller's code runs.  A request that fails starts the
@@ -148,10 +150,13 @@ class Hedge:
         Raises:
             Exception: All requests failed: the first failure that asking again would not cure, else the one
                 that says when to come back, else the first; a note names them all.
+            DeadlineExceededError: The running deadline had passed before; no request was made.
             TypeError: *fn* is an async function or gave a generator.
         """
         if not self.enabled:
             return _answer(fn(*args, **kwargs))
+        if current.get() is not None and not self.observe_only:
+            check_running()  # nothing begins after the deadline
         from contextvars import copy_context
         from queue import Empty, SimpleQueue
         from threading import TIMEOUT_MAX, Thread
@@ -215,6 +220,8 @@ class Hedge:
         """The first answer of ``await fn(*args, **kwargs)``; see :meth:`call`."""
         if not self.enabled:
             return await fn(*args, **kwargs)
+        if current.get() is not None and not self.observe_only:
+            check_running()  # nothing begins after the deadline
         import asyncio
 
         call = HedgedCall(self, self._clock or asyncio.get_running_loop().time)

@@ -102,8 +102,8 @@ class CallGuard:
             deadline = arguments.positive("deadline", deadline)
         self.project: str | None = project
         self.retry: Retry | None = retry
-        self.observe_only: bool = observe_only
-        self._counted = counted
+        self.observe_only: bool = arguments.flag("observe_only", observe_only)
+        self._counted = arguments.flag("counted", counted)
         self.credential_id: str | None = credential_id
         self._breaker = _breakers if breaker is None else breaker
         self._budgets: list[Budget] = []

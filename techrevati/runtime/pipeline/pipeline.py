@@ -5,7 +5,10 @@ from __future__ import annotations
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, cast
 
+from techrevati.runtime._core import arguments
+from techrevati.runtime._core.deadline import check_running, current
 from techrevati.runtime._core.locks import fork_safe_lock
+from techrevati.runtime._core.switches import Switched
 from techrevati.runtime.bulkhead import Bulkhead
 from techrevati.runtime.circuit_breaker import AsyncCircuitBreaker, CircuitBreaker
 from techrevati.runtime.deadlines import Deadline, Timeout
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
 _KINDS = (Deadline, Timeout, RetryBudget, Retry, CircuitBreaker, Bulkhead, RateLimit, Failover, Hedge)
 
 
-class Pipeline:
+class Pipeline(Switched):
     """Parts around a call, outermost first.  Built once; thread-safe and task-safe, over any number of loops.
 
     Use it as a decorator ``@pipeline`` of a ``def``, ``async def``, generator or async generator function, as
@@ -94,6 +97,7 @@ class Pipeline:
             else:
                 names = ", ".join(kind.__name__ for kind in _KINDS)
                 raise TypeError(f"a part must be one of {names}; got {part!r}")
+        arguments.flag("observe_only", observe_only)
         check(given)
         self.parts: tuple[Part, ...] = tuple(given)
         self._stages = stages(self.parts)
@@ -113,10 +117,13 @@ class Pipeline:
 
         Raises:
             Exception: What *fn* raised in the end, or what a part refused or gave up with.
+            DeadlineExceededError: The running deadline had passed before; *fn* was not called.
             TypeError: *fn* is an async function: use :meth:`acall`.
         """
         if not self.enabled:
             return fn(*args, **kwargs)
+        if current.get() is not None and self._before is None:
+            check_running()  # nothing begins after the deadline
         result: T = self._first(*self._calls, fn, *args, **kwargs)
         if isinstance(result, CoroutineType):
             result.close()
@@ -127,6 +134,8 @@ class Pipeline:
         """The result of ``await fn(*args, **kwargs)`` with all parts around it; see :meth:`call`."""
         if not self.enabled:
             return await fn(*args, **kwargs)
+        if current.get() is not None and self._before is None:
+            check_running()
         result: T = await self._afirst(*self._acalls, fn, *args, **kwargs)
         return result
 
@@ -162,7 +171,15 @@ class Pipeline:
             stream: Callable[..., Any] = fn
             for stage in reversed(self._stages):
                 stream = stage.around_stream(stream)
-            wrapper = chosen(kind, lambda: stream if self.enabled else fn)
+
+            def choose() -> Callable[..., Any]:
+                if not self.enabled:
+                    return fn
+                if self._before is None:
+                    check_running()
+                return stream
+
+            wrapper = chosen(kind, choose)
         return cast("F", update_wrapper(wrapper, fn))
 
     @property

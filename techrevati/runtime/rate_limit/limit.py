@@ -100,7 +100,7 @@ class RateLimit:
         if on_limited is not None:
             arguments.function("on_limited", on_limited)
         self._max_wait_s = arguments.number("max_wait_seconds", max_wait_seconds, infinite=True)
-        self._respect_retry_after = respect_retry_after
+        self._respect_retry_after = arguments.flag("respect_retry_after", respect_retry_after)
         self._on_limited = on_limited
         self.name: str = arguments.text("name", name)
         arguments.function("clock", clock)
@@ -111,9 +111,8 @@ class RateLimit:
         self._paused_until_s = float("-inf")
         self._held_s = 0.0  # how long pauses held the queue up, all together
         self._admitted = self._delayed = self._refused = 0
-        self.observe_only: bool = observe_only
-        self.enabled: bool = True
-        """Set to False to let every call through uncounted."""
+        self._observe_only = arguments.flag("observe_only", observe_only)
+        self._enabled = True
 
     def call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """The result of ``fn(*args, **kwargs)``, begun when it may.
@@ -132,7 +131,7 @@ class RateLimit:
         seen: tuple[object, ...],
     ) -> T:
         """:meth:`call`; what the estimate sees of *args* is *seen*."""
-        if not self.enabled:
+        if not self._enabled:
             return fn(*args, **kwargs)
         with self._reserved(seen, kwargs) as reservation:
             reservation.wait(self._sleep)
@@ -154,7 +153,7 @@ class RateLimit:
         kwargs: dict[str, object],
         seen: tuple[object, ...],
     ) -> T:
-        if not self.enabled:
+        if not self._enabled:
             return await fn(*args, **kwargs)
         with self._reserved(seen, kwargs) as reservation:
             await reservation.await_turn(self._await_for)
@@ -193,6 +192,24 @@ class RateLimit:
                 self._requests = self._requests and held(self._requests, longer_s, now_s)
                 self._tokens = self._tokens and held(self._tokens, longer_s, now_s)
 
+    @property
+    def observe_only(self) -> bool:
+        """True while it counts and lets every call begin at once; may be set at any time."""
+        return self._observe_only
+
+    @observe_only.setter
+    def observe_only(self, only: bool) -> None:
+        self._observe_only = arguments.flag("observe_only", only)
+
+    @property
+    def enabled(self) -> bool:
+        """False while it is switched off and lets every call through uncounted; may be set at any time."""
+        return self._enabled
+
+    @enabled.setter
+    def enabled(self, on: bool) -> None:
+        self._enabled = arguments.flag("enabled", on)
+
     def snapshot(self) -> RateLimitSnapshot:
         """What it knows now."""
         now_s = self._clock()
@@ -223,11 +240,11 @@ class RateLimit:
     def _take(self, tokens: int) -> tuple[float, float]:
         """Take one request and *tokens*; seconds to wait for them, and how long the queue was held up by
         now."""
-        if not self.enabled:
+        if not self._enabled:
             return 0.0, float("inf")
         allowed_s = self._allowed_s()
         now_s = self._clock()
-        observing = self.observe_only
+        observing = self._observe_only
         with self._lock:
             held_s = self._held_s
             requests, bucket, needed_s, limit = after_one_more(
@@ -253,7 +270,7 @@ class RateLimit:
         Raises:
             RateLimitExceededError: That is longer than it may: it is refused after all.
         """
-        if not self.enabled or self.observe_only:
+        if not self._enabled or self._observe_only:
             return 0.0
         allowed_s = self._allowed_s()
         refused = needed_s > allowed_s

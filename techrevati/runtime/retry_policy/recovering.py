@@ -8,12 +8,15 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, cast
 
 from techrevati.runtime._core import arguments
+from techrevati.runtime._core.deadline import check_running, current
 from techrevati.runtime._core.errors import BudgetExceededError
+from techrevati.runtime._core.switches import Switched
 from techrevati.runtime.failures import FailureScenario
 from techrevati.runtime.retry_policy import retry
 from techrevati.runtime.retry_policy.attempts import RetryRules
 from techrevati.runtime.retry_policy.course import Course, Wait
 from techrevati.runtime.retry_policy.recovery import RecoveryRecipe, RecoveryStep, recipe_for
+from techrevati.runtime.retry_policy.retry_budget import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound=Callable[..., object])
 
 
-class Recovery:
+class Recovery(Switched):
     """Make a failed call again after the steps of its recipe were taken.  Thread-safe and task-safe.
 
     A failure is classified; its scenario has a recipe (``recipe_for``).  Each step that can help is taken: by
@@ -122,8 +125,8 @@ class Recovery:
             if not isinstance(recipe, RecoveryRecipe):
                 raise TypeError(f"recipes must hold RecoveryRecipe objects, got {recipe!r}")
             self._recipes[recipe.scenario] = recipe
-        self.budget: RetryBudget | None = budget
-        self.idempotent: bool = idempotent
+        self.budget: RetryBudget | None = checked(budget)
+        self.idempotent: bool = arguments.flag("idempotent", idempotent)
         self.rules: RetryRules = RetryRules(
             1,
             float("inf"),
@@ -162,6 +165,7 @@ class Recovery:
 
         Raises:
             Exception: What the last attempt raised; a note says how often it was tried and why no more.
+            DeadlineExceededError: The running deadline had passed before; nothing was sent.
             TypeError: *fn* is an async function; nothing was sent.
         """
         result = self._call(fn, *args, **kwargs)
@@ -171,6 +175,8 @@ class Recovery:
         return result
 
     def _call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        if current.get() is not None and self.enabled and not self.observe_only:
+            check_running()  # nothing begins after the deadline
         since = retry.given_up
         course: Course | None = None
         while True:
@@ -194,6 +200,8 @@ class Recovery:
 
     async def acall(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """The result of ``await fn(*args, **kwargs)``; see :meth:`call`."""
+        if current.get() is not None and self.enabled and not self.observe_only:
+            check_running()  # nothing begins after the deadline
         since = retry.given_up
         course: Course | None = None
         while True:

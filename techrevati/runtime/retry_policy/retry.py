@@ -11,11 +11,14 @@ from types import CoroutineType
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
+from techrevati.runtime._core.deadline import check_running, current, when_running
 from techrevati.runtime._core.judging import asked
 from techrevati.runtime._core.locks import fork_safe_lock
+from techrevati.runtime._core.switches import Switched
 from techrevati.runtime.retry_policy.attempts import Attempts, RetryAttempt, RetryRules
 from techrevati.runtime.retry_policy.history import mark
 from techrevati.runtime.retry_policy.own_retries import warn_of_own_retries
+from techrevati.runtime.retry_policy.retry_budget import checked
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,13 +34,23 @@ if TYPE_CHECKING:
 
 __all__ = ["Retry", "RetryAttempt"]
 
+_deadlines = False  # whether any runs in this process: asking which one is here takes half as long as a call
+
+
+def _ask_for_deadlines(any_runs: bool) -> None:
+    global _deadlines
+    _deadlines = any_runs
+
+
+when_running(_ask_for_deadlines)
+
 # How often any layer of this process gave up: a call that began at this number was not inside of one that
 # gave up before.  It is here because every call reads it.
 given_up: int = 0
 _given_up_lock = fork_safe_lock()
 
 
-class Retry:
+class Retry(Switched):
     """Try a call again where that can help.  Stateless between calls; thread-safe and task-safe.
 
     Use it as ``retry.call(fn, …)``, ``await retry.acall(fn, …)``, or as a decorator ``@retry`` of any
@@ -100,16 +113,21 @@ class Retry:
             arguments.number("max_delay_seconds", max_delay_seconds, infinite=True),
             jitter,
             arguments.number("max_retry_after_seconds", max_retry_after_seconds, infinite=True),
-            idempotent,
+            arguments.flag("idempotent", idempotent),
             retry_on,
         )
         for name, given in (
             ("retry_on", retry_on),
             ("retry_result", retry_result),
             ("on_attempt", on_attempt),
+            ("asleep", asleep),
+            ("rng", rng),
         ):
             if given is not None:
                 arguments.function(name, given)
+        arguments.function("clock", clock)
+        arguments.function("sleep", sleep)
+        checked(budget)
         # The happy path: without a limit on time nobody needs to know when the first attempt began, and
         # without the other two nobody asks about a result.
         timed = self._rules.max_elapsed_s != float("inf") or on_attempt is not None
@@ -130,8 +148,11 @@ class Retry:
 
         Raises:
             Exception: Whatever the last attempt raised.
+            DeadlineExceededError: The running deadline had passed before; nothing has run.
             TypeError: *fn* is an async function: use :meth:`acall`; nothing has run.
         """
+        if _deadlines and current.get() is not None:
+            self._check_time()
         if self._attentive:
             return self._call_attentively(fn, args, kwargs)
         given_up_before = given_up
@@ -210,6 +231,8 @@ class Retry:
 
     async def acall(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """The result of ``await fn(*args, **kwargs)``; see :meth:`call`.  Cancelling it ends the waiting."""
+        if _deadlines and current.get() is not None:
+            self._check_time()
         started_s = self._clock() if self._attentive else None
         given_up_before = given_up
         result: T | None = None
@@ -265,6 +288,11 @@ class Retry:
                     return result
         finally:
             attempts.forget()
+
+    def _check_time(self) -> None:
+        """Nothing begins after the deadline."""
+        if self.enabled and not self.observe_only:
+            check_running()
 
     def __call__(self, fn: F) -> F:
         """Decorate *fn* of any colour; a stream is started again only before its first item.

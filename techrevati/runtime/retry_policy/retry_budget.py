@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.locks import fork_safe_lock
+from techrevati.runtime._core.switches import Switched
 
 _TOKEN = 1_000_000
 
@@ -31,7 +32,7 @@ class RetryClaim:
                 budget._given_back_locked(self.tokens)
 
 
-class RetryBudget:
+class RetryBudget(Switched):
     """Retries left for one run.  Thread-safe; share one object between every layer that retries.
 
     Args:
@@ -143,3 +144,10 @@ class RetryBudget:
 
     def __repr__(self) -> str:
         return f"RetryBudget(left={self.left}, taken={self._taken}, denied={self._denied})"
+
+
+def checked(budget: RetryBudget | None) -> RetryBudget | None:
+    """*budget*, if it can be one: anything that is taken from and given back to alike."""
+    if budget is not None and not (hasattr(budget, "claim") and hasattr(budget, "succeeded")):
+        raise TypeError(f"budget must be a RetryBudget, got {budget!r}")
+    return budget
