@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -16,6 +17,7 @@ from techrevati.runtime.circuit_breaker import BreakerRegistry, CircuitBreaker, 
 from techrevati.runtime.deadlines import Deadline, DeadlineExceededError
 from techrevati.runtime.integrations import CallGuard, ModelRequest, assert_guarded, coverage, guard
 from techrevati.runtime.integrations.covered import UnguardedCallsError
+from techrevati.runtime.integrations.physical_request import PhysicalRequest
 from techrevati.runtime.ledger import SpendLedger
 from techrevati.runtime.pricing import UnknownModelError
 from techrevati.runtime.retry_policy import Retry
@@ -489,3 +491,36 @@ def test_threads_and_tasks_share_one_budget(ledger: SpendLedger) -> None:
         assert_books_agree(server, ledger)
         assert 0 < server.bill.cost_usd <= 0.02
     assert not any(budget.snapshot().reserved.values())
+
+
+@pytest.mark.parametrize("place", ["memory", "file"])
+def test_a_task_hops_to_a_thread_only_for_a_disk(place: str, tmp_path: Path) -> None:
+    """Books in memory are written by the loop's own thread, those in a file never."""
+    import asyncio
+    import threading
+    import time
+
+    seen: list[int] = []
+
+    class Watching:
+        def emit(self, event: object) -> None:
+            seen.append(threading.get_ident())
+
+    def clock() -> float:
+        seen.append(threading.get_ident())
+        return time.time()
+
+    async def send(made: PhysicalRequest) -> str:
+        await made.afinish(UsageSnapshot(input_tokens=1, output_tokens=1))
+        return ANSWER
+
+    with SpendLedger(":memory:" if place == "memory" else str(tmp_path / "books.db")) as books:
+        budget = Budget("acme", 1, ledger=books, clock=clock)
+        guarding = CallGuard(budget=budget, ledger=books, event_sink=Watching())
+        asked = ModelRequest("openai", MODEL, "test", content={"a": 1}, max_output_tokens=5)
+        seen.clear()
+        assert asyncio.run(guarding.acall(asked, send)) == ANSWER
+        reserved, told = seen[0], seen[-1]
+        assert len(list(books.records())) == 1
+    here = threading.get_ident()
+    assert (reserved == here, told == here) == ((True, True) if place == "memory" else (False, False))

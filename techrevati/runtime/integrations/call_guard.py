@@ -111,8 +111,9 @@ class CallGuard:
             self._budgets.append(budget)
         if ledger is not None and (budget is None or budget.ledger is not ledger):
             self._budgets.append(Budget("guard", ledger=ledger))
-        # Books on a disk are not written on an event loop's thread.
-        self._blocking = any(one.ledger is not None for one in self._budgets)
+        # Books on a disk are not written on an event loop's thread; those in memory are, as a hop to
+        # another thread costs more than they do.
+        self._blocking = any(one._worker is not None for one in self._budgets)
         self._deadline = deadline
         self._about = {"project": project, "user": user, "session": session, "run": run, "tags": tags}
         self.events: CallEvents = CallEvents(project, event_sink, redactor)
