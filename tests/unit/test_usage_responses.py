@@ -385,6 +385,9 @@ def test_no_event_is_refused_and_no_response_crashes(event: Any) -> None:
         UsageSnapshot.from_response(event)
 
 
+ODD = (2.0, -3, 0.5, True, None, "12", float("nan"))
+
+
 def spoilt(value: Any, draw: Any) -> Any:
     """A payload with other numbers, some of which are none."""
     if isinstance(value, dict):
@@ -392,7 +395,7 @@ def spoilt(value: Any, draw: Any) -> Any:
     if isinstance(value, list):
         return [spoilt(each, draw) for each in value]
     if isinstance(value, (int, float)):
-        return draw(st.sampled_from((value, 0, 1, 7, 10**6, 2.0, -3, 0.5, True, None, "12", float("nan"))))
+        return draw(st.just(value) | st.sampled_from((0, 7, 10**6)) | st.sampled_from(ODD))
     return value
 
 
