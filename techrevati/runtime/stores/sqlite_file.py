@@ -302,7 +302,8 @@ class SqliteFile:
             )
             try:
                 versions = self._versions(connection)
-                for part, migrations in self._schema.items():
+                # What a file never had says more about it than what is old in it.
+                for part, migrations in sorted(self._schema.items(), key=lambda each: each[0] in versions):
                     found = versions.get(part, 0)
                     if found > len(migrations):
                         raise NewerSchemaError(self.place, part, found, len(migrations))
