@@ -206,7 +206,7 @@ def plain_worst_case_picodollars(
             if until_s is None or since_s <= time.time() < until_s:
                 if len(levels) > 1:
                     return worst_of(levels, input_tokens, max_output_tokens)
-                ((_, given, made, request),) = levels
+                _, given, made, request = levels[0]
                 return input_tokens * given + max_output_tokens * made + request
         except (KeyError, TypeError):
             pass
