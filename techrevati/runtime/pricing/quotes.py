@@ -204,10 +204,10 @@ def plain_worst_case_picodollars(
         try:
             levels, since_s, until_s = _worst[model, provider, tier]
             if until_s is None or since_s <= time.time() < until_s:
-                if len(levels) > 1:
-                    return worst_of(levels, input_tokens, max_output_tokens)
-                _, given, made, request = levels[0]
-                return input_tokens * given + max_output_tokens * made + request
+                if len(levels) == 1:
+                    _, given, made, request = levels[0]
+                    return input_tokens * given + max_output_tokens * made + request
+                return worst_of(levels, input_tokens, max_output_tokens)
         except (KeyError, TypeError):
             pass
     return worst_case_picodollars(
