@@ -385,6 +385,32 @@ def test_no_event_is_refused_and_no_response_crashes(event: Any) -> None:
         UsageSnapshot.from_response(event)
 
 
+ODD = (2.0, -3, 0.5, True, None, "12", float("nan"))
+
+
+def spoilt(value: Any, draw: Any) -> Any:
+    """A payload with other numbers, some of which are none."""
+    if isinstance(value, dict):
+        return {key: spoilt(inner, draw) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [spoilt(each, draw) for each in value]
+    if isinstance(value, (int, float)):
+        return draw(st.sampled_from((0, 7, 10**6)) | st.sampled_from((value, *ODD)))
+    return value
+
+
+@given(st.sampled_from(list(PAYLOADS.values())), st.data())
+def test_what_is_read_always_fits(payload: Payload, data: st.DataObject) -> None:
+    """Readers give whole counts, and parts that are within their wholes: the constructor refuses nothing."""
+    with contextlib.suppress(UsageNotFoundError):
+        found = UsageSnapshot.from_response(spoilt(payload[0], data.draw))
+        fields = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
+        assert UsageSnapshot(**fields) == found
+        for name, value in fields.items():
+            wanted = UsageSnapshot.__annotations__[name]
+            assert type(value) is int if wanted == "int" else value is None or type(value).__name__ in wanted
+
+
 @pytest.mark.parametrize(
     ("delta", "expected"),
     [

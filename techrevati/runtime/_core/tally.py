@@ -120,8 +120,8 @@ def settle(tally: Tally, asked: Amounts, actual: Amounts, limits: Amounts) -> Se
             left = reserved.get(unit, 0) - amount
             if left:
                 reserved[unit] = left
-            else:
-                reserved.pop(unit, None)
+            elif unit in reserved:
+                del reserved[unit]
     crossed: Sequence[tuple[str, int]] = ()
     due = tally._due if limits is tally._due_of else _due(tally, limits)
     for unit, amount in actual.items():

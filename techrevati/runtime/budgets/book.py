@@ -106,35 +106,30 @@ class MemoryBook:
 
     def reserve(self, charges: Sequence[Charge], lease: Lease, made_up: bool) -> Refused | None:
         """Reserve in every charge, or in none and say why; a key that was *made_up* here is new."""
-        tallies, leases, asked = self._tallies, self._leases, lease.asked
+        leases, asked = self._leases, lease.asked
         name = (lease.tallies[0], lease.key)
         with self._lock:
             if self._gone:
                 self._forget_gone_locked()
-            if name in leases:
+            if leases.setdefault(name, lease) is not lease:
                 raise ValueError(f"key must be new, got {lease.key!r}, which has an open reservation")
-            if len(charges) == 1:  # most have no parent
-                (charge,) = charges
-                tally = tallies.get(charge.tally) or self._opened_locked(charge.tally)
-                # ``refusal`` and ``reserve``, written out for what fits.
-                settled, reserved = tally.settled, tally.reserved
-                for unit, limit in charge.limits.items():
-                    if settled.get(unit, 0) + reserved.get(unit, 0) + asked.get(unit, 0) > limit:
-                        why = refusal(tally, charge.limits, asked)
-                        if why is not None:
-                            return Refused(0, why)
-                for unit, amount in asked.items():
+            limits = charges[0].limits
+            if len(asked) == len(charges) == len(limits) == 1:  # written out, as most have no more
+                ((unit, amount),) = asked.items()
+                tally = self._tallies.get(name[0]) or self._opened_locked(name[0])
+                more = tally.reserved.get(unit, 0) + amount
+                if unit in limits and tally.settled.get(unit, 0) + more <= limits[unit]:
                     if amount:
-                        reserved[unit] = reserved.get(unit, 0) + amount
-            else:
-                found = [tallies.get(one.tally) or self._opened_locked(one.tally) for one in charges]
-                for number, charge in enumerate(charges):
-                    why = refusal(found[number], charge.limits, asked)
-                    if why is not None:
-                        return Refused(number, why)
-                for tally in found:
-                    reserve(tally, asked)
-            leases[name] = lease
+                        tally.reserved[unit] = more
+                    return None
+            found = [self._tallies.get(one.tally) or self._opened_locked(one.tally) for one in charges]
+            for number, charge in enumerate(charges):
+                why = refusal(found[number], charge.limits, asked)
+                if why is not None:
+                    del leases[name]
+                    return Refused(number, why)
+            for tally in found:
+                reserve(tally, asked)
         return None
 
     def _opened_locked(self, key: str) -> Tally:
@@ -151,12 +146,7 @@ class MemoryBook:
         asked = lease.asked
         with self._lock:
             if self._leases.pop((lease.tallies[0], lease.key), None) is None:
-                return ()
-            if len(charges) == 1:
-                (charge,) = charges
-                tally = self._tallies.get(charge.tally) or self._opened_locked(charge.tally)
-                crossed = settle(tally, asked, actual, charge.limits)
-                return crossings(0, crossed, tally) if crossed else ()
+                return found
             for number, charge in enumerate(charges):
                 tally = self._tallies.get(charge.tally) or self._opened_locked(charge.tally)
                 crossed = settle(tally, asked, actual, charge.limits)

@@ -225,8 +225,7 @@ class Budget:
             model is not None
             and type(input_tokens) is int
             and type(max_output_tokens) is int
-            and input_tokens >= 0
-            and max_output_tokens >= 0
+            and input_tokens | max_output_tokens >= 0
             and max_cost_usd is model_calls is attempts is None
             and not (web_searches or tool_calls or delegated_tasks or turns or worst.is_timed)
         ):

@@ -58,10 +58,8 @@ class Ends:
         """:meth:`now` where there is no ledger; mostly there is nothing to tell."""
         found = self._book.settle(charges, lease, actual, None)
         asked = lease.asked
-        for unit, amount in actual.items():
-            if found or amount > asked[unit]:
-                self._telling.end(charges, lease, actual, found)
-                return
+        if found or (actual is not asked and _overrun(lease, actual)):
+            self._telling.end(charges, lease, actual, found)
 
     async def awaited(
         self,
@@ -157,4 +155,8 @@ class Ends:
 
 
 def _overrun(lease: Lease, actual: Amounts) -> bool:
-    return any(amount > lease.asked.get(unit, 0) for unit, amount in actual.items())
+    asked = lease.asked
+    for unit, amount in actual.items():  # noqa: SIM110
+        if amount > asked.get(unit, 0):
+            return True
+    return False

@@ -87,7 +87,7 @@ def recount(
     asked: dict[str, Amount] = {unit: counts.get(unit, 0) for unit in units if unit != USD}
     tallies = tuple(charge.tally for charge in charges)
     lease = Lease(f"{here}-{run_id}/{key}", tallies, asked, now_s, now_s + budget._lease_s, here, {}, "hold")
-    used = Reservation(budget, charges, lease, 0.0)._actual(usage, None)
+    used = dict(Reservation(budget, charges, lease, 0.0)._actual(usage, None))
     if USD in units:
         used[USD] = cost
     lease = lease._replace(asked=used)

@@ -9,7 +9,7 @@ from techrevati.runtime._core.log import logger
 from techrevati.runtime._core.tally import USD
 from techrevati.runtime.budgets.worst_case import COUNTED
 from techrevati.runtime.pricing import UnknownModelError, UnknownPriceError, picodollars
-from techrevati.runtime.pricing.quotes import cost_picodollars
+from techrevati.runtime.pricing.quotes import current_picodollars
 from techrevati.runtime.usage import UsageSnapshot
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Self
 
-    from techrevati.runtime._core.tally import Amount, Lease
+    from techrevati.runtime._core.tally import Amount, Amounts, Lease
     from techrevati.runtime.budgets.book import Charge
     from techrevati.runtime.budgets.budget import Budget
 
@@ -110,12 +110,15 @@ class Reservation:
             ReservationSettledError: It was settled or released before.
             TypeError, ValueError: An argument is out of range; the reservation stays open.
         """
-        actual = self._settling(usage, cost)
-        cost, certainty = self._known_cost(cost, certainty)
+        if self.state != "open" or not isinstance(usage, UsageSnapshot):
+            self._settling(usage, cost)  # says what is wrong
+        actual = self._actual(usage, cost)
+        self.state = "settled"
         budget = self._budget
         if budget.ledger is None:
             budget._ends.in_memory(self._charges, self._lease, actual)
         else:
+            cost, certainty = self._known_cost(cost, certainty)
             budget._ends.now(self._charges, self._lease, actual, usage, cost, certainty, failure or "")
 
     async def asettle(
@@ -136,7 +139,7 @@ class Reservation:
             self._charges, self._lease, actual, usage, cost, certainty, failure or ""
         )
 
-    def _settling(self, usage: UsageSnapshot, cost: float | Decimal | None) -> dict[str, Amount]:
+    def _settling(self, usage: UsageSnapshot, cost: float | Decimal | None) -> Amounts:
         if not isinstance(usage, UsageSnapshot):
             raise TypeError(f"usage must be a UsageSnapshot, got {usage!r}")
         if self.state != "open":
@@ -165,10 +168,14 @@ class Reservation:
         if self.state == "open":
             self._budget._renew(self._lease, seconds)
 
-    def _actual(self, usage: UsageSnapshot, cost: float | Decimal | None) -> dict[str, Amount]:
+    def _actual(self, usage: UsageSnapshot, cost: float | Decimal | None) -> Amounts:
         asked = self._lease.asked
-        if len(asked) == 1 and USD in asked:
-            return {USD: self._cost(usage, cost)}
+        if len(asked) == 1:
+            (unit,) = asked
+            if unit == USD:
+                return {USD: self._cost(usage, cost)}
+            if unit in COUNTED:
+                return asked
         actual: dict[str, Amount] = {}
         output = -1
         for unit in asked:
@@ -195,15 +202,14 @@ class Reservation:
             return picodollars(cost)
         if usage.reported_cost_usd is not None:
             return picodollars(usage.reported_cost_usd)
-        about = self._lease.about
-        model = about.get("model") or usage.model
-        if not isinstance(model, str):
+        about = self._lease.about.get
+        model, tier = about("model") or usage.model, about("tier")
+        if type(model) is not str and not isinstance(model, str):
             return self._lease.asked.get(USD, 0) if usage != NOTHING else 0
-        tier = about.get("tier")
         if type(tier) is list:  # a lease out of a ledger
             tier = tuple(tier)
         try:
-            return cost_picodollars(model, usage, provider=about.get("provider"), tier=tier)  # type: ignore[arg-type]
+            return current_picodollars(model, usage, about("provider"), tier)  # type: ignore[arg-type]
         except (UnknownModelError, UnknownPriceError):
             # What it cost is not known: the reserved maximum is the only amount that cannot be too little.
             logger("budgets").warning("no price for model %r: the reserved maximum is counted", model)
@@ -280,7 +286,7 @@ class Reservation:
         if known is None or self.state != "open":
             return None
         used, certainty, failure = known
-        actual: dict[str, Amount] = {}
+        actual: Amounts = {}
         if used is None:
             self.state = "released"
         else:

@@ -85,7 +85,9 @@ def cost_usd(
     >>> cost_usd("gpt-4o-mini", UsageSnapshot(input_tokens=1_000_000, output_tokens=1_000))
     Decimal('0.1506')
     """
-    return decimal_usd(cost_picodollars(model, usage, provider=provider, at=at, tier=tier))
+    if at is None:
+        return decimal_usd(current_picodollars(model, usage, provider, tier))
+    return decimal_usd(_priced(model, provider, at, tier, usage)[0].cost(usage))
 
 
 def cost_picodollars(
@@ -97,15 +99,23 @@ def cost_picodollars(
     tier: str | tuple[str, ...] | None = None,
 ) -> Picodollars:
     """:func:`cost_usd` in exact pico-dollars."""
-    if at is None and not PRICING_TABLE:
+    if at is None:
+        return current_picodollars(model, usage, provider, tier)
+    return _priced(model, provider, at, tier, usage)[0].cost(usage)
+
+
+def current_picodollars(
+    model: str, usage: UsageSnapshot, provider: str | None, tier: str | tuple[str, ...] | None
+) -> Picodollars:
+    """:func:`cost_picodollars` of a call made now."""
+    if not PRICING_TABLE:
         try:
             rates, since_s, until_s = _current[model, provider, tier, usage.tier]
-        except (KeyError, TypeError, AttributeError):  # not asked yet, or wrong: told below
-            pass
-        else:
             if until_s is None or since_s <= time.time() < until_s:
                 return rates.cost(usage)
-    return _priced(model, provider, at, tier, usage)[0].cost(usage)
+        except (KeyError, TypeError, AttributeError):  # not asked yet, or wrong: told below
+            pass
+    return _priced(model, provider, None, tier, usage)[0].cost(usage)
 
 
 def quote(
@@ -193,14 +203,13 @@ def plain_worst_case_picodollars(
     if not PRICING_TABLE:
         try:
             levels, since_s, until_s = _worst[model, provider, tier]
-        except (KeyError, TypeError):
-            pass
-        else:
             if until_s is None or since_s <= time.time() < until_s:
                 if len(levels) == 1:
                     _, given, made, request = levels[0]
                     return input_tokens * given + max_output_tokens * made + request
                 return worst_of(levels, input_tokens, max_output_tokens)
+        except (KeyError, TypeError):
+            pass
     return worst_case_picodollars(
         model,
         input_tokens=input_tokens,

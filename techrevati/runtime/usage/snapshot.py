@@ -175,25 +175,26 @@ class UsageSnapshot:
             for name in FIELDS:
                 _put(self, name, given[name])
             return
-        _put(self, "__class__", _Open)
-        self.input_tokens = input_tokens  # type: ignore[misc]
-        self.output_tokens = output_tokens  # type: ignore[misc]
-        self.cache_write_tokens = cache_write_tokens  # type: ignore[misc]
-        self.cache_read_tokens = cache_read_tokens  # type: ignore[misc]
-        self.cache_write_1h_tokens = cache_write_1h_tokens  # type: ignore[misc]
-        self.reasoning_tokens = reasoning_tokens  # type: ignore[misc]
-        self.input_audio_tokens = input_audio_tokens  # type: ignore[misc]
-        self.output_audio_tokens = output_audio_tokens  # type: ignore[misc]
-        self.input_image_tokens = input_image_tokens  # type: ignore[misc]
-        self.web_searches = web_searches  # type: ignore[misc]
-        self.requests = requests  # type: ignore[misc]
-        self.reported_cost_usd = reported_cost_usd  # type: ignore[misc]
-        self.tier = tier  # type: ignore[misc]
-        self.model = model  # type: ignore[misc]
-        self.citation_tokens = citation_tokens  # type: ignore[misc]
-        self.output_image_tokens = output_image_tokens  # type: ignore[misc]
-        self.cache_read_audio_tokens = cache_read_audio_tokens  # type: ignore[misc]
-        self.__class__ = kind
+        _fill(
+            self,
+            input_tokens,
+            output_tokens,
+            cache_write_tokens,
+            cache_read_tokens,
+            cache_write_1h_tokens,
+            reasoning_tokens,
+            input_audio_tokens,
+            output_audio_tokens,
+            input_image_tokens,
+            web_searches,
+            requests,
+            reported_cost_usd,
+            tier,
+            model,
+            citation_tokens,
+            output_image_tokens,
+            cache_read_audio_tokens,
+        )
 
     def __add__(self, other: UsageSnapshot) -> UsageSnapshot:
         if not isinstance(other, UsageSnapshot):
@@ -270,7 +271,54 @@ class UsageSnapshot:
             from techrevati.runtime.usage.responses import read
 
             _read = read  # an import costs a fifth of the whole, even of what is loaded
-        return cls(**_read(response))  # type: ignore[arg-type]
+        fields = _read(response)
+        if cls is not UsageSnapshot:
+            return cls(**fields)  # type: ignore[arg-type]
+        made = _new(cls)
+        _fill(made, **fields)  # type: ignore[arg-type]  # readers give nothing but what fits
+        return made
+
+
+def _fill(
+    made: UsageSnapshot,
+    input_tokens: int = 0,
+    output_tokens: int = 0,
+    cache_write_tokens: int = 0,
+    cache_read_tokens: int = 0,
+    cache_write_1h_tokens: int = 0,
+    reasoning_tokens: int = 0,
+    input_audio_tokens: int = 0,
+    output_audio_tokens: int = 0,
+    input_image_tokens: int = 0,
+    web_searches: int = 0,
+    requests: int = 0,
+    reported_cost_usd: Decimal | None = None,
+    tier: str | None = None,
+    model: str | None = None,
+    citation_tokens: int = 0,
+    output_image_tokens: int = 0,
+    cache_read_audio_tokens: int = 0,
+) -> None:
+    """Give a new snapshot its values, which are known to fit."""
+    _put(made, "__class__", _Open)
+    made.input_tokens = input_tokens  # type: ignore[misc]
+    made.output_tokens = output_tokens  # type: ignore[misc]
+    made.cache_write_tokens = cache_write_tokens  # type: ignore[misc]
+    made.cache_read_tokens = cache_read_tokens  # type: ignore[misc]
+    made.cache_write_1h_tokens = cache_write_1h_tokens  # type: ignore[misc]
+    made.reasoning_tokens = reasoning_tokens  # type: ignore[misc]
+    made.input_audio_tokens = input_audio_tokens  # type: ignore[misc]
+    made.output_audio_tokens = output_audio_tokens  # type: ignore[misc]
+    made.input_image_tokens = input_image_tokens  # type: ignore[misc]
+    made.web_searches = web_searches  # type: ignore[misc]
+    made.requests = requests  # type: ignore[misc]
+    made.reported_cost_usd = reported_cost_usd  # type: ignore[misc]
+    made.tier = tier  # type: ignore[misc]
+    made.model = model  # type: ignore[misc]
+    made.citation_tokens = citation_tokens  # type: ignore[misc]
+    made.output_image_tokens = output_image_tokens  # type: ignore[misc]
+    made.cache_read_audio_tokens = cache_read_audio_tokens  # type: ignore[misc]
+    made.__class__ = UsageSnapshot
 
 
 def _refuse_parts(given: Mapping[str, object]) -> NoReturn:
@@ -311,7 +359,7 @@ def _exact_sum(a: Decimal, b: Decimal) -> Decimal:
     return Context(prec=min(MAX_PREC, 10_000), Emax=MAX_EMAX, Emin=MIN_EMIN).add(a, b)
 
 
-_put = object.__setattr__
+_put, _new = object.__setattr__, object.__new__
 _read: Callable[[object], dict[str, object]] | None = None
 
 
