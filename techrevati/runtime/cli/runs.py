@@ -64,10 +64,13 @@ def _said(what: str, status: int) -> int:
 
 
 def _write_lines(journal: Journal) -> None:
+    found = None
     for found in journal.runs():
         spent = f"${float(found.spent_picodollars / 10**12):.6f}"
         doubt = f"  in doubt: {', '.join(map(visible, found.in_doubt))}" if found.in_doubt else ""
         sys.stdout.write(f"{visible(found.run_id)}  {found.state}  {found.steps} steps  {spent}{doubt}\n")
+    if found is None:
+        _said("no runs are in this file", 0)
 
 
 def _write_json(journal: Journal) -> None:
