@@ -210,6 +210,19 @@ def test_a_call_that_costs_more_is_counted_and_stops_the_next(make: Callable[...
         assert caught.value.reason == "spent"
 
 
+def test_a_refusal_says_what_the_call_may_cost(make: Callable[..., Budget]) -> None:
+    """In plain digits, however small; a reader sees why it did not fit though nothing was spent."""
+    with pytest.raises(
+        BudgetExceededError, match=r"\$0 of \$0\.00001 spent, and the call may cost \$0\.00009"
+    ):
+        reserve(make("tiny", 0.000_01), 90)
+    counted = make("few", limits={"model_calls": 1})
+    reserve(counted, 1)
+    with pytest.raises(BudgetExceededError, match=r"and the call may use 1\.0") as caught:
+        reserve(counted, 1)
+    assert caught.value.asked == 1.0
+
+
 def test_thresholds_are_told_once(make: Callable[..., Budget], clock: FakeClock) -> None:
     """At 50, 80 and 100 %, again in the next window; a listener that raises does no harm."""
     told: list[BudgetThreshold] = []

@@ -40,6 +40,16 @@ def test_runs_and_approvals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert main(["runs", str(tmp_path / "none.db")]) == 2
 
 
+def test_a_file_without_runs_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Silence would look like a file of no use; as JSON it is an empty array."""
+    with SqliteStore(tmp_path / "one.db") as store:
+        Approvals(store).request("send", {})
+    assert main(["runs", str(tmp_path / "one.db")]) == 0
+    assert capsys.readouterr() == ("", f"techrevati runs: {tmp_path / 'one.db'} holds no run\n")
+    assert main(["runs", str(tmp_path / "one.db"), "--json"]) == 0
+    assert capsys.readouterr() == ("[]\n", "")
+
+
 def test_an_approval_that_expired_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nobody who lists it takes it for one that still can be granted."""
     file = tmp_path / "one.db"

@@ -102,6 +102,22 @@ def test_what_budgets_have_left(book: Path, tmp_path: Path) -> None:
     assert 'class="held" x="0.00" y="0" width="600.00"' in text
 
 
+@pytest.mark.parametrize("per", [None, "minute", "hour", "day", "month"])
+def test_a_budget_and_its_window_are_told_apart(
+    per: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A colon in either is no border; a limit for a budget that is not there is told."""
+    with SpendLedger(tmp_path / "spend.db", clock=lambda: NOW) as ledger:
+        budget = Budget("team:a", limit_usd=1, per=per, ledger=ledger, clock=lambda: NOW)
+        budget.reserve(model="gpt-4o", input_tokens=1, max_output_tokens=1).settle(UsageSnapshot())
+    window = budget.snapshot().window
+    shown = f' <span class="dim">{window}</span>' if per else ""
+    assert f"<p>team:a{shown} <span" in written(tmp_path, "--limit", "team:a=7")
+    assert not capsys.readouterr().err
+    assert ">$7 left<" in written(tmp_path, "--limit", "team:a=7", "--limit", "taem=3")
+    assert "has no budget 'taem'" in capsys.readouterr().err
+
+
 def test_limits_of_every_unit_and_window(tmp_path: Path) -> None:
     """Counts beside money, the newest window first; a budget without limits is not among them."""
     with SpendLedger(tmp_path / "spend.db", clock=lambda: NOW) as ledger:

@@ -128,7 +128,7 @@ EXAMPLES: list[tuple[TechrevatiError, type[BaseException], dict[str, Any], tuple
         ("1.25", "result"),
     ),
     (
-        BudgetExceededError(1.0, 0.0, limit=100, used=120, unit="tokens"),
+        BudgetExceededError(1.0, 0.0, limit=100, used=120, unit="tokens", asked=20),
         Exception,
         {"limit": 100, "used": 120, "unit": "tokens"},
         ("100", "120", "tokens"),

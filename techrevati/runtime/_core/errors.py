@@ -51,6 +51,10 @@ def picklable(facts: dict[str, object], *names: str) -> dict[str, object]:
     return kept
 
 
+def _dollars(amount: float) -> str:
+    return "$" + f"{amount:.12f}".rstrip("0").rstrip(".")  # to the pico-dollar, and never 1e-05
+
+
 class BudgetExceededError(TechrevatiError):
     """A spending limit is used up.
 
@@ -68,6 +72,7 @@ class BudgetExceededError(TechrevatiError):
         reason: "spent", or "busy" when what others have reserved may come back.
         retry_after: Seconds until it may fit; None when nothing says.
         budget: The name of the budget that refused.
+        asked: The most that the refused call could have used, in US dollars or *unit*; None if not known.
         result_dropped: True on an unpickled copy that could not keep the result.
     """
 
@@ -85,6 +90,7 @@ class BudgetExceededError(TechrevatiError):
         reason: str = "spent",
         retry_after: float | None = None,
         budget: str | None = None,
+        asked: float | None = None,
     ) -> None:
         super().__init__(budget_usd, current_cost_usd)
         self.budget_usd = budget_usd
@@ -98,17 +104,21 @@ class BudgetExceededError(TechrevatiError):
         self.reason: str = reason
         self.retry_after: float | None = retry_after
         self.budget: str | None = budget
+        self.asked: float | None = asked
         self.result_dropped = False
 
     def __str__(self) -> str:
         if self.unit is not None:
             text = f"budget exceeded: {self.used} of {self.limit} {self.unit} used"
         else:
-            text = f"budget exceeded: ${self.current_cost_usd:.6g} of ${self.budget_usd:.6g} spent"
+            text = f"budget exceeded: {_dollars(self.current_cost_usd)} of {_dollars(self.budget_usd)} spent"
         if self.budget is not None:
             text = f"{self.budget}: {text}"
         if self.reason == "busy":
             text += " or reserved by calls under way"
+        if self.asked is not None:
+            needs = f"cost {_dollars(self.asked)}" if self.unit is None else f"use {self.asked}"
+            text += f", and the call may {needs}"
         if self.retry_after is not None:
             text += f"; try again in {self.retry_after:.3g} s"
         return text + ("; the paid result is in .result" if self.has_result else "")

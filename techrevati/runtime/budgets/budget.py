@@ -384,6 +384,7 @@ class Budget:
             reason=why.reason,
             retry_after=retry_after,
             budget=budget.name,
+            asked=usd(why.asked) if money else float(shown(why.unit, why.asked)),
         )
 
     def snapshot(self) -> BudgetSnapshot:

@@ -46,7 +46,7 @@ def add_to(commands: argparse._SubParsersAction[P]) -> None:
 
 def run(options: argparse.Namespace, *, clock: Callable[[], float] = time.time) -> int:
     """Write the page; returns the exit status."""
-    from techrevati.runtime.cli.report_page import limits, page, timeline
+    from techrevati.runtime.cli.report_page import budget_and_window, limits, page, timeline
 
     try:
         if os.path.exists(options.output) and os.path.samefile(options.output, options.file):
@@ -55,6 +55,11 @@ def run(options: argparse.Namespace, *, clock: Callable[[], float] = time.time) 
         with ledger_file.opened(options.file) as ledger:
             told = None if options.events is None else timeline(options.events)
             text = page(ledger, told, known, datetime.fromtimestamp(clock(), UTC))
+            strangers = (
+                known.keys() - {budget_and_window(key)[0] for key in ledger.budgets()} if known else ()
+            )
+        for name in sorted(strangers):
+            sys.stderr.write(f"techrevati report: {visible(options.file)} has no budget {visible(name)!r}\n")
         with open(options.output, "w", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:

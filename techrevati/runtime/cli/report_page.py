@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from techrevati.runtime.ledger import SpendGroup, SpendLedger
 
+_WINDOW = re.compile(r"(.*):(total|\d{4}-\d\d(?:-\d\d(?:T\d\d(?::\d\d)?)?)?)", re.S)
 _EMITTED = re.compile(r'"emitted_at": ?"([^"]{10,40})"')
 ROWS, RUNS, DAYS, TRANSITIONS, CIRCUITS = 50, 20, 90, 2000, 30
 _STYLE = """
@@ -213,12 +214,18 @@ def _days(groups: Sequence[SpendGroup]) -> str:
     )
 
 
+def budget_and_window(key: str) -> tuple[str, str]:
+    """The two parts of a key of ``ledger.budgets()``; either may have a colon in it."""
+    found = _WINDOW.fullmatch(key)
+    return (found[1], found[2]) if found else (key, "")
+
+
 def _budgets(ledger: SpendLedger, known: Mapping[str, Decimal]) -> str:
     """The newest windows first; limits that were given on the command line win over those on the books."""
     parts = []
     windows = list(ledger.budgets().items())[::-1]
     for key, (settled, reserved, limits) in windows[:ROWS]:
-        name, _, window = key.rpartition(":")
+        name, window = budget_and_window(key)
         units = [unit for unit in UNITS if unit in {*settled, *reserved, *limits}]
         if not units and name in known:
             units = [USD]
