@@ -1,4 +1,4 @@
-"""What guarded clients put on the books when an answer does not say all: no usage, no end, another model's name."""
+"""What guarded clients put on the books when an answer does not say all: no usage, or no end yet."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_the_same_of_a_message_with_a_tool_call(ledger: SpendLedger) -> None:
 def test_a_background_response_counts_as_the_most_it_may_use(
     status: str, limited: bool, ledger: SpendLedger
 ) -> None:
-    """Its answer comes later, to a request that is free: until somebody says better, the reservation stands."""
+    """Its answer comes later, to a request that is free: until then it is the most that it may be."""
     later = response(usage={"input_tokens": 9, "output_tokens": 5, "total_tokens": 14})
     first = response(status=status, output=[], background=True, model="gpt-5-mini")
     provider = openai_answering(lambda method: first if method == "POST" else later)
