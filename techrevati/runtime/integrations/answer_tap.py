@@ -67,6 +67,7 @@ class AnswerTap:
         "_whole",
         "ended",
         "error",
+        "silent",
     )  # fmt: skip
 
     def __init__(self, *, events: bool, hide_usage: bool, answered: Answered | None = None) -> None:
@@ -83,6 +84,7 @@ class AnswerTap:
         self._lost = False
         self.error: StreamError | None = None
         self.ended: bool = False
+        self.silent: bytes = b""  # a whole answer that names no usage
 
     @property
     def complete(self) -> bool:
@@ -120,7 +122,7 @@ class AnswerTap:
                 try:
                     self._whole = UsageSnapshot.from_response(rest)
                 except UsageNotFoundError:
-                    pass
+                    self.silent = rest
                 if self._answered is not None:
                     self._answered.whole(rest)
             return b""
@@ -211,6 +213,12 @@ def _parsed(block: bytes) -> Mapping[str, Any] | None:
     return event if isinstance(event, dict) else None
 
 
+def generated_tokens(answer: Mapping[str, Any]) -> int:
+    """About how many tokens of output a whole answer holds, by 4 bytes each."""
+    size = sum(_text_bytes(answer.get(name), 0, name) for name in ("choices", "output", "content"))
+    return -(-size // _BYTES_PER_TOKEN)
+
+
 def _text_bytes(value: object, depth: int, name: str = "") -> int:
     """Bytes of generated text in an event."""
     if depth > 12:
@@ -218,6 +226,8 @@ def _text_bytes(value: object, depth: int, name: str = "") -> int:
     if isinstance(value, str):
         return len(value.encode("utf-8", "surrogatepass")) if name in _TEXTS else 0
     if isinstance(value, Mapping):
+        if name == "input" and value:  # a tool's arguments, whatever they are called
+            return len(json.dumps(value, default=str))
         return sum(_text_bytes(item, depth + 1, key) for key, item in value.items() if key not in _NOT_TEXT)
     if isinstance(value, list):
         return sum(_text_bytes(item, depth + 1, name) for item in value)

@@ -10,13 +10,15 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING
 
-from techrevati.runtime.integrations.answer_tap import AnswerTap
+from techrevati.runtime.integrations.answer_tap import AnswerTap, generated_tokens
+from techrevati.runtime.pricing import output_limit
 from techrevati.runtime.usage import UsageNotFoundError, UsageSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from typing import Any
 
+    from techrevati.runtime.integrations.model_request import ModelRequest
     from techrevati.runtime.integrations.physical_request import PhysicalRequest
 
 
@@ -33,6 +35,23 @@ def usage_of(answer: object) -> UsageSnapshot | None:
         return UsageSnapshot.from_response(answer)
     except UsageNotFoundError:
         return None
+
+
+def estimate_of(answer: object, request: ModelRequest) -> UsageSnapshot:
+    """What an answer without a usage has used: the bound of its input, and about what it says.
+
+    A response that is only begun, in the background, may still use all that it is allowed.
+    """
+    from techrevati.runtime.integrations.contents import plain
+
+    said = plain(answer) or {}
+    generated = generated_tokens(said)
+    if said.get("status") in _UNDER_WAY:
+        most = request.max_output_tokens
+        if most is None and request.model is not None:
+            most = output_limit(request.model, provider=request.price_provider)
+        generated = max(generated, most or 0)
+    return UsageSnapshot(request.input_tokens, generated)
 
 
 class Listener:
@@ -164,6 +183,8 @@ class Listener:
 
     def _estimate(self) -> UsageSnapshot:
         """What an answer that was cut off has used: the input it named, or all that was sent; what came."""
+        if self._tap.silent:
+            return estimate_of(self._tap.silent, self._made.request)
         known = self._tap.usage()
         generated = max(known.output_tokens, self._tap.generated_tokens())
         if known == _NOTHING:
@@ -174,3 +195,4 @@ class Listener:
 
 
 _NOTHING = UsageSnapshot()
+_UNDER_WAY = ("queued", "in_progress")

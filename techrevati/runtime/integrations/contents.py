@@ -64,16 +64,16 @@ class Answered:
 
     def whole(self, answer: object) -> None:
         """Hear an answer that is there at once: a model of the SDK, a mapping, or its JSON."""
-        body = _plain(answer)
+        body = plain(answer)
         if body is None:
             return
         self._open.clear()
         choices, output = body.get("choices"), body.get("output")
         if isinstance(choices, list):
-            self._messages = [_choice(_plain(one) or {}) for one in choices]
+            self._messages = [_choice(plain(one) or {}) for one in choices]
         elif isinstance(output, list):
-            parts = [part for one in output for part in _said(_plain(one) or {})]
-            end = _plain(body.get("incomplete_details"))
+            parts = [part for one in output for part in _said(plain(one) or {})]
+            end = plain(body.get("incomplete_details"))
             self._messages = [_output(parts, (end or {}).get("reason") or body.get("status"))]
         elif body.get("content") is not None:
             self._messages = [_output(_parts(body["content"]), body.get("stop_reason"))]
@@ -83,20 +83,20 @@ class Answered:
         kind = event.get("type")
         choices = event.get("choices")
         if isinstance(choices, list):
-            for choice in filter(None, map(_plain, choices)):
+            for choice in filter(None, map(plain, choices)):
                 self._delta_of_choice(choice)
         elif kind in ("response.completed", "response.incomplete", "response.failed"):
             self.whole(event.get("response"))
         elif kind == "response.output_text.delta":
             self._add(0, "text", event.get("delta"))
         elif kind == "content_block_start":
-            self._open[event.get("index")] = {"block": dict(_plain(event.get("content_block")) or {})}
+            self._open[event.get("index")] = {"block": dict(plain(event.get("content_block")) or {})}
         elif kind == "content_block_delta":
-            delta = _plain(event.get("delta")) or {}
+            delta = plain(event.get("delta")) or {}
             for name in ("text", "thinking", "partial_json"):
                 self._add(event.get("index"), name, delta.get(name))
         elif kind == "message_delta":
-            delta = _plain(event.get("delta")) or {}
+            delta = plain(event.get("delta")) or {}
             if delta.get("stop_reason"):
                 self._open.setdefault("end", {})["finish"] = delta["stop_reason"]
 
@@ -112,11 +112,11 @@ class Answered:
 
     def _delta_of_choice(self, choice: Mapping[str, object]) -> None:
         index = choice.get("index", 0)
-        delta = _plain(choice.get("delta")) or {}
+        delta = plain(choice.get("delta")) or {}
         self._add(index, "text", delta.get("content") or choice.get("text"))
         self._add(index, "refusal", delta.get("refusal"))
         calls = delta.get("tool_calls")
-        for call in filter(None, map(_plain, calls if isinstance(calls, list) else [])):
+        for call in filter(None, map(plain, calls if isinstance(calls, list) else [])):
             self._add_call(index, call)
         if choice.get("finish_reason"):
             self._open.setdefault(index, {})["finish"] = choice["finish_reason"]
@@ -125,7 +125,7 @@ class Answered:
         calls = self._open.setdefault(index, {}).setdefault("calls", {})
         assert isinstance(calls, dict)
         call = calls.setdefault(piece.get("index", 0), {})
-        function = _plain(piece.get("function")) or {}
+        function = plain(piece.get("function")) or {}
         for name, value in (("id", piece.get("id")), ("name", function.get("name"))):
             if value:
                 call[name] = value
@@ -150,7 +150,7 @@ class Answered:
 def _message(one: object) -> Message:
     if isinstance(one, str):
         return {"role": "user", "parts": _parts(one)}
-    item = _plain(one) or {}
+    item = plain(one) or {}
     role = item.get("role")
     if not isinstance(role, str):
         kind = str(item.get("type", ""))
@@ -163,7 +163,7 @@ def _message(one: object) -> Message:
 
 
 def _choice(choice: Mapping[str, object]) -> Message:
-    message = _plain(choice.get("message")) or {}
+    message = plain(choice.get("message")) or {}
     content = message.get("content") if message else choice.get("text")
     parts = [*_parts(content), *_parts(message.get("refusal")), *_calls(message.get("tool_calls"))]
     return _output(parts, choice.get("finish_reason"))
@@ -185,8 +185,8 @@ def _said(item: Mapping[str, object]) -> list[Part]:
 
 def _calls(calls: object) -> list[Part]:
     found: list[Part] = []
-    for call in filter(None, map(_plain, calls if isinstance(calls, (list, tuple)) else [])):
-        function = _plain(call.get("function")) or {}
+    for call in filter(None, map(plain, calls if isinstance(calls, (list, tuple)) else [])):
+        function = plain(call.get("function")) or {}
         name, arguments = function.get("name"), _loaded(function.get("arguments"))
         found.append({"type": "tool_call", "id": call.get("id"), "name": name, "arguments": arguments})
     return found
@@ -201,7 +201,7 @@ def _parts(content: object) -> list[Part]:
 def _part(one: object) -> Part:
     if isinstance(one, str):
         return {"type": "text", "content": one}
-    item = _plain(one) or {}
+    item = plain(one) or {}
     kind = item.get("type")
     if kind in _TEXT:
         return {"type": "text", "content": item.get("text", "")}
@@ -268,7 +268,7 @@ def _loaded(arguments: object) -> object:
     return loaded
 
 
-def _plain(value: object) -> Mapping[str, object] | None:
+def plain(value: object) -> Mapping[str, object] | None:
     """A mapping of *value*: itself, a model of an SDK, or the JSON of one."""
     if isinstance(value, Mapping):
         return value

@@ -16,7 +16,7 @@ from copy import copy
 from functools import wraps
 from typing import TYPE_CHECKING
 
-from techrevati.runtime.integrations.answers import Listener, http_response_of, usage_of
+from techrevati.runtime.integrations.answers import Listener, estimate_of, http_response_of, usage_of
 from techrevati.runtime.integrations.call_guard import CallGuard
 from techrevati.runtime.integrations.client_facts import ClientFacts
 from techrevati.runtime.integrations.model_request import (
@@ -357,7 +357,11 @@ class _Call:
         if http is not None and not http.is_closed:
             Listener(made, http, hide_usage=self._hide_usage).attach(http)
         else:
-            made.finish(self._usage(result, http))
+            usage = self._usage(result, http)
+            if usage is not None:
+                made.finish(usage)
+            else:
+                made.finish(self._estimate(result, http), measured=False)
         return result
 
     async def asend(self, made: PhysicalRequest) -> Any:
@@ -376,7 +380,11 @@ class _Call:
         if http is not None and not http.is_closed:
             Listener(made, http, hide_usage=self._hide_usage).aattach(http)
         else:
-            await made.afinish(self._usage(result, http))
+            usage = self._usage(result, http)
+            if usage is not None:
+                await made.afinish(usage)
+            else:
+                await made.afinish(self._estimate(result, http), measured=False)
         return result
 
     def _http(self, result: Any, made: PhysicalRequest) -> Any:
@@ -390,6 +398,10 @@ class _Call:
         answer = result if http is None else http.content
         self._hear(answer)
         return usage_of(answer)
+
+    def _estimate(self, result: Any, http: Any) -> UsageSnapshot:
+        """What an answer that names no usage has used."""
+        return estimate_of(result if http is None else http.content, self.request)
 
 
 def _new_key() -> str:
