@@ -12,7 +12,7 @@ from techrevati.runtime._core.deadline import check_running, current
 from techrevati.runtime._core.errors import BudgetExceededError
 from techrevati.runtime._core.switches import Switched
 from techrevati.runtime.failures import FailureScenario
-from techrevati.runtime.retry_policy import history
+from techrevati.runtime.retry_policy import retry
 from techrevati.runtime.retry_policy.attempts import RetryRules
 from techrevati.runtime.retry_policy.course import Course, Wait
 from techrevati.runtime.retry_policy.recovery import RecoveryRecipe, RecoveryStep, recipe_for
@@ -177,7 +177,7 @@ class Recovery(Switched):
     def _call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         if current.get() is not None and self.enabled and not self.observe_only:
             check_running()  # nothing begins after the deadline
-        since = history.given_up
+        since = retry.given_up
         course: Course | None = None
         while True:
             try:
@@ -202,7 +202,7 @@ class Recovery(Switched):
         """The result of ``await fn(*args, **kwargs)``; see :meth:`call`."""
         if current.get() is not None and self.enabled and not self.observe_only:
             check_running()  # nothing begins after the deadline
-        since = history.given_up
+        since = retry.given_up
         course: Course | None = None
         while True:
             try:
