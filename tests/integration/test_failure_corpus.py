@@ -57,10 +57,10 @@ def test_what_an_examiner_asks_is_known() -> None:
     holds(counted(exam_programs.cases()))
 
 
-def test_words_of_failures_that_tell_of_none_are_mostly_left_alone() -> None:
+def test_words_of_failures_that_tell_of_none_are_left_alone() -> None:
     """Bare texts of other worlds, made to deceive: of an SDK, nothing here is asked."""
     total = counted(exam_programs.lookalikes())[""]
-    assert total.unsafe <= 17, "\n".join(total.misses)
+    assert total.unsafe == 0, "\n".join(total.misses)
 
 
 def test_every_case_has_a_name_of_its_own() -> None:

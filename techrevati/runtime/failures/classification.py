@@ -8,7 +8,7 @@ timeout of asyncio has one somewhere below.
 
 from __future__ import annotations
 
-from techrevati.runtime.failures import registered, waits, words
+from techrevati.runtime.failures import registered, reporting, waits, words
 from techrevati.runtime.failures.facts import Facts, facts_of, text_of
 from techrevati.runtime.failures.index import (
     BY_STATUS,
@@ -157,22 +157,23 @@ def _by_text(verdict: _Verdict) -> bool:
     """Decide by the text alone; False when it says nothing either."""
     text = _text(verdict)
     codes = words.codes_in(text.text)
+    worded: Rule | None = None  # the rule that words have decided for
     rule = next((TABLE.codes[code] for code in codes if code in TABLE.codes), None) if codes else None
     if rule is None:
-        rule = _said(text, refused=True, unless_setting=True)
+        rule = worded = _said(text, refused=True, unless_setting=True)
     status = words.status_in(text.text)
     if status is not None and verdict.facts.status is None:
         verdict.facts.status = status
     if rule is None and status is not None:
         rule = _rule_of_status(status)
     if rule is None:
-        rule = TABLE.phrases.first(text, (TEXT,), unless_setting=True)
+        rule = worded = TABLE.phrases.first(text, (TEXT,), unless_setting=True)
     if rule is None and codes:
         rule = next((TABLE.broad[code] for code in codes if code in TABLE.broad), None)
     if rule is None:
         return False
     rule = _sharpened(rule, verdict)
-    if KINDS[rule.kind][1] and words.of_no_call(text):
+    if KINDS[rule.kind][1] and reporting.of_no_call(text, worded if status is None else None):
         return False
     verdict.decide(rule, ROUGHLY)
     return True

@@ -39,23 +39,7 @@ _SETTING_BEFORE = (
     # other rates that have limits
     "interest", "exchange", "tax", "mortgage", "frame", "sample", "sampling", "conversion", "heart",
 )  # fmt: skip
-# A text with one of these speaks of names and settings of a program; nothing has happened to a call.
-_OF_A_PROGRAM = (
-    "mutually exclusive", "cannot both", "can not both", "cannot be combined", "cannot be used with",
-    "a subclass of", "has no attribute", "has no method", "is not callable", "keyword argument",
-    "positional argument", "no handler for", "not registered", "already registered", "is not defined",
-    "are configured", "is deprecated", "are deprecated", "is disabled", "are disabled", "is ignored",
-    "was ignored", "are ignored", "expected to be",
-)  # fmt: skip
-# Much can be overloaded: in a sentence, one of these says that a service is.
-_OF_A_SERVICE = frozenset((
-    "server", "servers", "model", "models", "engine", "engines", "service", "services", "system", "api",
-    "backend", "provider", "upstream", "gateway", "endpoint", "host", "database", "cluster", "node",
-    "instance", "worker", "workers", "proxy", "llm", "ai", "anthropic", "claude", "openai", "gpt",
-    "gemini", "google", "mistral", "groq", "cohere", "bedrock", "azure", "request", "requests",
-    "traffic", "load", "capacity", "currently", "temporarily", "momentarily", "error", "http", "status",
-    "retry", "retrying", "again", "later", "wait",
-))  # fmt: skip
+_COMPOUNDS = ("error", "exception", "exceeded", "limited", "related")
 # A phrase inside an option of a command (--connect-timeout), a path or an address is part of a name.
 _JOINS = ("-", "/", "\\", "_", ".")
 _NAMES = ("--", "/", "./", "../", "~/", "http://", "https://", "c:\\")
@@ -136,17 +120,11 @@ def _quoted(text: str, start: int, end: int) -> bool:
     return quote in ("'", '"', "`") and text[end : end + 1] == quote and end - start + 2 < len(text)
 
 
-def of_no_call(text: Text) -> bool:
-    """Does *text* use the words of a failure for something that is none of a call?"""
-    said, used = text.text, text.words
-    if any(phrase in said for phrase in _OF_A_PROGRAM):
-        return True
-    return used is not None and "overloaded" in used and len(used) > 2 and not used & _OF_A_SERVICE
-
-
 def _names_a_setting(text: str, start: int, end: int) -> bool:
     if text[start - 1 : start] == "-" and _in_word(text[start - 2 : start - 1]) and " " in text[start:end]:
         return True  # the second half of a compound: half-time out
+    if text[end : end + 1] == "-" and text[end + 1 : end + 2].isalpha():
+        return not text.startswith(_COMPOUNDS, end + 1)  # the first half of one: overloaded-queue
     if text[end : end + 20].lstrip("'\"` ").startswith(_SETTING_AFTER):
         return True
     before = text[max(0, start - 80) : start]
@@ -261,8 +239,8 @@ def status_in(text: str) -> int | None:
     if ("4" not in text and "5" not in text) or not _pattern("three digits").search(text):
         return None
     for found in _pattern("status").finditer(text):
-        before = text[max(0, found.start() - 8) : found.start()].rstrip()
-        if before.endswith(("exit", "exited", "line", "errno")):
+        before = text[max(0, found.start() - 10) : found.start()].rstrip()
+        if before.endswith(("exit", "exited", "line", "errno")) or before.split()[-1:] == ["expected"]:
             continue
         if found.lastgroup != "verb" or not _pattern("counted").search(text, 0, found.start()):
             return int(found[found.lastgroup or 0])
