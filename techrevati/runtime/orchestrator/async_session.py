@@ -1,21 +1,19 @@
-"""The asynchronous way to run turns and tools, and to wait for a person."""
+"""The asynchronous session: one call each for a turn and a tool."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable
 from functools import partial
-from threading import Lock
 from typing import TYPE_CHECKING, Any, cast, overload
 
 from techrevati.runtime._core import arguments as check
-from techrevati.runtime.agent_events import AgentEventName as Name, AgentEventStatus as Status
-from techrevati.runtime.agent_lifecycle import AgentStatus
+from techrevati.runtime.agent_events import AgentEventName as Name
 from techrevati.runtime.deadlines import Timeout
 from techrevati.runtime.failures import classify
 from techrevati.runtime.orchestrator.continuing import Continuing
-from techrevati.runtime.orchestrator.errors import InputStateError, SessionEndedError
 from techrevati.runtime.orchestrator.journalled import TurnOnRecord
 from techrevati.runtime.orchestrator.parallel import checked, in_tasks
+from techrevati.runtime.orchestrator.pause import SessionPauses
 from techrevati.runtime.orchestrator.phase import SessionPhase
 from techrevati.runtime.orchestrator.streams import AsyncStreams
 from techrevati.runtime.orchestrator.tools import SessionTools, checked_arguments
@@ -24,15 +22,12 @@ from techrevati.runtime.orchestrator.validation import Asking, averdict_of
 from techrevati.runtime.retry_policy import aattempt_recovery
 
 if TYPE_CHECKING:
-    from asyncio import Future
     from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
     from typing import Self, TypeVar
 
     from techrevati.runtime.approvals import Approvals
     from techrevati.runtime.circuit_breaker import AsyncCircuitBreaker
-    from techrevati.runtime.handoffs import Handoff
-    from techrevati.runtime.orchestrator.configuration import Orchestrator
     from techrevati.runtime.orchestrator.journalled import Verify
     from techrevati.runtime.orchestrator.parallel import ToolCall, ToolResult
     from techrevati.runtime.orchestrator.spending import TurnSpend
@@ -45,17 +40,11 @@ if TYPE_CHECKING:
     V = TypeVar("V")
 
 
-class AsyncOrchestrationSession(AsyncStreams, SessionTools, SessionPhase):
+class AsyncOrchestrationSession(AsyncStreams, SessionTools, SessionPauses, SessionPhase):
     """One run of an agent, for ``async with``; see :class:`OrchestrationSession`.
 
     A cancelled task moves the worker to CANCELLED.
     """
-
-    def __init__(self, config: Orchestrator, handoff: Handoff | None) -> None:
-        super().__init__(config, handoff)
-        self._pause: Future[str] | None = None
-        self._answered = False
-        self._pause_lock = Lock()
 
     async def __aenter__(self) -> Self:
         self._enter(self)
@@ -459,83 +448,6 @@ class AsyncOrchestrationSession(AsyncStreams, SessionTools, SessionPhase):
             )
 
         return await in_tasks(checked(calls, max_concurrency), run, max_concurrency, self._run)
-
-    async def pause_for_input(self, prompt: str) -> str:
-        """Wait until somebody calls :meth:`provide_input`; the worker is WAITING_FOR_INPUT meanwhile.
-
-        With a journal an answer that was given is remembered by later lives of the run.
-
-        Raises:
-            InputStateError: The session already waits (a RuntimeError).
-            SessionEndedError: The session was ended meanwhile.
-        """
-
-        self._require_running()
-        if self._run is None:
-            return await self._apause(prompt)
-        return await self._run.astep(
-            None,
-            lambda: self._apause(prompt),
-            idempotent=True,
-            kind="input",
-            arguments={"prompt": prompt},
-        )
-
-    async def _apause(self, prompt: str) -> str:
-        import asyncio
-
-        if self._pause is not None:
-            raise InputStateError("the session already waits for input")
-        answer: Future[str] = asyncio.get_running_loop().create_future()
-        self._pause, self._answered = answer, False
-        try:
-            shown = self._redactor.text(prompt)
-            self.worker.transition(AgentStatus.WAITING_FOR_INPUT, shown)
-            self.emit(Name.AGENT_BLOCKED, Status.BLOCKED, None, shown)
-            value = await answer
-        finally:
-            self._pause = None
-            if self.worker.status is AgentStatus.WAITING_FOR_INPUT:
-                self.worker.transition(AgentStatus.RUNNING)
-        self.emit(Name.AGENT_READY, Status.READY)
-        return value
-
-    def provide_input(self, value: str) -> None:
-        """Answer the pending :meth:`pause_for_input`; may be called from any thread.
-
-        Raises:
-            InputStateError: Nobody waits for input, or it was given already (a RuntimeError).
-        """
-        with self._pause_lock:
-            answer = self._pause
-            if answer is None or self._answered or answer.done():
-                raise InputStateError("nobody waits for input")
-            self._answered = True
-        _settle(answer, lambda: answer.set_result(value))
-
-    def _on_end(self) -> None:
-        answer, state = self._pause, self._state
-        if answer is not None:
-            _settle(answer, lambda: answer.set_exception(SessionEndedError(state)))
-
-
-def _settle(answer: Future[str], how: Callable[[], None]) -> None:
-    """Settle a future from whatever thread this is."""
-    import asyncio
-
-    def arrive() -> None:
-        if not answer.done():
-            how()
-
-    loop = answer.get_loop()
-    try:
-        here = asyncio.get_running_loop() is loop
-    except RuntimeError:
-        here = False
-    if here:
-        arrive()
-    else:
-        loop.call_soon_threadsafe(arrive)
 
 
 async def _watched(call: Callable[[], Awaitable[T]], spend: TurnSpend) -> T:
