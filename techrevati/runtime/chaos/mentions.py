@@ -13,7 +13,8 @@ SERIES = rf"{NAME}(?:, {NAME})*(?:,? (?:and|or|&) {NAME})?"
 _PLACED = re.compile(rf"\b(?:in|at|for|near|of|around|to|from)\s+(?:the city of\s+)?({SERIES})")
 _LOWER_PLACED = re.compile(r"(?i)\b(?:in|at|for|near|around|of)\s+((?:[^\W\d_][\w'\u2019-]*[ ]?){1,3})")
 AND = re.compile(r",? (?:and|or|&) |, ")
-_NO_NAMES = """today tomorrow yesterday tonight now monday tuesday wednesday thursday friday saturday sunday january
+_NO_NAMES = """
+    today tomorrow yesterday tonight now monday tuesday wednesday thursday friday saturday sunday january
     february march april june july august september october november december convert calculate compute
     translate find search look check get send book schedule create add set read open weather celsius
     fahrenheit sql select hello hi thanks using next week please remind run query"""
