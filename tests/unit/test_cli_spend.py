@@ -208,7 +208,8 @@ def test_a_ledger_of_an_older_version_is_brought_forward(
     assert capsys.readouterr().err == ""
     connection = sqlite3.connect(tmp_path / "store.db")
     connection.executescript(
-        "CREATE TABLE techrevati_schema (part TEXT PRIMARY KEY, version INTEGER NOT NULL)"
+        "CREATE TABLE techrevati_schema (part TEXT PRIMARY KEY, version INTEGER NOT NULL);"
+        "INSERT INTO techrevati_schema VALUES ('store', 1)"  # of an older version, too
     )
     connection.close()
     assert main(["spend", "--ledger", str(tmp_path / "store.db")]) == 2

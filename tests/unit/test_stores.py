@@ -25,6 +25,7 @@ from techrevati.runtime.stores import (
     StoreCorruptError,
     StoreError,
     StoreUnavailableError,
+    sqlite as sqlite_store,
     sqlite_file,
 )
 from techrevati.runtime.stores.errors import StoreLockedError
@@ -350,7 +351,7 @@ def test_a_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(NewerSchemaError, match="version 99") as caught:
         SqliteStore(tmp_path / "s.db")
-    assert (caught.value.found, caught.value.known) == (99, 1)
+    assert (caught.value.found, caught.value.known) == (99, len(sqlite_store.SCHEMA))
 
 
 def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
@@ -597,3 +598,28 @@ class TestTurns:
             found = store.load("k")
             assert found is not None
             assert store.compare_and_swap("k", found.version, b"w")
+
+
+def test_logs_of_a_file_of_version_1_go_on(tmp_path: Path) -> None:
+    """Nothing gets a place that was given before, not even in a log that was trimmed as a whole; a program
+    of that version that still has the file open fails instead of counting by itself."""
+    path = tmp_path / "old.db"
+    older = sqlite3.connect(path, isolation_level=None)
+    for statement in (
+        *sqlite_store.SCHEMA[0],
+        "CREATE TABLE techrevati_schema (part TEXT PRIMARY KEY, version INTEGER NOT NULL)",
+        "INSERT INTO techrevati_schema VALUES ('store', 1)",
+        "INSERT INTO store_log VALUES ('kept', 2), ('trimmed', 7)",
+        "INSERT INTO store_entry VALUES ('kept', 1, 'a', x'01'), ('kept', 2, 'b', x'02')",
+    ):
+        older.execute(statement)
+    with SqliteStore(path) as store:
+        assert [entry.key for entry in store.read("kept")] == ["a", "b"]
+        assert store.append_once("kept", "a", b"other") == (1, False, b"\x01")
+        assert store.append_once("kept", "c", b"3").sequence == 3
+        assert store.append_once("trimmed", "h", b"8").sequence == 8
+        assert store.trim("kept", 2) == 2
+        assert store.append_once("kept", "d", b"4").sequence == 4
+    with pytest.raises(sqlite3.OperationalError, match="store_log"):
+        older.execute("UPDATE store_log SET last = last + 1")
+    older.close()

@@ -28,7 +28,8 @@ def _tools() -> tuple[Callable[[bytes], _Hash], Callable[[object], str]]:
     from hashlib import sha256
     from json import JSONEncoder
 
-    return sha256, JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
+    encoder = JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, check_circular=False)
+    return sha256, encoder.encode  # _plain made a tree
 
 
 def _plain(value: object, depth: int) -> object:

@@ -41,7 +41,7 @@ def opened(path: str, *, read_only: bool = True) -> SpendLedger:
             with SpendLedger(path, read_only=True) as looked:
                 looked.total()
         except StoreError as error:
-            if f"{OLDER} ledger" not in str(error):
+            if f"it has {OLDER} " not in str(error):
                 raise
             SpendLedger(path).close()  # it is a ledger: it is brought forward, with everything in it
         return SpendLedger(path, read_only=read_only)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 from techrevati.runtime._core.scrub import REDACTED, is_word
@@ -45,15 +46,16 @@ class JsonCodec:
         Raises:
             TypeError, ValueError: JSON would not give it back.
         """
-        import json
-
-        return json.dumps(self._plain(value), ensure_ascii=False, separators=(",", ":"))
+        return compact_json()(self._plain(value))
 
     def decode(self, text: str) -> object:
         """What was encoded."""
-        import json
+        value, end = _raw_decode()(text)
+        if end != len(text):
+            import json
 
-        return json.loads(text)
+            return json.loads(text)  # blanks, or an error that says where
+        return value
 
     def _plain(self, value: object) -> object:
         if isinstance(value, str):
@@ -79,6 +81,24 @@ class JsonCodec:
         if callable(dump) and not isinstance(value, type):
             return self._plain(dump(mode="json"))
         raise TypeError(f"{type(value).__name__} is no JSON and has no model_dump")
+
+
+# ``json.dumps`` with options makes an encoder, and ``json.loads`` looks for blanks, at each call.
+
+
+@lru_cache(1)
+def compact_json() -> Callable[[object], str]:
+    """``json.dumps`` without blanks and escapes, of what cannot hold itself."""
+    from json import JSONEncoder
+
+    return JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
+
+
+@lru_cache(1)
+def _raw_decode() -> Callable[[str], tuple[object, int]]:
+    from json import JSONDecoder
+
+    return JSONDecoder().raw_decode
 
 
 def _is_secret_pair(hides: Callable[[str, str], bool], pair: Sequence[object]) -> bool:

@@ -14,7 +14,8 @@ RUN, RETURN, RAISE, LOST, DOUBT = "run", "return", "raise", "lost", "doubt"
 
 def begun(before: Step | None, asked: Step, now_s: float) -> Step:
     """The step once its intent is on record."""
-    return asked._replace(state=INTENT, at_s=now_s, attempt=1 if before is None else before.attempt + 1)
+    attempt = 1 if before is None else before.attempt + 1
+    return Step(asked.key, asked.kind, asked.name, asked.arguments, INTENT, asked.lane, attempt, now_s)
 
 
 def ended(
@@ -29,13 +30,10 @@ def ended(
     """The step after its outcome; only what is under way or in doubt can end."""
     if step.state not in (INTENT, IN_DOUBT):
         raise ValueError(f"step {step.key!r} has ended before: {step.state}")
-    return step._replace(
-        state=DONE if failure is None else FAILED,
-        at_s=now_s,
-        result=result,
-        failure=failure,
-        usage=usage,
-        cost_picodollars=cost_picodollars,
+    state = DONE if failure is None else FAILED
+    key, kind, name, arguments, _, lane, attempt, *_ = step
+    return Step(
+        key, kind, name, arguments, state, lane, attempt, now_s, result, failure, usage, cost_picodollars
     )
 
 

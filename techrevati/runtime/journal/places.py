@@ -7,13 +7,14 @@ theirs are known by what they are: kind, name, arguments, and how often that was
 
 from __future__ import annotations
 
+from sys import modules
 from threading import Lock, get_ident
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments as check
 from techrevati.runtime._core.canonical import argument_hash
 from techrevati.runtime.journal.core import same
-from techrevati.runtime.journal.vocabulary import JournalError, ReplayMismatchError, Step
+from techrevati.runtime.journal.vocabulary import INTENT, JournalError, ReplayMismatchError, Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,25 +69,25 @@ class Places:
         hashed = "" if arguments is None else argument_hash(arguments)
         if key is not None:
             check.text("key", key)
+        in_line = _lane() == self._main
         with self._lock:
-            in_line = _lane() == self._main
-            lane = self._next if in_line and (key is None or key not in self._seen) else None
+            is_new = key is None or key not in self._seen
+            lane = self._next if in_line and is_new else None
             own = key or (f"#{lane}" if lane is not None else self._apart_locked(kind, name, hashed))
             if own not in self._steps and max(self._asked_for, len(self._steps)) >= self._max_steps:
                 raise JournalError(self._run_id, f"it has max_steps={self._max_steps} steps already")
-            self._asked_for += key is None or key not in self._seen
-            if key is not None or lane is not None:
-                self._seen[own] = 1
+            if is_new:
+                self._asked_for += 1
+                if key is not None or lane is not None:
+                    self._seen[own] = 1
             if lane is not None:
-                self._next += 1
-        return Step(own, kind, name, hashed, lane=lane)
+                self._next = lane + 1
+        return Step(own, kind, name, hashed, INTENT, lane)
 
 
 def _lane() -> tuple[int, int]:
     """Which thread, and which task of it."""
-    import sys
-
-    asyncio = sys.modules.get("asyncio")
+    asyncio = modules.get("asyncio")
     if asyncio is None or asyncio._get_running_loop() is None:
         return get_ident(), 0
     return get_ident(), id(asyncio.current_task())

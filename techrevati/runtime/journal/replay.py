@@ -8,7 +8,7 @@ one had begun without it, so a program that was not changed cannot wait for ever
 from __future__ import annotations
 
 import time
-from threading import Condition
+from threading import Condition, Lock
 from typing import TYPE_CHECKING, cast
 
 from techrevati.runtime._core import arguments as check
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from techrevati.runtime.journal.vocabulary import Happened
 
     T = TypeVar("T")
-
-MISMATCHES_KEPT = 1000
 
 MISMATCHES_KEPT = 1000
 
@@ -303,7 +301,8 @@ class _Turns:
         self._patience_s = patience_s
         self._given: set[int] = set()
         self._next = 0
-        self._changed = Condition()
+        self._lock = Lock()
+        self._changed = Condition(self._lock)
         self._threads = 0
         self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
 
@@ -358,8 +357,12 @@ class _Turns:
         place = self._place.get(step.key)
         if place is None or place < self._next:
             return
-        with self._changed:
-            self._given.add(place)
+        with self._lock:
+            if place != self._next:
+                if place > self._next:
+                    self._given.add(place)
+                return  # nobody's turn came
+            self._next = place + 1
             while self._next in self._given:
                 self._given.discard(self._next)
                 self._next += 1

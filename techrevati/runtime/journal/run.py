@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime.failures import classify
+from techrevati.runtime.journal.codec import compact_json
 from techrevati.runtime.journal.core import DOUBT, LOST, RAISE, RETURN, begun, ended, same, verdict
 from techrevati.runtime.journal.open_step import OpenStep, aopened, opened
 from techrevati.runtime.journal.places import Places
@@ -61,13 +62,14 @@ class RunJournal:
 
     def __init__(self, journal: Journal, run_id: str, steps: dict[str, Step], lease: Lease | NoLease) -> None:
         self._journal = journal
+        self._log = f"journal/steps/{run_id}"
         self.run_id: str = run_id
         self.recorded: dict[str, Step] = {key: step for key, step in steps.items() if step.state != NOT_DONE}
         self.replayed: int = 0
         self._steps = steps
         self._last = next(reversed(steps), None)
         self._begun: set[str] = set()
-        self._calls: dict[str, Future[object]] = {}
+        self._calls: dict[str, Future[object] | None] = {}  # under way; a future once somebody waits
         self._streams: set[str] = set()  # steps that outlive the call that began them
         self._told: set[str] = set()  # steps done in this life, or whose record was told: they count once
         self._lock = Lock()
@@ -235,12 +237,14 @@ class RunJournal:
         if asked.key in self._streams:
             raise JournalError(self.run_id, f"step {asked.key!r} is a stream that has not ended")
         with self._lock:
-            call = self._calls.get(asked.key)
+            if asked.key not in self._calls:
+                self._calls[asked.key] = None
+                return None
+            call = self._calls[asked.key]
             if call is None:
                 from concurrent.futures import Future  # loads logging
 
-                self._calls[asked.key] = Future()
-                return None
+                call = self._calls[asked.key] = Future()
         recorded = self._steps.get(asked.key)
         if recorded is not None and not same(recorded, asked):
             raise ReplayMismatchError(self.run_id, recorded, asked)
@@ -403,12 +407,10 @@ class RunJournal:
 
     def _write(self, step: Step, *, durable: bool) -> None:
         """Append one entry, if the run is still ours."""
-        import json
-
         place = f"{step.key}\0{step.attempt}\0{step.state}"
         # Half a surrogate pair, as a model's cut answer brings it, becomes the JSON escape of itself.
-        raw = json.dumps(step, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace")
-        self._lease.write(((f"journal/steps/{self.run_id}", place, raw),), durable=durable)
+        raw = compact_json()(step).encode(errors="backslashreplace")
+        self._lease.write(((self._log, place, raw),), durable=durable)
         with self._lock:
             self._steps[step.key] = step
             self._places.taken(step)

@@ -31,10 +31,22 @@ SCHEMA: tuple[tuple[str, ...], ...] = (
         " value BLOB NOT NULL, PRIMARY KEY (log, sequence)) WITHOUT ROWID",
         "CREATE UNIQUE INDEX store_entry_key ON store_entry (log, key)",
     ),
+    # A log's last place is that of its last entry; only what was trimmed is remembered apart.  (An older
+    # program that still has the file open would go on counting by itself: without its table it fails.)
+    ("ALTER TABLE store_log RENAME TO store_trimmed",),
 )
 
 _BLOCK = 1 << 32  # versions of one life of a record
 _SWEEP = 16
+_NEXT = (
+    "max(coalesce((SELECT max(sequence) FROM store_entry WHERE log = ?1), 0),"
+    " coalesce((SELECT last FROM store_trimmed WHERE log = ?1), 0)) + 1"
+)
+_APPEND = f"INSERT OR IGNORE INTO store_entry (log, sequence, key, value) VALUES (?1, {_NEXT}, ?2, ?3)"
+_TRIMMED = (
+    "INSERT INTO store_trimmed SELECT log, max(sequence) FROM store_entry WHERE log = ? GROUP BY log"
+    " ON CONFLICT (log) DO UPDATE SET last = max(last, excluded.last)"
+)
 _EXPIRED = "SELECT key FROM store_record WHERE expires_at <= ? LIMIT ?"
 
 
@@ -118,8 +130,13 @@ class SqliteStore:
 
     def trim(self, log: str, up_to: int) -> int:
         """Forget the entries of *log* up to *up_to*, with their keys; how many."""
-        sql = "DELETE FROM store_entry WHERE log = ? AND sequence <= ?"
-        return self._file.write(lambda connection: connection.execute(sql, (log, up_to)).rowcount)
+
+        def forget(connection: sqlite3.Connection) -> int:
+            connection.execute(_TRIMMED, (log,))
+            sql = "DELETE FROM store_entry WHERE log = ? AND sequence <= ?"
+            return connection.execute(sql, (log, up_to)).rowcount
+
+        return self._file.write(forget)
 
     def flush(self) -> None:
         """Return once everything acknowledged survives a power failure."""
@@ -205,7 +222,7 @@ def updated(
         expires_at = change.expires.get(key, None if row is None else row[2])
         write_row(connection, key, value, row, expires_at, now_s)
     for log, key, value in change.appends:
-        _append(connection, log, key, value)
+        connection.execute(_APPEND, (log, key, value))  # a key that was there before changes nothing
     return change
 
 
@@ -238,22 +255,8 @@ def appended(connection: sqlite3.Connection, log: str, key: str, value: bytes) -
     ).fetchone()
     if there is not None:
         return Appended(there[0], False, there[1])
-    connection.execute(
-        "INSERT INTO store_log VALUES (?, 1) ON CONFLICT (log) DO UPDATE SET last = last + 1", (log,)
-    )
-    (sequence,) = connection.execute("SELECT last FROM store_log WHERE log = ?", (log,)).fetchone()
-    connection.execute("INSERT INTO store_entry VALUES (?, ?, ?, ?)", (log, sequence, key, value))
+    connection.execute(_APPEND, (log, key, value))
+    (sequence,) = connection.execute(
+        "SELECT sequence FROM store_entry WHERE log = ? AND key = ?", (log, key)
+    ).fetchone()
     return Appended(sequence, True, value)
-
-
-def _append(connection: sqlite3.Connection, log: str, key: str, value: bytes) -> None:
-    """:func:`appended` for whoever does not ask for the place: two statements instead of four."""
-    inserted = connection.execute(
-        "INSERT OR IGNORE INTO store_entry (log, sequence, key, value)"
-        " VALUES (?, coalesce((SELECT last FROM store_log WHERE log = ?), 0) + 1, ?, ?)",
-        (log, log, key, value),
-    ).rowcount
-    if inserted:  # a key that was there before changes nothing
-        connection.execute(
-            "INSERT INTO store_log VALUES (?, 1) ON CONFLICT (log) DO UPDATE SET last = last + 1", (log,)
-        )
