@@ -22,9 +22,10 @@ from typing import Any
 import pytest
 
 from techrevati.runtime.chaos import ChaosServer
-from techrevati.runtime.cli import demo, demo_lives
+from techrevati.runtime.cli import demo, dying_store
 from techrevati.runtime.cli.chat_client import ChatClient
-from techrevati.runtime.cli.demo_lives import Lives, Program
+from techrevati.runtime.cli.demo_lives import Lives
+from techrevati.runtime.cli.demo_program import Program
 from techrevati.runtime.cli.demo_provider import Provider
 from techrevati.runtime.cli.terminal import Terminal
 from techrevati.runtime.journal import Journal
@@ -188,7 +189,7 @@ def test_a_request_under_way_is_found_with_the_provider(folder: Path) -> None:
 
         def last(self: ChatClient, body: bytes) -> Any:
             posted(self, body)
-            demo_lives.die()
+            dying_store.die()
 
         ChatClient._posted = last  # type: ignore[method-assign]
 

@@ -22,7 +22,8 @@ from techrevati.runtime._core.redactor import Redactor
 from techrevati.runtime.cli.announcements import Announcer
 from techrevati.runtime.cli.chat_client import ChatClient, UnusableEndpointError
 from techrevati.runtime.cli.circuits import Patience
-from techrevati.runtime.cli.demo_lives import Lives, LivesError, Program, digest, last_program, lives_files
+from techrevati.runtime.cli.demo_lives import Lives, LivesError, last_program, lives_files
+from techrevati.runtime.cli.demo_program import Program, digest
 from techrevati.runtime.cli.demo_spend import Books, spend_files
 from techrevati.runtime.cli.folder import Folder, FolderError
 from techrevati.runtime.cli.grounding import grounding

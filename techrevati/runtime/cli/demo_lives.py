@@ -7,12 +7,10 @@ trace in the world.  What is in doubt after a death is decided in here, and told
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import signal
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +18,7 @@ from typing import TYPE_CHECKING
 from techrevati.runtime._core.errors import TechrevatiError
 from techrevati.runtime._core.redactor import Redactor
 from techrevati.runtime.cli.demo_provider import Billed, Provider, ProviderError, billed
+from techrevati.runtime.cli.dying_store import DyingStore
 from techrevati.runtime.journal import (
     Happened,
     Journal,
@@ -33,10 +32,11 @@ from techrevati.runtime.stores.protocol import Change
 from techrevati.runtime.usage import UsageSnapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator
     from types import TracebackType
     from typing import Any, Self, TypeVar
 
+    from techrevati.runtime.cli.demo_program import Program
     from techrevati.runtime.cli.demo_spend import Books
     from techrevati.runtime.cli.terminal import Terminal
     from techrevati.runtime.journal import RunJournal
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 LEASE_S = 10.0  # where the death of an owner cannot be seen, its run is free after that
 ROLES = ("researcher", "writer", "editor", "abridger")
 _RECORD = "demo"  # the run that was begun last in this store
-_STEPS = "journal/steps/"
 
 
 class LivesError(TechrevatiError, RuntimeError):
@@ -61,52 +60,6 @@ def lives_files(events: Path) -> tuple[Path, Path, Path]:
         events.with_name("demo-bill.jsonl"),
         events.with_name("demo-answers.md"),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """What is run: a later life must be the same.
-
-    Attributes:
-        folder: As it was given; None for the sample.
-        question: As it was given, without secrets.
-        is_whole: Whether that is all of it.
-        sdk, model, address: Which endpoint is asked, and how; no *address* for the one of the demo.
-        asked: The question that is asked, as a digest.
-        files: What is in the folder.
-        orders: What the roles are told.
-    """
-
-    folder: str | None
-    question: str | None
-    is_whole: bool
-    sdk: str | None
-    model: str | None
-    address: str | None
-    asked: str
-    files: str
-    orders: str
-
-    def differences(self, other: Mapping[str, object]) -> list[str]:
-        """In words, where *other* is another program."""
-        words = {
-            "asked": "the question",
-            "files": "the files of the folder",
-            "sdk": "--sdk",
-            "model": "--model",
-            "address": "--base-url",
-            "orders": "the demo itself",
-        }
-        return [said for name, said in words.items() if getattr(self, name) != other.get(name)]
-
-    def facts(self) -> dict[str, object]:
-        """As a plain mapping."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
-
-
-def digest(parts: Sequence[object]) -> str:
-    """A name for *parts*, which are any texts."""
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 def last_program(events: Path) -> dict[str, Any]:
@@ -124,68 +77,6 @@ def last_program(events: Path) -> dict[str, Any]:
     except StoreError as error:
         raise LivesError(f"there is nothing to resume: {error}") from None
     return program
-
-
-class DyingStore(SqliteStore):
-    """Counts the entries that journals make, and ends this process in the middle of one of them.
-
-    Args:
-        kill_at: At which, from 1; None for never.
-        last_words: Told the run and the step of the entry that is not made any more.
-
-    Attributes:
-        entries: How many were made.
-        done: Steps that were begun and ended in this life, by run.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        kill_at: int | None,
-        last_words: Callable[[str, Step], object],
-    ) -> None:
-        self.entries: int = 0
-        self.done: list[tuple[str, str]] = []
-        self._kill_at = kill_at
-        self._last_words = last_words
-        self._seen: set[tuple[str, str]] = set()
-        self._begun: set[tuple[str, str]] = set()
-        super().__init__(path)
-
-    def update(
-        self,
-        keys: Sequence[str],
-        decide: Callable[[Mapping[str, bytes | None]], Change[T]],
-        *,
-        durable: bool = True,
-    ) -> T:
-        """:meth:`SqliteStore.update`; dies inside the transaction, so that the entry is not there."""
-
-        def watched(records: Mapping[str, bytes | None]) -> Change[T]:
-            change = decide(records)
-            for log, place, raw in change.appends:
-                if log.startswith(_STEPS) and (log, place) not in self._seen:  # decisions may be made twice
-                    self._seen.add((log, place))
-                    self._enter(log.removeprefix(_STEPS), Step(*json.loads(raw)))
-            return change
-
-        return super().update(keys, watched, durable=durable)
-
-    def _enter(self, run: str, step: Step) -> None:
-        self.entries += 1
-        if self.entries == self._kill_at:
-            self._last_words(run, step)
-            die()
-        name = (run, step.key)
-        if step.state == "intent":
-            self._begun.add(name)
-        elif name in self._begun:
-            self.done.append(name)
-
-
-def die() -> None:
-    """End this process as ``kill -9`` does: nothing is cleaned up.  On Windows it is ``TerminateProcess``."""
-    os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
 class Lives:

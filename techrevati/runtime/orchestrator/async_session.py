@@ -1,42 +1,37 @@
-"""The asynchronous way to run turns and tools, and to wait for a person."""
+"""The asynchronous session: one call each for a turn and a tool."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable
 from functools import partial
-from threading import Lock
 from typing import TYPE_CHECKING, Any, cast, overload
 
 from techrevati.runtime._core import arguments as check
-from techrevati.runtime.agent_events import AgentEventName as Name, AgentEventStatus as Status
-from techrevati.runtime.agent_lifecycle import AgentStatus
+from techrevati.runtime.agent_events import AgentEventName as Name
 from techrevati.runtime.deadlines import Timeout
 from techrevati.runtime.failures import classify
 from techrevati.runtime.orchestrator.continuing import Continuing
-from techrevati.runtime.orchestrator.errors import InputStateError, SessionEndedError
 from techrevati.runtime.orchestrator.journalled import TurnOnRecord
 from techrevati.runtime.orchestrator.parallel import checked, in_tasks
+from techrevati.runtime.orchestrator.pause import SessionPauses
 from techrevati.runtime.orchestrator.phase import SessionPhase
 from techrevati.runtime.orchestrator.streams import AsyncStreams
 from techrevati.runtime.orchestrator.tools import SessionTools, checked_arguments
-from techrevati.runtime.orchestrator.turns import TurnBounds, _usage_of, named
+from techrevati.runtime.orchestrator.turn_layers import TurnTerms, as_terms, layered
+from techrevati.runtime.orchestrator.turns import _usage_of, named
 from techrevati.runtime.orchestrator.validation import Asking, averdict_of
 from techrevati.runtime.retry_policy import aattempt_recovery
 
 if TYPE_CHECKING:
-    from asyncio import Future
     from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
     from typing import Self, TypeVar
 
     from techrevati.runtime.approvals import Approvals
     from techrevati.runtime.circuit_breaker import AsyncCircuitBreaker
-    from techrevati.runtime.handoffs import Handoff
-    from techrevati.runtime.orchestrator.configuration import Orchestrator
     from techrevati.runtime.orchestrator.journalled import Verify
     from techrevati.runtime.orchestrator.parallel import ToolCall, ToolResult
     from techrevati.runtime.orchestrator.spending import TurnSpend
-    from techrevati.runtime.orchestrator.turns import Model
     from techrevati.runtime.orchestrator.validation import Invalid
     from techrevati.runtime.retry_policy import Recovery
     from techrevati.runtime.usage import UsageSnapshot
@@ -45,17 +40,11 @@ if TYPE_CHECKING:
     V = TypeVar("V")
 
 
-class AsyncOrchestrationSession(AsyncStreams, SessionTools, SessionPhase):
+class AsyncOrchestrationSession(AsyncStreams, SessionTools, SessionPauses, SessionPhase):
     """One run of an agent, for ``async with``; see :class:`OrchestrationSession`.
 
     A cancelled task moves the worker to CANCELLED.
     """
-
-    def __init__(self, config: Orchestrator, handoff: Handoff | None) -> None:
-        super().__init__(config, handoff)
-        self._pause: Future[str] | None = None
-        self._answered = False
-        self._pause_lock = Lock()
 
     async def __aenter__(self) -> Self:
         self._enter(self)
@@ -208,38 +197,33 @@ class AsyncOrchestrationSession(AsyncStreams, SessionTools, SessionPhase):
         *timeout* seconds run the call in a task of its own, which is then cancelled.  An *fn* that is not
         async is called as it is, and blocks the loop while it runs.  *validate* may be async.
         """
-        if validate is not None:
-            check.function("validate", validate)
-            asking = Asking(max_asks, key, self._redactor.text)
-            ask = partial(
-                self.arun_turn,
-                model=model,
-                usage=usage,
-                estimate_usage=estimate_usage,
-                timeout=timeout,
-                prompt=prompt,
-                input_tokens=input_tokens,
-                max_output_tokens=max_output_tokens,
-                idempotent=idempotent,
-                verify=verify,
-            )
-            while True:
-                told = cast("Callable[..., Awaitable[T]]", partial(fn, feedback=asking.feedback))
-                answer, used = await ask(told, key=asking.key)
-                if asking.judge(answer, used, await averdict_of(validate, answer)):
-                    return asking.value, asking.usage
-                self._asks_again(asking)
-        options = (prompt, input_tokens, max_output_tokens, key, idempotent, verify)
-        if not self._follows_turns:
-            return await self._arun_turn(fn, model, usage, estimate_usage, timeout, *options)
-        from techrevati.runtime.orchestrator.told_turns import ToldTurn
-
-        with ToldTurn(self, model) as turn:
-            returned = await self._arun_turn(
-                turn.aattempts(fn), model, usage, estimate_usage, timeout, *options
-            )
-            turn.returned(returned[1])
-        return returned
+        terms: TurnTerms = as_terms(
+            TurnTerms,
+            (
+                model,
+                usage,
+                estimate_usage,
+                timeout,
+                prompt,
+                input_tokens,
+                max_output_tokens,
+                key,
+                idempotent,
+                verify,
+            ),
+        )
+        if validate is None:
+            if self._follows_turns:
+                return await self._atold_turn(fn, terms)
+            return await self._arun_turn(fn, terms)
+        check.function("validate", validate)
+        asking = Asking(max_asks, key, self._redactor.text)
+        while True:
+            told = partial(fn, feedback=asking.feedback)
+            answer, used = await self._atold_turn(told, terms._replace(key=asking.key))
+            if asking.judge(answer, used, await averdict_of(validate, answer)):
+                return asking.value, asking.usage
+            self._asks_again(asking)
 
     async def arun_continued_turn(
         self,
@@ -257,120 +241,89 @@ class AsyncOrchestrationSession(AsyncStreams, SessionTools, SessionPhase):
     ) -> tuple[T, UsageSnapshot]:
         """:meth:`OrchestrationSession.run_continued_turn` for tasks."""
         parts: Continuing[T] = Continuing(max_continuations, key)
+        terms = TurnTerms(
+            model, None, estimate_usage, timeout, prompt, input_tokens, max_output_tokens, key, idempotent
+        )
         while True:
-            answer, usage = await self.arun_turn(
-                partial(fn, so_far=parts.so_far),
-                model,
-                None,
-                estimate_usage,
-                timeout,
-                prompt=prompt,
-                input_tokens=input_tokens,
-                max_output_tokens=max_output_tokens,
-                key=parts.key,
-                idempotent=idempotent,
-            )
+            told = partial(fn, so_far=parts.so_far)
+            answer, usage = await self._atold_turn(told, terms._replace(key=parts.key))
             if parts.is_over(answer, usage):
                 return parts.answer, parts.usage
 
-    async def _arun_turn(
-        self,
-        fn: Callable[..., Awaitable[T] | T],
-        model: Model,
-        usage: UsageSnapshot | None,
-        estimate_usage: Callable[[T], UsageSnapshot] | None,
-        timeout: float | None,
-        prompt: object,
-        input_tokens: int | None,
-        max_output_tokens: int | None,
-        key: str | None,
-        idempotent: bool,
-        verify: Verify | None,
-    ) -> tuple[T, UsageSnapshot]:
-        if prompt is not None:
-            fn = await self._aprompted(fn, named(model), prompt)
-        self._begin_turn(usage, estimate_usage, timeout)
-        replayed = repeated = False
+    async def _atold_turn(self, fn: Callable[..., Any], terms: TurnTerms) -> tuple[Any, UsageSnapshot]:
+        """One turn, told to a sink that asks for it."""
+        if not self._follows_turns:
+            return await self._arun_turn(fn, terms)
+        from techrevati.runtime.orchestrator.told_turns import ToldTurn
 
-        async def call() -> T:
-            return await _awaited(fn())
+        with ToldTurn(self, terms.model) as turn:
+            returned = await self._arun_turn(turn.aattempts(fn), terms)
+            turn.returned(returned[1])
+        return returned
 
-        async def timed_call(spend: TurnSpend | None = None) -> T:
-            assert timeout is not None
-            late = self._late_outcome(model, usage, estimate_usage, spend)
-            watched = call if spend is None else partial(_watched, call, spend)
-            return await Timeout(timeout, on_late=late).acall(watched)
-
+    async def _arun_turn(self, fn: Callable[..., Any], terms: TurnTerms) -> tuple[Any, UsageSnapshot]:
+        if terms.prompt is not None:
+            fn = await self._aprompted(fn, named(terms.model), terms.prompt)
+        self._begin_turn(terms)
         config = self._config
         breaker = config.async_circuit_breaker
         if breaker is None and config.circuit_breaker is not None:
             breaker = config.circuit_breaker.as_async()
-        run: Callable[[], Awaitable[T]] = call if timeout is None else timed_call
-        if self._spending is not None:
-            bounds = TurnBounds(model, usage, prompt, input_tokens, max_output_tokens, timeout)
-            once = (lambda _: call()) if timeout is None else timed_call
-            run = partial(self._spent, bounds, once, breaker, estimate_usage)
-            breaker = None  # inside: what the budget refuses says nothing about the dependency
-        recovery = config.recovery
+        turn = None if self._run is None else TurnOnRecord(terms)
+        spends = self._spending is not None
+        call = layered(self, partial(_called, fn), terms, breaker, config.recovery, turn, spends)
         try:
-            if self._run is not None:
-                # Outside the breaker: what is on record says nothing about its dependency now.
-                turn = TurnOnRecord(model, usage, estimate_usage)
-                guarded = run if breaker is None else partial(breaker.call, run)
-                if recovery is not None:
-                    guarded = partial(self._recovered, recovery, run, breaker, model)
-                options = {"key": key, "idempotent": idempotent, "verify": verify}
-                result = await self._arecorded_turn(turn, guarded, prompt, options)
-                usage, replayed, repeated, model = turn.usage, turn.replayed, turn.repeated, turn.model
-            elif recovery is not None:
-                result = await self._recovered(recovery, run, breaker, model)
-            else:
-                result = await (run() if breaker is None else breaker.call(run))
+            result = await call()
         except Exception as error:
-            if recovery is None:
+            if config.recovery is None:
                 failure = classify(error)
                 self._failed_turn(error, failure, await aattempt_recovery(failure.scenario, self.recovery))
             raise
+        ended = self._end_turn(result, terms, turn)
         if not self._looks_at_turns:
-            return self._end_turn(result, model, usage, estimate_usage, replayed, repeated)
-        result, usage = self._end_turn(result, model, usage, estimate_usage, replayed, repeated)
-        return await self._acheck_answer(named(model), prompt, result), usage
+            return ended
+        model = terms.model if turn is None else turn.model
+        return await self._acheck_answer(named(model), terms.prompt, ended[0]), ended[1]
+
+    # --- layers --------------------------------------------------------------------------------------------
+
+    async def _timed(
+        self, terms: TurnTerms, call: Callable[[], Awaitable[T]], spend: TurnSpend | None = None
+    ) -> T:
+        assert terms.timeout is not None
+        late = self._late_outcome(terms, spend)
+        return await Timeout(terms.timeout, on_late=late).acall(call)
 
     async def _spent(
-        self,
-        bounds: TurnBounds,
-        call: Callable[[TurnSpend], Awaitable[T]],
-        breaker: AsyncCircuitBreaker | None,
-        estimate_usage: Callable[[T], UsageSnapshot] | None,
+        self, terms: TurnTerms, call: Callable[[], Awaitable[T]], breaker: AsyncCircuitBreaker | None
     ) -> T:
         """One attempt on the books: reserved, made, settled."""
         assert self._spending is not None
-        spend = await self._spending.abegin(bounds)
+        spend = await self._spending.abegin(terms)
+        if terms.timeout is not None:
+            call = partial(self._timed, terms, partial(_watched, call, spend), spend)
         try:
-            result = await (call(spend) if breaker is None else breaker.call(call, spend))
-            used = _usage_of(result, estimate_usage) if bounds.usage is None else bounds.usage
+            result = await (call() if breaker is None else breaker.call(call))
+            used = _usage_of(result, terms.estimate_usage) if terms.usage is None else terms.usage
         except BaseException as error:
             await spend.afail(error)
             raise
         await spend.asettle(used)
         return result
 
-    async def _recovered(
-        self,
-        recovery: Recovery,
-        run: Callable[[], Awaitable[T]],
-        breaker: AsyncCircuitBreaker | None,
-        model: Model,
-    ) -> T:
+    async def _recovered(self, recovery: Recovery, terms: TurnTerms, call: Callable[[], Awaitable[T]]) -> T:
         from techrevati.runtime.orchestrator.recoveries import TurnRecovery
 
-        turn = TurnRecovery(self, model)
+        turn = TurnRecovery(self, terms.model)
 
         async def attempt() -> T:
             turn.may_go_on()
-            return await (run() if breaker is None else breaker.call(run))
+            return await call()
 
         return await recovery.telling(turn).acall(attempt)
+
+    async def _recorded(self, turn: TurnOnRecord, terms: TurnTerms, call: Callable[[], Awaitable[T]]) -> T:
+        return await self._arecorded_turn(turn, terms, call)
 
     @overload
     async def arun_tool(
@@ -460,83 +413,6 @@ class AsyncOrchestrationSession(AsyncStreams, SessionTools, SessionPhase):
 
         return await in_tasks(checked(calls, max_concurrency), run, max_concurrency, self._run)
 
-    async def pause_for_input(self, prompt: str) -> str:
-        """Wait until somebody calls :meth:`provide_input`; the worker is WAITING_FOR_INPUT meanwhile.
-
-        With a journal an answer that was given is remembered by later lives of the run.
-
-        Raises:
-            InputStateError: The session already waits (a RuntimeError).
-            SessionEndedError: The session was ended meanwhile.
-        """
-
-        self._require_running()
-        if self._run is None:
-            return await self._apause(prompt)
-        return await self._run.astep(
-            None,
-            lambda: self._apause(prompt),
-            idempotent=True,
-            kind="input",
-            arguments={"prompt": prompt},
-        )
-
-    async def _apause(self, prompt: str) -> str:
-        import asyncio
-
-        if self._pause is not None:
-            raise InputStateError("the session already waits for input")
-        answer: Future[str] = asyncio.get_running_loop().create_future()
-        self._pause, self._answered = answer, False
-        try:
-            shown = self._redactor.text(prompt)
-            self.worker.transition(AgentStatus.WAITING_FOR_INPUT, shown)
-            self.emit(Name.AGENT_BLOCKED, Status.BLOCKED, None, shown)
-            value = await answer
-        finally:
-            self._pause = None
-            if self.worker.status is AgentStatus.WAITING_FOR_INPUT:
-                self.worker.transition(AgentStatus.RUNNING)
-        self.emit(Name.AGENT_READY, Status.READY)
-        return value
-
-    def provide_input(self, value: str) -> None:
-        """Answer the pending :meth:`pause_for_input`; may be called from any thread.
-
-        Raises:
-            InputStateError: Nobody waits for input, or it was given already (a RuntimeError).
-        """
-        with self._pause_lock:
-            answer = self._pause
-            if answer is None or self._answered or answer.done():
-                raise InputStateError("nobody waits for input")
-            self._answered = True
-        _settle(answer, lambda: answer.set_result(value))
-
-    def _on_end(self) -> None:
-        answer, state = self._pause, self._state
-        if answer is not None:
-            _settle(answer, lambda: answer.set_exception(SessionEndedError(state)))
-
-
-def _settle(answer: Future[str], how: Callable[[], None]) -> None:
-    """Settle a future from whatever thread this is."""
-    import asyncio
-
-    def arrive() -> None:
-        if not answer.done():
-            how()
-
-    loop = answer.get_loop()
-    try:
-        here = asyncio.get_running_loop() is loop
-    except RuntimeError:
-        here = False
-    if here:
-        arrive()
-    else:
-        loop.call_soon_threadsafe(arrive)
-
 
 async def _watched(call: Callable[[], Awaitable[T]], spend: TurnSpend) -> T:
     """The call, telling what it spends when it begins and ends, also long after nobody waits any more."""
@@ -552,3 +428,7 @@ async def _watched(call: Callable[[], Awaitable[T]], spend: TurnSpend) -> T:
 
 async def _awaited(value: Awaitable[T] | T) -> T:
     return cast("T", await value if isinstance(value, Awaitable) else value)
+
+
+async def _called(fn: Callable[[], Awaitable[T] | T]) -> T:
+    return await _awaited(fn())

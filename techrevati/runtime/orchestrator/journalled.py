@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from techrevati.runtime.approvals import Approvals
     from techrevati.runtime.journal import Happened, RunJournal, Step
     from techrevati.runtime.orchestrator.spending import SessionSpending
-    from techrevati.runtime.orchestrator.turns import Model
+    from techrevati.runtime.orchestrator.turn_layers import Model, TurnTerms
 
     T = TypeVar("T")
     Verify: TypeAlias = Callable[[], bool | Happened | None]
@@ -38,17 +38,12 @@ class TurnOnRecord:
         called: True when it happened now.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        usage: UsageSnapshot | None,
-        estimate_usage: Callable[[Any], UsageSnapshot] | None,
-    ) -> None:
-        self.model: Model = model
-        self.usage: UsageSnapshot | None = usage
+    def __init__(self, terms: TurnTerms) -> None:
+        self.model: Model = terms.model
+        self.usage: UsageSnapshot | None = terms.usage
         self.replayed: bool = False
         self.called: bool = False
-        self._estimate_usage = estimate_usage
+        self._estimate_usage = terms.estimate_usage
 
     def measure(self, result: object) -> tuple[dict[str, object], str]:
         """What it used and what that cost."""
@@ -131,7 +126,7 @@ class SessionJournalled(SessionTurns):
         spending = self._spending
         return spending if spending is not None and spending.forgets and self.run._counts else None
 
-    def _turn_options(self, turn: TurnOnRecord, prompt: object, options: Mapping[str, Any]) -> dict[str, Any]:
+    def _turn_options(self, turn: TurnOnRecord, terms: TurnTerms) -> dict[str, Any]:
         """How the journal is asked for a turn."""
         spending = self._forgetful
 
@@ -143,18 +138,18 @@ class SessionJournalled(SessionTurns):
         return {
             "kind": "turn",
             "name": named(turn.model),
-            "arguments": None if prompt is None else {"prompt": prompt},
+            "arguments": None if terms.prompt is None else {"prompt": terms.prompt},
             "measure": turn.measure,
             "before": None if spending is None else spending.begins,
             "on_record": on_record,
-            **options,
+            "key": terms.key,
+            "idempotent": terms.idempotent,
+            "verify": terms.verify,
         }
 
-    def _recorded_turn(
-        self, turn: TurnOnRecord, call: Callable[[], T], prompt: object, options: Mapping[str, Any]
-    ) -> T:
+    def _recorded_turn(self, turn: TurnOnRecord, terms: TurnTerms, call: Callable[[], T]) -> T:
         try:
-            result: T = self.run.step(fn=call, **self._turn_options(turn, prompt, options))
+            result: T = self.run.step(fn=call, **self._turn_options(turn, terms))
         except ResultNotStorableError:
             self._turn_done(turn)
             raise
@@ -165,10 +160,10 @@ class SessionJournalled(SessionTurns):
         return result
 
     async def _arecorded_turn(
-        self, turn: TurnOnRecord, call: Callable[[], Awaitable[T]], prompt: object, options: Mapping[str, Any]
+        self, turn: TurnOnRecord, terms: TurnTerms, call: Callable[[], Awaitable[T]]
     ) -> T:
         try:
-            result: T = await self.run.astep(fn=call, **self._turn_options(turn, prompt, options))
+            result: T = await self.run.astep(fn=call, **self._turn_options(turn, terms))
         except ResultNotStorableError:
             self._turn_done(turn)
             raise

@@ -16,7 +16,8 @@ from techrevati.runtime.usage import UsageNotFoundError, UsageSnapshot
 
 if TYPE_CHECKING:
     from techrevati.runtime.failures import Failure
-    from techrevati.runtime.orchestrator.turns import Model, SessionTurns
+    from techrevati.runtime.orchestrator.turn_layers import Model
+    from techrevati.runtime.orchestrator.turns import SessionTurns
     from techrevati.runtime.retry_policy import RecoveryNews
 
 _EVENTS = {

@@ -14,7 +14,8 @@ from techrevati.runtime.orchestrator.parallel import checked, in_threads
 from techrevati.runtime.orchestrator.phase import SessionPhase
 from techrevati.runtime.orchestrator.streams import SyncStreams
 from techrevati.runtime.orchestrator.tools import SessionTools, checked_arguments
-from techrevati.runtime.orchestrator.turns import TurnBounds, _usage_of, named
+from techrevati.runtime.orchestrator.turn_layers import TurnTerms, as_terms, layered
+from techrevati.runtime.orchestrator.turns import _usage_of, named
 from techrevati.runtime.orchestrator.validation import Asking, verdict_of
 from techrevati.runtime.retry_policy import attempt_recovery
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from techrevati.runtime.circuit_breaker import CircuitBreaker
     from techrevati.runtime.orchestrator.journalled import Verify
     from techrevati.runtime.orchestrator.parallel import ToolCall, ToolResult
-    from techrevati.runtime.orchestrator.turns import Model
+    from techrevati.runtime.orchestrator.spending import TurnSpend
     from techrevati.runtime.orchestrator.validation import Invalid
     from techrevati.runtime.retry_policy import Recovery
     from techrevati.runtime.usage import UsageSnapshot
@@ -149,35 +150,33 @@ class OrchestrationSession(SyncStreams, SessionTools, SessionPhase):
             Exception: Whatever *fn* raised, after a recovery event; with a ``recovery``, what the last
                 attempt raised.
         """
-        if validate is not None:
-            check.function("validate", validate)
-            asking = Asking(max_asks, key, self._redactor.text)
-            ask = partial(
-                self.run_turn,
-                model=model,
-                usage=usage,
-                estimate_usage=estimate_usage,
-                timeout=timeout,
-                prompt=prompt,
-                input_tokens=input_tokens,
-                max_output_tokens=max_output_tokens,
-                idempotent=idempotent,
-                verify=verify,
-            )
-            while True:
-                answer, used = ask(partial(fn, feedback=asking.feedback), key=asking.key)
-                if asking.judge(answer, used, verdict_of(validate, answer)):
-                    return asking.value, asking.usage
-                self._asks_again(asking)
-        options = (prompt, input_tokens, max_output_tokens, key, idempotent, verify)
-        if not self._follows_turns:
-            return self._run_turn(fn, model, usage, estimate_usage, timeout, *options)
-        from techrevati.runtime.orchestrator.told_turns import ToldTurn
-
-        with ToldTurn(self, model) as turn:
-            returned = self._run_turn(turn.attempts(fn), model, usage, estimate_usage, timeout, *options)
-            turn.returned(returned[1])
-        return returned
+        terms: TurnTerms = as_terms(
+            TurnTerms,
+            (
+                model,
+                usage,
+                estimate_usage,
+                timeout,
+                prompt,
+                input_tokens,
+                max_output_tokens,
+                key,
+                idempotent,
+                verify,
+            ),
+        )
+        if validate is None:
+            if self._follows_turns:
+                return self._told_turn(fn, terms)
+            return self._run_turn(fn, terms)
+        check.function("validate", validate)
+        asking = Asking(max_asks, key, self._redactor.text)
+        while True:
+            told = partial(fn, feedback=asking.feedback)
+            answer, used = self._told_turn(told, terms._replace(key=asking.key))
+            if asking.judge(answer, used, verdict_of(validate, answer)):
+                return asking.value, asking.usage
+            self._asks_again(asking)
 
     def run_continued_turn(
         self,
@@ -208,123 +207,85 @@ class OrchestrationSession(SyncStreams, SessionTools, SessionPhase):
             off if *max_continuations* was not enough) and what all parts used together.
         """
         parts: Continuing[T] = Continuing(max_continuations, key)
+        terms = TurnTerms(
+            model, None, estimate_usage, timeout, prompt, input_tokens, max_output_tokens, key, idempotent
+        )
         while True:
-            answer, usage = self.run_turn(
-                partial(fn, so_far=parts.so_far),
-                model,
-                None,
-                estimate_usage,
-                timeout,
-                prompt=prompt,
-                input_tokens=input_tokens,
-                max_output_tokens=max_output_tokens,
-                key=parts.key,
-                idempotent=idempotent,
-            )
+            told = partial(fn, so_far=parts.so_far)
+            answer, usage = self._told_turn(told, terms._replace(key=parts.key))
             if parts.is_over(answer, usage):
                 return parts.answer, parts.usage
 
-    def _run_turn(
-        self,
-        fn: Callable[..., T],
-        model: Model,
-        usage: UsageSnapshot | None,
-        estimate_usage: Callable[[T], UsageSnapshot] | None,
-        timeout: float | None,
-        prompt: object,
-        input_tokens: int | None,
-        max_output_tokens: int | None,
-        key: str | None,
-        idempotent: bool,
-        verify: Verify | None,
-    ) -> tuple[T, UsageSnapshot]:
-        if prompt is not None:
-            fn = self._prompted(fn, named(model), prompt)
-        self._begin_turn(usage, estimate_usage, timeout)
-        replayed = repeated = False
+    def _told_turn(self, fn: Callable[..., T], terms: TurnTerms) -> tuple[T, UsageSnapshot]:
+        """One turn, told to a sink that asks for it."""
+        if not self._follows_turns:
+            return self._run_turn(fn, terms)
+        from techrevati.runtime.orchestrator.told_turns import ToldTurn
+
+        with ToldTurn(self, terms.model) as turn:
+            returned = self._run_turn(turn.attempts(fn), terms)
+            turn.returned(returned[1])
+        return returned
+
+    def _run_turn(self, fn: Callable[..., T], terms: TurnTerms) -> tuple[T, UsageSnapshot]:
+        if terms.prompt is not None:
+            fn = self._prompted(fn, named(terms.model), terms.prompt)
+        self._begin_turn(terms)
         config = self._config
         breaker = config.circuit_breaker
         if breaker is None and config.async_circuit_breaker is not None:
             breaker = config.async_circuit_breaker.as_sync()
-        call: Callable[[], T] = fn
-        if self._spending is not None:
-            bounds = TurnBounds(model, usage, prompt, input_tokens, max_output_tokens, timeout)
-            call = partial(self._spent, bounds, fn, breaker, estimate_usage)
-            breaker = None  # inside: what the budget refuses says nothing about the dependency
-        elif timeout is not None:
-            late = self._late_outcome(model, usage, estimate_usage)
-            call = partial(Timeout(timeout, on_late=late).call, fn)
-        recovery = config.recovery
+        turn = None if self._run is None else TurnOnRecord(terms)
+        spends = self._spending is not None
+        call = layered(self, fn, terms, breaker, config.recovery, turn, spends)
         try:
-            if self._run is not None:
-                # Outside the breaker: what is on record says nothing about its dependency now.
-                turn = TurnOnRecord(model, usage, estimate_usage)
-                guarded = call if breaker is None else partial(breaker.call, call)
-                if recovery is not None:
-                    guarded = partial(self._recovered, recovery, call, breaker, model)
-                options = {"key": key, "idempotent": idempotent, "verify": verify}
-                result = self._recorded_turn(turn, guarded, prompt, options)
-                usage, replayed, repeated, model = turn.usage, turn.replayed, turn.repeated, turn.model
-            elif recovery is not None:
-                result = self._recovered(recovery, call, breaker, model)
-            else:
-                result = call() if breaker is None else breaker.call(call)
+            result: T = call()
         except Exception as error:
-            if recovery is None:
+            if config.recovery is None:
                 failure = classify(error)
                 self._failed_turn(error, failure, attempt_recovery(failure.scenario, self.recovery))
             raise
+        ended = self._end_turn(result, terms, turn)
         if not self._looks_at_turns:
-            return self._end_turn(result, model, usage, estimate_usage, replayed, repeated)
-        result, usage = self._end_turn(result, model, usage, estimate_usage, replayed, repeated)
-        return self._check_answer(named(model), prompt, result), usage
+            return ended
+        model = terms.model if turn is None else turn.model
+        return self._check_answer(named(model), terms.prompt, ended[0]), ended[1]
 
-    def _spent(
-        self,
-        bounds: TurnBounds,
-        fn: Callable[[], T],
-        breaker: CircuitBreaker | None,
-        estimate_usage: Callable[[T], UsageSnapshot] | None,
-    ) -> T:
+    # --- layers --------------------------------------------------------------------------------------------
+
+    def _timed(self, terms: TurnTerms, call: Callable[[], T], spend: TurnSpend | None = None) -> T:
+        assert terms.timeout is not None
+        late = self._late_outcome(terms, spend)
+        return Timeout(terms.timeout, on_late=late).call(call)
+
+    def _spent(self, terms: TurnTerms, call: Callable[[], T], breaker: CircuitBreaker | None) -> T:
         """One attempt on the books: reserved, made, settled."""
         assert self._spending is not None
-        spend = self._spending.begin(bounds)
-        call = fn
-        if bounds.timeout is not None:
-
-            def watched() -> T:
-                spend.began()
-                try:
-                    result = fn()
-                except BaseException as error:
-                    spend.ended(error)
-                    raise
-                spend.ended(None)
-                return result
-
-            late = self._late_outcome(bounds.model, bounds.usage, estimate_usage, spend)
-            call = partial(Timeout(bounds.timeout, on_late=late).call, watched)
+        spend = self._spending.begin(terms)
+        if terms.timeout is not None:
+            call = partial(self._timed, terms, partial(_watched, call, spend), spend)
         try:
             result = call() if breaker is None else breaker.call(call)
-            used = _usage_of(result, estimate_usage) if bounds.usage is None else bounds.usage
+            used = _usage_of(result, terms.estimate_usage) if terms.usage is None else terms.usage
         except BaseException as error:
             spend.fail(error)
             raise
         spend.settle(used)
         return result
 
-    def _recovered(
-        self, recovery: Recovery, call: Callable[[], T], breaker: CircuitBreaker | None, model: Model
-    ) -> T:
+    def _recovered(self, recovery: Recovery, terms: TurnTerms, call: Callable[[], T]) -> T:
         from techrevati.runtime.orchestrator.recoveries import TurnRecovery
 
-        turn = TurnRecovery(self, model)
+        turn = TurnRecovery(self, terms.model)
 
         def attempt() -> T:
             turn.may_go_on()
-            return call() if breaker is None else breaker.call(call)
+            return call()
 
         return recovery.telling(turn).call(attempt)
+
+    def _recorded(self, turn: TurnOnRecord, terms: TurnTerms, call: Callable[[], T]) -> T:
+        return self._recorded_turn(turn, terms, call)
 
     def run_tool(
         self,
@@ -400,3 +361,15 @@ class OrchestrationSession(SyncStreams, SessionTools, SessionPhase):
             )
 
         return in_threads(checked(calls, max_concurrency), run, max_concurrency, self._run)
+
+
+def _watched(call: Callable[[], T], spend: TurnSpend) -> T:
+    """The call, telling what it spends when it begins and ends, also long after nobody waits any more."""
+    spend.began()
+    try:
+        result = call()
+    except BaseException as error:
+        spend.ended(error)
+        raise
+    spend.ended(None)
+    return result

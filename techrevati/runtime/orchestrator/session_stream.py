@@ -120,7 +120,7 @@ class SessionStream(_Items[T], Iterator[T]):
             self._ready.extend(turn.items or () if turn.holds else ())
             return
         answer = turn.answer()
-        self._kept(answer, turn.session._check_answer(turn.model, turn.bounds.prompt, answer))
+        self._kept(answer, turn.session._check_answer(turn.model, turn.terms.prompt, answer))
 
     def _failed(self, error: Exception) -> None:
         outcome = self.outcome
@@ -190,7 +190,7 @@ class AsyncSessionStream(_Items[T], AsyncIterator[T]):
             self._ready.extend(turn.items or () if turn.holds else ())
             return
         answer = turn.answer()
-        kept = await turn.session._acheck_answer(turn.model, turn.bounds.prompt, answer)
+        kept = await turn.session._acheck_answer(turn.model, turn.terms.prompt, answer)
         self._kept(answer, kept)
 
     async def _failed(self, error: Exception) -> None:

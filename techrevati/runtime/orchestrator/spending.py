@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from techrevati.runtime.journal import Step
     from techrevati.runtime.ledger import SpendLedger
     from techrevati.runtime.orchestrator.configuration import Orchestrator
-    from techrevati.runtime.orchestrator.turns import TurnBounds
+    from techrevati.runtime.orchestrator.turn_layers import TurnTerms
 
 _ZERO = UsageSnapshot()
 _BOUND_BY_INPUT = frozenset({"usd", "input_tokens", "total_tokens"})
@@ -202,32 +202,32 @@ class SessionSpending:
             if budget.ledger is None:
                 recount(budget, self._session, step.key, counts, used, cost, step.at_s)
 
-    def begin(self, bounds: TurnBounds) -> TurnSpend:
+    def begin(self, terms: TurnTerms) -> TurnSpend:
         """Reserve one attempt everywhere, or nowhere."""
         made: list[Reservation] = []
         try:
-            for budget, asked in self._asked(bounds):
+            for budget, asked in self._asked(terms):
                 made.append(budget.reserve(**asked))
         except BaseException:
             for reservation in made:
                 reservation.release()
             raise
-        return TurnSpend(made, timed=bounds.timeout is not None, in_task=False)
+        return TurnSpend(made, timed=terms.timeout is not None, in_task=False)
 
-    async def abegin(self, bounds: TurnBounds) -> TurnSpend:
+    async def abegin(self, terms: TurnTerms) -> TurnSpend:
         """:meth:`begin` for tasks."""
         made: list[Reservation] = []
         try:
-            for budget, asked in self._asked(bounds):
+            for budget, asked in self._asked(terms):
                 made.append(await budget.areserve(**asked))
         except BaseException:
             for reservation in made:
                 await reservation.arelease()
             raise
-        return TurnSpend(made, timed=bounds.timeout is not None, in_task=True)
+        return TurnSpend(made, timed=terms.timeout is not None, in_task=True)
 
-    def _asked(self, bounds: TurnBounds) -> Iterator[tuple[Budget, _Asked]]:
-        model, usage, prompt, input_tokens, max_output_tokens, timeout = bounds
+    def _asked(self, terms: TurnTerms) -> Iterator[tuple[Budget, _Asked]]:
+        model, usage, _, timeout, prompt, input_tokens, max_output_tokens, *_ = terms
         if input_tokens is None and usage is not None:
             input_tokens = input_of(usage)
         if max_output_tokens is None and usage is not None:

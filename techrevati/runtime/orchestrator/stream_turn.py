@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from techrevati.runtime.orchestrator.spending import TurnSpend
     from techrevati.runtime.orchestrator.streams import SessionStreams
     from techrevati.runtime.orchestrator.told_turns import ToldTurn
-    from techrevati.runtime.orchestrator.turns import TurnBounds
+    from techrevati.runtime.orchestrator.turn_layers import TurnTerms
     from techrevati.runtime.streaming import UsageReader
 
 T = TypeVar("T")
@@ -45,15 +45,15 @@ class StreamTurn(Generic[T]):
     def __init__(
         self,
         session: SessionStreams,
-        bounds: TurnBounds,
+        terms: TurnTerms,
         item: Callable[[Any], T | None] | None,
         usage: UsageReader | None,
         hold: bool | None,
     ) -> None:
         self.session = session
-        self.bounds = bounds
+        self.terms = terms
         self._item = item
-        self.usage: StreamUsage = StreamUsage(input_tokens=bounds.input_tokens or 0, reader=usage)
+        self.usage: StreamUsage = StreamUsage(input_tokens=terms.input_tokens or 0, reader=usage)
         self.looks: bool = session._looks_at_turns
         self.holds: bool = session._guardrails.looks_at_answers if hold is None else hold
         kept = self.looks or self.holds or session._run is not None
@@ -69,14 +69,14 @@ class StreamTurn(Generic[T]):
     @property
     def model(self) -> str:
         """What is asked now, or was at the end."""
-        return named(self.bounds.model)
+        return named(self.terms.model)
 
     # --- the beginning -------------------------------------------------------------------------------------
 
     def begin(self, breaker: CircuitBreaker | None) -> None:
         """Before each attempt to open it: reserve what it may use, and ask the breaker."""
         spending = self.session._spending
-        self._spend = None if spending is None else spending.begin(self.bounds)
+        self._spend = None if spending is None else spending.begin(self.terms)
         try:
             self._guard = None
             if breaker is not None:
@@ -91,7 +91,7 @@ class StreamTurn(Generic[T]):
         """:meth:`begin` for tasks."""
         self._in_task = True
         spending = self.session._spending
-        self._spend = None if spending is None else await spending.abegin(self.bounds)
+        self._spend = None if spending is None else await spending.abegin(self.terms)
         try:
             self._guard = None
             if breaker is not None:

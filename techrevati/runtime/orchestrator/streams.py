@@ -16,7 +16,8 @@ from techrevati.runtime.orchestrator.journalled import SessionJournalled
 from techrevati.runtime.orchestrator.session_stream import AsyncSessionStream, SessionStream
 from techrevati.runtime.orchestrator.stream_turn import StreamTurn
 from techrevati.runtime.orchestrator.turn_guards import SessionTurnGuards
-from techrevati.runtime.orchestrator.turns import TurnBounds, named
+from techrevati.runtime.orchestrator.turn_layers import TurnTerms
+from techrevati.runtime.orchestrator.turns import named
 from techrevati.runtime.retry_policy import aattempt_recovery, attempt_recovery
 from techrevati.runtime.streaming import AsyncWatchedStream, StreamStalledError, WatchedStream
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from techrevati.runtime.journal import Happened
     from techrevati.runtime.orchestrator.configuration import Orchestrator
     from techrevati.runtime.orchestrator.journalled import Verify
-    from techrevati.runtime.orchestrator.turns import Model
+    from techrevati.runtime.orchestrator.turn_layers import Model
     from techrevati.runtime.streaming import UsageReader
 
 T = TypeVar("T")
@@ -64,9 +65,11 @@ class SessionStreams(SessionJournalled, SessionTurnGuards):
             input_tokens = arguments.count("input_tokens", input_tokens)
         elif prompt is not None:
             input_tokens = estimate_input_tokens(prompt)
-        known = TurnBounds(model, None, prompt, input_tokens, max_output_tokens, None)
-        turn = StreamTurn(self, known, item, usage, hold)
-        self._begin_turn(None, None, None)
+        terms = TurnTerms(
+            model, prompt=prompt, input_tokens=input_tokens, max_output_tokens=max_output_tokens
+        )
+        turn = StreamTurn(self, terms, item, usage, hold)
+        self._begin_turn(terms)
         if self._follows_turns:
             from techrevati.runtime.orchestrator.told_turns import ToldTurn
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self, TypeVar
 
-    from techrevati.runtime.orchestrator.turns import Model, SessionTurns
+    from techrevati.runtime.orchestrator.turn_layers import Model
+    from techrevati.runtime.orchestrator.turns import SessionTurns
 
     T = TypeVar("T")
 

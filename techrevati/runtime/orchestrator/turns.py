@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.errors import BudgetExceededError
@@ -22,34 +22,24 @@ from techrevati.runtime.usage import UsageNotFoundError, UsageSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TypeAlias, TypeVar
+    from typing import TypeVar
 
     from techrevati.runtime.deadlines import LateOutcome
     from techrevati.runtime.failures import Failure
     from techrevati.runtime.handoffs import Handoff
     from techrevati.runtime.orchestrator.async_session import AsyncOrchestrationSession
     from techrevati.runtime.orchestrator.configuration import Orchestrator
+    from techrevati.runtime.orchestrator.journalled import TurnOnRecord
     from techrevati.runtime.orchestrator.session import OrchestrationSession
     from techrevati.runtime.orchestrator.spending import SessionSpending, TurnSpend
+    from techrevati.runtime.orchestrator.turn_layers import Model, TurnTerms
     from techrevati.runtime.orchestrator.validation import Asking
     from techrevati.runtime.pricing import Picodollars
     from techrevati.runtime.retry_policy import RecoveryResult
 
     T = TypeVar("T")
-    Model: TypeAlias = str | Callable[[], str]
 
 _ZERO = UsageSnapshot()
-
-
-class TurnBounds(NamedTuple):
-    """What is known of a turn before it runs."""
-
-    model: Model
-    usage: UsageSnapshot | None
-    prompt: object
-    input_tokens: int | None
-    max_output_tokens: int | None
-    timeout: float | None
 
 
 class SessionTurns(SessionLife):
@@ -72,19 +62,15 @@ class SessionTurns(SessionLife):
             self._spending = SessionSpending(config, self.run_id, self.parent_id)
         super()._enter(session)
 
-    def _begin_turn(
-        self,
-        usage: UsageSnapshot | None,
-        estimate_usage: Callable[[T], UsageSnapshot] | None,
-        timeout: float | None,
-    ) -> None:
+    def _begin_turn(self, terms: TurnTerms) -> None:
         self._require_running()
+        usage, timeout = terms.usage, terms.timeout
         if timeout is not None:
             arguments.number("timeout", timeout, infinite=True)
         if usage is not None and not isinstance(usage, UsageSnapshot):
             raise TypeError(f"usage must be a UsageSnapshot, got {usage!r}")
-        if estimate_usage is not None:
-            arguments.function("estimate_usage", estimate_usage)
+        if terms.estimate_usage is not None:
+            arguments.function("estimate_usage", terms.estimate_usage)
         config = self._config
         if self._budget_reported and config.enforce_budget:
             raise self._over_budget()
@@ -97,20 +83,18 @@ class SessionTurns(SessionLife):
             self._turn_lock.release()
 
     def _end_turn(
-        self,
-        result: T,
-        model: Model,
-        usage: UsageSnapshot | None,
-        estimate_usage: Callable[[T], UsageSnapshot] | None,
-        replayed: bool = False,
-        repeated: bool = False,
+        self, result: T, terms: TurnTerms, recorded: TurnOnRecord | None
     ) -> tuple[T, UsageSnapshot]:
-        """Book a turn that was paid for; one that is only *repeated* in this life was booked."""
+        """Book a turn that was paid for; one that is only repeated in this life was booked."""
+        asked = terms if recorded is None else recorded
+        usage, replayed = asked.usage, False
         if usage is None:
-            usage = _usage_of(result, estimate_usage)
-        if repeated:
-            return result, usage
-        over = self._book(named(model), usage, replayed)
+            usage = _usage_of(result, terms.estimate_usage)
+        if recorded is not None:
+            if recorded.repeated:
+                return result, usage
+            replayed = recorded.replayed
+        over = self._book(named(asked.model), usage, replayed)
         if over and self._config.enforce_budget:
             raise self._over_budget(has_result=True, result=result, usage=usage)
         return result, usage
@@ -149,11 +133,7 @@ class SessionTurns(SessionLife):
         return error
 
     def _late_outcome(
-        self,
-        model: Model,
-        usage: UsageSnapshot | None,
-        estimate_usage: Callable[[T], UsageSnapshot] | None,
-        spend: TurnSpend | None = None,
+        self, terms: TurnTerms, spend: TurnSpend | None = None
     ) -> Callable[[LateOutcome], None]:
         """What is told about a turn that nobody waited for: an event, and what it used is booked."""
 
@@ -164,8 +144,10 @@ class SessionTurns(SessionLife):
                 why = classify(late.error).failure_class
                 self.emit(Name.AGENT_LATE_RESULT, Status.FAILED, why, self._redactor.error_text(late.error))
                 return
-            used = _usage_of(cast("T", late.result), estimate_usage) if usage is None else usage
-            asked = named(model)
+            used = terms.usage
+            if used is None:
+                used = _usage_of(late.result, terms.estimate_usage)
+            asked = named(terms.model)
             self.emit(
                 Name.AGENT_LATE_RESULT,
                 Status.COMPLETED,

@@ -16,8 +16,21 @@ from techrevati.runtime._core import arguments
 from techrevati.runtime._core.redactor import Redactor
 from techrevati.runtime.agent_events import AgentEvent, AgentEventName as Name, AgentEventStatus as Status
 from techrevati.runtime.agent_events.vocabulary import REQUEST_EVENTS
-from techrevati.runtime.otel import _nanoseconds, _require_opentelemetry
+from techrevati.runtime.otel import _require_opentelemetry
 from techrevati.runtime.otel.content import content_attributes
+from techrevati.runtime.otel.conventions import (
+    chat,
+    error_type,
+    noted,
+    ns_of,
+    operation_of,
+    provider_name,
+    request,
+    show_usage,
+    span_name,
+    text_of,
+    usage_of,
+)
 from techrevati.runtime.otel.hand_over import HandOver
 from techrevati.runtime.otel.instruments import Instruments
 from techrevati.runtime.otel.open_spans import OpenSpan, OpenSpans, innermost
@@ -25,32 +38,17 @@ from techrevati.runtime.pricing import cost_picodollars_or_none, usd
 from techrevati.runtime.usage import UsageSnapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import TypeAlias
-
     from opentelemetry.context import Context
     from opentelemetry.metrics import Meter
     from opentelemetry.trace import Span, SpanKind, Tracer
 
     from techrevati.runtime.budgets import Budget
     from techrevati.runtime.circuit_breaker import AsyncCircuitBreaker, BreakerRegistry, CircuitBreaker
+    from techrevati.runtime.otel.conventions import Attributes, Facts
     from techrevati.runtime.otel.open_spans import Key
-
-    Attributes: TypeAlias = dict[str, str | int | float | bool]
-    Facts: TypeAlias = Mapping[str, object]
 
 _SCOPE = "techrevati.runtime"
 _ENDS = (Name.AGENT_COMPLETED, Name.AGENT_FAILED, Name.AGENT_CANCELLED)
-_PROVIDERS = {
-    "azure": "azure.ai.openai",
-    "bedrock": "aws.bedrock",
-    "google": "gcp.gemini",
-    "mistral": "mistral_ai",
-    "vertex_ai": "gcp.vertex_ai",
-    "xai": "x_ai",
-}
-_PLAIN = (str, int, float, bool)
-_CONTENT = frozenset({"result", "prompt", "answer", "arguments"})
 
 
 class OpenTelemetryRunSink:
@@ -217,33 +215,33 @@ class OpenTelemetryRunSink:
             self._failed(home.span, event)
             return
         for opened in self._open.take_run(run):
-            self._finish(opened, event if opened is home else None, _ns(event))
+            self._finish(opened, event if opened is home else None, ns_of(event))
 
     def _run_ended(self, event: AgentEvent, run: str) -> None:
         for opened in self._open.take_run(run):
-            self._finish(opened, None, _ns(event))
+            self._finish(opened, None, ns_of(event))
         self._open.unwind(run)
 
     # --- turns, attempts, tools ----------------------------------------------------------------------------
 
     def _turn_began(self, event: AgentEvent, run: str, facts: Facts) -> None:
         attributes: Attributes = {"techrevati.turn": True, "gen_ai.conversation.id": run}
-        model = _text(facts, "model")
+        model = text_of(facts, "model")
         key: Key = (run, "stream" if facts.get("stream") else "turn", facts.get("turn"))
         if key[1] == "stream":  # its only attempt, as far as we are told
-            attributes = self._chat(self._provider_name, model)
+            attributes = chat(self._provider_name, model)
             attributes["gen_ai.request.stream"] = True
-            name, kind = _named("chat", model), self._trace.SpanKind.CLIENT
+            name, kind = span_name("chat", model), self._trace.SpanKind.CLIENT
             # Not the current span: a stream is consumed wherever its reader is.
             self._begin(key, event, name, attributes, self._under(run), kind, model=model, current=False)
             return
-        self._begin(key, event, _named("turn", model), attributes, self._under(run), model=model)
+        self._begin(key, event, span_name("turn", model), attributes, self._under(run), model=model)
 
     def _turn_ended(self, event: AgentEvent, run: str, facts: Facts) -> None:
         number = facts.get("turn")
         turn = self._open.take((run, "turn", number))
         stream = None if turn is not None else self._open.take((run, "stream", number))
-        usage, cost = _usage(facts), facts.get("cost_usd")
+        usage, cost = usage_of(facts), facts.get("cost_usd")
         if stream is not None:
             if not facts.get("replayed"):
                 self._used(stream, usage, cost, event)
@@ -259,8 +257,8 @@ class OpenTelemetryRunSink:
         self._finish(turn, event)
 
     def _attempt_began(self, event: AgentEvent, run: str, facts: Facts) -> None:
-        model, attempt = _text(facts, "model"), facts.get("attempt")
-        attributes = self._chat(self._provider_name, model)
+        model, attempt = text_of(facts, "model"), facts.get("attempt")
+        attributes = chat(self._provider_name, model)
         attributes["gen_ai.conversation.id"] = run
         if isinstance(attempt, int):
             attributes["techrevati.attempt"] = attempt
@@ -268,7 +266,7 @@ class OpenTelemetryRunSink:
                 self._measures.retried(self._measures.about(self._provider_name, model))
         key: Key = (run, "attempt", (facts.get("turn"), attempt))
         kind = self._trace.SpanKind.CLIENT
-        self._begin(key, event, _named("chat", model), attributes, self._under(run), kind, model=model)
+        self._begin(key, event, span_name("chat", model), attributes, self._under(run), kind, model=model)
 
     def _attempt_ended(self, event: AgentEvent, run: str, facts: Facts) -> None:
         attempt = self._open.take((run, "attempt", (facts.get("turn"), facts.get("attempt"))))
@@ -280,11 +278,11 @@ class OpenTelemetryRunSink:
             self._used(attempt, None, None, event)
             self._finish(attempt, event)
             return
-        attempt.end_ns = _ns(event)
+        attempt.end_ns = ns_of(event)
         turn.held = attempt
 
     def _tool_began(self, event: AgentEvent, run: str, facts: Facts) -> None:
-        tool = _text(facts, "tool")
+        tool = text_of(facts, "tool")
         attributes: Attributes = {
             "gen_ai.operation.name": "execute_tool",
             "gen_ai.provider.name": self._provider_name,
@@ -295,55 +293,44 @@ class OpenTelemetryRunSink:
         if event.role is not None:
             attributes["gen_ai.agent.name"] = event.role
         key: Key = (run, "tool", facts.get("tool"))
-        self._begin(key, event, _named("execute_tool", tool), attributes, self._under(run))
+        self._begin(key, event, span_name("execute_tool", tool), attributes, self._under(run))
 
     def _used(
         self, call: OpenSpan, usage: UsageSnapshot | None, cost: object, event: AgentEvent | None
     ) -> None:
         """A model call of a session ended; one made through a guarded client told everything itself."""
         if call.covered:
-            call.span.update_name(_named("attempt", call.model))
+            call.span.update_name(span_name("attempt", call.model))
             call.span.set_attribute("gen_ai.operation.name", "attempt")
             return
         failed = event is not None and event.status is Status.FAILED
         about = self._measures.about(
-            self._provider_name, call.model, _error_type(event) if failed and event is not None else None
+            self._provider_name, call.model, error_type(event) if failed and event is not None else None
         )
-        end_ns = call.end_ns if event is None else _ns(event)
+        end_ns = call.end_ns if event is None else ns_of(event)
         self._measures.seconds((end_ns - call.start_ns) / 1e9, about)
         if usage is not None:
-            _show_usage(call.span, usage, cost)
+            show_usage(call.span, usage, cost)
             self._measures.used(usage, cost if isinstance(cost, float) else None, about)
 
     # --- requests of guarded clients -----------------------------------------------------------------------
 
     def _request(self, event: AgentEvent, facts: Facts) -> None:
         """One physical request: a span of the time that it took, told at its end."""
-        model, provider = _text(facts, "model"), _text(facts, "provider") or self._provider_name
+        model, provider = text_of(facts, "model"), text_of(facts, "provider") or self._provider_name
         self._cover(model)
-        end_ns, seconds = _ns(event), facts.get("seconds")
+        end_ns, seconds = ns_of(event), facts.get("seconds")
         took_s = float(seconds) if isinstance(seconds, (int, float)) else 0.0
-        operation = _operation(_text(facts, "shape"))
-        attributes = self._chat(provider, model, operation)
+        operation = operation_of(text_of(facts, "shape"))
+        attributes = request(facts, provider, model, operation)
         attempt = facts.get("attempt")
-        if isinstance(attempt, int):
-            attributes["techrevati.attempt"] = attempt
         here = innermost.get()
         if here is not None:
             attributes["gen_ai.conversation.id"] = here.key[0]
-        for key in ("shape", "server_address", "server_port"):
-            value = facts.get(key)
-            if isinstance(value, (str, int)):
-                name = "techrevati.request.shape" if key == "shape" else key.replace("_", ".")
-                attributes[name] = value
-        settings = facts.get("settings")
-        for key, value in settings.items() if isinstance(settings, dict) else ():
-            if isinstance(value, (int, float)):
-                attributes[f"gen_ai.request.{key}"] = value
         if self.takes_content:
             attributes |= content_attributes(facts.get("content"), self._max_content)
         span = self._tracer.start_span(
-            _named(operation, model),
+            span_name(operation, model),
             kind=self._trace.SpanKind.CLIENT,
             attributes=attributes,
             start_time=end_ns - int(took_s * 1e9),
@@ -353,15 +340,15 @@ class OpenTelemetryRunSink:
             self._failed(span, event)
         elif event.event is Name.MODEL_REFUSED:
             span.set_attribute("techrevati.refusal.observed", True)
-        usage = _usage(facts)
+        usage = usage_of(facts)
         cost = None
         if usage is not None:
             exact = cost_picodollars_or_none(model, usage)
             cost = None if exact is None else usd(exact)
-            _show_usage(span, usage, cost)
+            show_usage(span, usage, cost)
         if event.event is not Name.MODEL_REFUSED:  # that was never sent
             about = self._measures.about(
-                _provider(provider), model, _error_type(event) if failed else None, operation
+                provider_name(provider), model, error_type(event) if failed else None, operation
             )
             address, port = facts.get("server_address"), facts.get("server_port")
             if isinstance(address, str) and isinstance(port, int):
@@ -385,15 +372,6 @@ class OpenTelemetryRunSink:
                 stream.covered = True
 
     # --- spans ---------------------------------------------------------------------------------------------
-
-    def _chat(self, provider: str, model: str, operation: str = "chat") -> Attributes:
-        attributes: Attributes = {
-            "gen_ai.operation.name": operation,
-            "gen_ai.provider.name": _provider(provider),
-        }
-        if model:
-            attributes["gen_ai.request.model"] = model
-        return attributes
 
     def _under(self, run: str | None, *, strict: bool = True) -> Context | None:
         """The context whose span is the parent: the current one, or, where that is none of the run's (a plain
@@ -419,7 +397,7 @@ class OpenTelemetryRunSink:
         model: str = "",
         current: bool = True,
     ) -> None:
-        start_ns = _ns(event)
+        start_ns = ns_of(event)
         span = self._tracer.start_span(
             name,
             context,
@@ -445,7 +423,7 @@ class OpenTelemetryRunSink:
         if event is not None and event.status is Status.FAILED:
             self._failed(opened.span, event)
         if event is not None and end_ns is None:
-            end_ns = _ns(event)
+            end_ns = ns_of(event)
         self._ending.give(partial(opened.span.end, end_ns))
 
     def _evict(self, opened: OpenSpan) -> None:
@@ -457,84 +435,20 @@ class OpenTelemetryRunSink:
                 self._ending.give(span.span.end)
 
     def _failed(self, span: Span, event: AgentEvent) -> None:
-        span.set_attribute("error.type", _error_type(event))
+        span.set_attribute("error.type", error_type(event))
         text = event.detail if self._error_texts else None
         span.set_status(self._trace.StatusCode.ERROR, text)
 
     def _note(self, event: AgentEvent, facts: Facts) -> None:
         """An event with no duration: noted on the span it happened in, or a span of its own."""
-        attributes: Attributes = {"techrevati.status": event.status.value}
-        for key, value in facts.items():
-            if isinstance(value, _PLAIN) and key not in _CONTENT and (self._error_texts or key != "reason"):
-                attributes[f"techrevati.{key}"] = value
-        if event.failure_class is not None:
-            attributes["error.type"] = event.failure_class.value
-        if self._error_texts and event.detail is not None:
-            attributes["techrevati.detail"] = event.detail
+        attributes = noted(event, facts, texts=self._error_texts)
         span = self._trace.get_current_span()
         if not span.get_span_context().is_valid and event.run_id is not None:
             home = self._open.find((event.run_id, "run", None))
             span = span if home is None else home.span
-        moment_ns = _ns(event)
+        moment_ns = ns_of(event)
         if span.get_span_context().is_valid:
             span.add_event(event.event.value, attributes, moment_ns)
             return
         alone = self._tracer.start_span(event.event.value, attributes=attributes, start_time=moment_ns)
         self._ending.give(partial(alone.end, moment_ns))
-
-
-def _ns(event: AgentEvent) -> int:
-    import time
-
-    when = event._emitted_at
-    if isinstance(when, float):
-        return int(when * 1_000_000) * 1000
-    return _nanoseconds(event.emitted_at) or time.time_ns()
-
-
-def _error_type(event: AgentEvent) -> str:
-    kind = (event.data or {}).get("kind")
-    if isinstance(kind, str):
-        return kind
-    return event.event.value if event.failure_class is None else event.failure_class.value
-
-
-def _text(facts: Facts, key: str) -> str:
-    value = facts.get(key)
-    return value if isinstance(value, str) else ""
-
-
-def _operation(shape: str) -> str:
-    """What the conventions call a request to one of the APIs."""
-    return {"embeddings": "embeddings", "completions": "text_completion"}.get(shape.partition(".")[0], "chat")
-
-
-def _provider(name: str) -> str:
-    """What the conventions call a provider."""
-    return _PROVIDERS.get(name, name)
-
-
-def _named(operation: str, subject: str) -> str:
-    return f"{operation} {subject}" if subject else operation
-
-
-def _usage(facts: Facts) -> UsageSnapshot | None:
-    told = facts.get("usage")
-    return UsageSnapshot.from_dict(told) if isinstance(told, dict) else None
-
-
-def _show_usage(span: Span, usage: UsageSnapshot, cost_usd: object) -> None:
-    given = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
-    span.set_attribute("gen_ai.usage.input_tokens", given)
-    span.set_attribute("gen_ai.usage.output_tokens", usage.output_tokens)
-    optional = (
-        ("gen_ai.usage.cache_read.input_tokens", usage.cache_read_tokens),
-        ("gen_ai.usage.cache_creation.input_tokens", usage.cache_write_tokens),
-        ("gen_ai.usage.reasoning.output_tokens", usage.reasoning_tokens),
-        ("gen_ai.response.model", usage.model),
-    )
-    for name, value in optional:
-        if value:
-            span.set_attribute(name, value)
-    if isinstance(cost_usd, float):
-        span.set_attribute("techrevati.cost.usd", cost_usd)
