@@ -37,6 +37,9 @@ class Seen(NamedTuple):
     complaints: list[str]
 
 
+PATIENCE_MS = 120_000  # however busy the machine is
+
+
 @pytest.fixture(scope="module")
 def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six days of four projects, names of every kind, failures, budgets of every state, a doubt, circuits."""
@@ -89,7 +92,7 @@ def seen(browser: Browser, book: Path, request: pytest.FixtureRequest) -> Iterat
     page.on("request", lambda sent: requests.append(sent.url))
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(book.with_name("report.html").as_uri())
+    page.goto(book.with_name("report.html").as_uri(), timeout=PATIENCE_MS)
     yield Seen(page, requests, complaints)
     page.close()
 
@@ -155,7 +158,7 @@ def test_the_schemes_differ(browser: Browser, book: Path) -> None:
     grounds = []
     for scheme in ("light", "dark"):
         page = browser.new_page(color_scheme=scheme)  # type: ignore[arg-type]
-        page.goto(book.with_name("report.html").as_uri())
+        page.goto(book.with_name("report.html").as_uri(), timeout=PATIENCE_MS)
         grounds.append(luminance(page.evaluate("getComputedStyle(document.body).backgroundColor")))
         page.close()
     assert grounds[0] > 0.9

@@ -85,13 +85,19 @@ def test_a_request_says_who_was_asked_and_how(endpoint: ChaosServer) -> None:
 
 
 def test_a_host_without_a_port_is_asked_at_that_of_its_scheme() -> None:
-    """Nothing is sent: the budget of time is gone before."""
+    """Nothing is sent: the transport refuses."""
     scope = Telescope()
+    exceptions: Any = openai._exceptions
+    http = getattr(exceptions, "httpx2", None) or exceptions.httpx  # as in the majors before
+    refusing = http.MockTransport(lambda _: http.Response(401, json={"error": {"code": "invalid_api_key"}}))
     with openai.AzureOpenAI(
-        azure_endpoint="https://x.openai.azure.com", api_key="any", api_version="1"
+        azure_endpoint="https://x.openai.azure.com",
+        api_key="any",
+        api_version="1",
+        http_client=http.Client(transport=refusing),
     ) as plain:
-        client = guard(plain, event_sink=scope.sink, deadline=1e-9)
-        with pytest.raises(TimeoutError):
+        client = guard(plain, event_sink=scope.sink)
+        with pytest.raises(openai.AuthenticationError):
             client.chat.completions.create(model=MODEL, messages=MESSAGES, max_completion_tokens=30)
     (chat,) = scope.spans()
     assert attributes(chat)["server.address"] == "x.openai.azure.com"

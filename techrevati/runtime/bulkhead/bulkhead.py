@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from _thread import allocate_lock
-from types import CoroutineType
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
@@ -12,6 +11,7 @@ from techrevati.runtime._core.deadline import shortened
 from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime._core.log import logger
 from techrevati.runtime._core.scrub import error_text
+from techrevati.runtime._core.unbegun import UNBEGUN, refuse_unbegun
 from techrevati.runtime.bulkhead.line import Line, Place
 from techrevati.runtime.bulkhead.vocabulary import BulkheadFullError, BulkheadSnapshot
 
@@ -108,9 +108,8 @@ class Bulkhead:
             result = fn(*args, **kwargs)
         finally:
             self._leave()
-        if isinstance(result, CoroutineType):
-            result.close()
-            raise TypeError("an async function is called with acall(), not call()")
+        if isinstance(result, UNBEGUN):
+            refuse_unbegun(fn, result, "is called with acall(), not call()")
         return result
 
     async def acall(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from types import CoroutineType
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.locks import fork_safe_lock
+from techrevati.runtime._core.unbegun import UNBEGUN, refuse_unbegun
 from techrevati.runtime.circuit_breaker.books import BreakerBooks, refusal
 from techrevati.runtime.circuit_breaker.core import (
     DISABLED,
@@ -280,10 +280,12 @@ class CircuitBreaker(BreakerBooks):
         except BaseException:  # cancelled: nobody learnt anything about the callee
             self._give_back(ticket)
             raise
-        if isinstance(result, CoroutineType):
-            self._give_back(ticket)
-            result.close()
-            raise TypeError(f"an async function needs as_async() of circuit {self._name!r}; nothing has run")
+        if isinstance(result, UNBEGUN):
+            try:
+                refuse_unbegun(fn, result, f"needs as_async() of circuit {self._name!r}")
+            except TypeError:
+                self._give_back(ticket)
+                raise
         self._returned(ticket, result)
         if not self._proven:
             self._prove()

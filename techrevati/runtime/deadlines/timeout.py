@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from types import CoroutineType
 from typing import TYPE_CHECKING, cast
 
 from techrevati.runtime._core import arguments
@@ -12,6 +11,7 @@ from techrevati.runtime._core.errors import DeadlineExceededError, TechrevatiErr
 from techrevati.runtime._core.log import logger
 from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime._core.switches import Switched
+from techrevati.runtime._core.unbegun import UNBEGUN, refuse_unbegun
 from techrevati.runtime.deadlines.deadline import Rest
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class Timeout(Switched):
 
         def work() -> None:
             try:
-                ended = LateOutcome(answered(context.run(_under, rest, fn, args, kwargs)), None)
+                ended = LateOutcome(answered(fn, context.run(_under, rest, fn, args, kwargs)), None)
             except BaseException as error:
                 ended = LateOutcome(None, error)
             try:
@@ -311,11 +311,10 @@ class Timeout(Switched):
             logger("deadlines").warning("on_late raised %s", error_text(trouble))
 
 
-def answered(result: T) -> T:
-    """*result*, unless it is a call that has not even begun."""
-    if isinstance(result, CoroutineType):
-        result.close()
-        raise TypeError("an async function is timed with acall(), not call()")
+def answered(fn: Callable[..., object], result: T) -> T:
+    """*result* of *fn*, unless it is a call that has not even begun."""
+    if isinstance(result, UNBEGUN):
+        refuse_unbegun(fn, result, "is timed with acall(), not call()")
     return result
 
 

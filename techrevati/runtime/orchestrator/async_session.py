@@ -17,7 +17,7 @@ from techrevati.runtime.orchestrator.pause import SessionPauses
 from techrevati.runtime.orchestrator.phase import SessionPhase
 from techrevati.runtime.orchestrator.streams import AsyncStreams
 from techrevati.runtime.orchestrator.tools import SessionTools, checked_arguments
-from techrevati.runtime.orchestrator.turn_layers import TurnTerms, as_terms, layered
+from techrevati.runtime.orchestrator.turn_layers import TurnTerms, layered
 from techrevati.runtime.orchestrator.turns import _usage_of, named
 from techrevati.runtime.orchestrator.validation import Asking, averdict_of
 from techrevati.runtime.retry_policy import aattempt_recovery
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
     V = TypeVar("V")
+
+
+_as_terms = tuple.__new__  # of all values, in order: calling the class would cost twice as much
 
 
 class AsyncOrchestrationSession(AsyncStreams, SessionTools, SessionPauses, SessionPhase):
@@ -197,7 +200,7 @@ class AsyncOrchestrationSession(AsyncStreams, SessionTools, SessionPauses, Sessi
         *timeout* seconds run the call in a task of its own, which is then cancelled.  An *fn* that is not
         async is called as it is, and blocks the loop while it runs.  *validate* may be async.
         """
-        terms: TurnTerms = as_terms(
+        terms: TurnTerms = _as_terms(
             TurnTerms,
             (
                 model,

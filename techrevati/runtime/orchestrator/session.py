@@ -14,7 +14,7 @@ from techrevati.runtime.orchestrator.parallel import checked, in_threads
 from techrevati.runtime.orchestrator.phase import SessionPhase
 from techrevati.runtime.orchestrator.streams import SyncStreams
 from techrevati.runtime.orchestrator.tools import SessionTools, checked_arguments
-from techrevati.runtime.orchestrator.turn_layers import TurnTerms, as_terms, layered
+from techrevati.runtime.orchestrator.turn_layers import TurnTerms, layered
 from techrevati.runtime.orchestrator.turns import _usage_of, named
 from techrevati.runtime.orchestrator.validation import Asking, verdict_of
 from techrevati.runtime.retry_policy import attempt_recovery
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
     V = TypeVar("V")
+
+
+_as_terms = tuple.__new__  # of all values, in order: calling the class would cost twice as much
 
 
 class OrchestrationSession(SyncStreams, SessionTools, SessionPhase):
@@ -150,7 +153,7 @@ class OrchestrationSession(SyncStreams, SessionTools, SessionPhase):
             Exception: Whatever *fn* raised, after a recovery event; with a ``recovery``, what the last
                 attempt raised.
         """
-        terms: TurnTerms = as_terms(
+        terms: TurnTerms = _as_terms(
             TurnTerms,
             (
                 model,

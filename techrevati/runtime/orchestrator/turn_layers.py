@@ -39,10 +39,6 @@ class TurnTerms(NamedTuple):
     verify: Verify | None = None
 
 
-as_terms = tuple.__new__
-"""Of all values, in order.  Each turn makes one; calling the class would cost twice as much."""
-
-
 class Colour(Protocol):
     """The layers of one colour: each makes the call that it is given, or does not."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from types import CoroutineType
 from typing import TYPE_CHECKING, Any, cast
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.deadline import check_running, current
 from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime._core.switches import Switched
+from techrevati.runtime._core.unbegun import UNBEGUN, refuse_unbegun
 from techrevati.runtime.bulkhead import Bulkhead
 from techrevati.runtime.circuit_breaker import AsyncCircuitBreaker, CircuitBreaker
 from techrevati.runtime.deadlines import Deadline, Timeout
@@ -125,9 +125,8 @@ class Pipeline(Switched):
         if current.get() is not None and self._before is None:
             check_running()  # nothing begins after the deadline
         result: T = self._first(*self._calls, fn, *args, **kwargs)
-        if isinstance(result, CoroutineType):
-            result.close()
-            raise TypeError("an async function is called with acall(), not call()")
+        if isinstance(result, UNBEGUN):
+            refuse_unbegun(fn, result, "is called with acall(), not call()")
         return result
 
     async def acall(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:

@@ -82,7 +82,7 @@ class BudgetedRetry(Retry):
         self.__dict__.update(given)
         self._given = retry
         self._budget = budget
-        self._attentive = True
+        self._attentive = self._always_attentive = True
 
     @property
     def observe_only(self) -> bool:  # type: ignore[override]

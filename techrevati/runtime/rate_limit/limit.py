@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from types import CoroutineType
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
@@ -11,6 +10,7 @@ from techrevati.runtime._core.deadline import remaining_s
 from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime._core.log import logger
 from techrevati.runtime._core.scrub import error_text
+from techrevati.runtime._core.unbegun import UNBEGUN, refuse_unbegun
 from techrevati.runtime.rate_limit.bucket import after_one_more, available, described, held, taken
 from techrevati.runtime.rate_limit.reservation import CallReservation, Reservation
 from techrevati.runtime.rate_limit.token_count import TokenCount
@@ -136,9 +136,8 @@ class RateLimit:
         with self._reserved(seen, kwargs) as reservation:
             reservation.wait(self._sleep)
             result = fn(*args, **kwargs)
-            if isinstance(result, CoroutineType):
-                result.close()
-                raise TypeError("an async function is called with acall(), not call()")
+            if isinstance(result, UNBEGUN):
+                refuse_unbegun(fn, result, "is called with acall(), not call()")
             reservation.returned(result)
         return result
 

@@ -11,6 +11,7 @@ from techrevati.runtime._core import arguments
 from techrevati.runtime._core.deadline import check_running, current
 from techrevati.runtime._core.errors import BudgetExceededError
 from techrevati.runtime._core.switches import Switched
+from techrevati.runtime._core.unbegun import UNBEGUN, refuse_unbegun
 from techrevati.runtime.failures import FailureScenario
 from techrevati.runtime.retry_policy import retry
 from techrevati.runtime.retry_policy.attempts import RetryRules
@@ -169,9 +170,8 @@ class Recovery(Switched):
             TypeError: *fn* is an async function; nothing was sent.
         """
         result = self._call(fn, *args, **kwargs)
-        if isinstance(result, CoroutineType):
-            result.close()
-            raise TypeError("an async function is recovered with acall(), not call()")
+        if isinstance(result, UNBEGUN):
+            refuse_unbegun(fn, result, "is recovered with acall(), not call()")
         return result
 
     def _call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

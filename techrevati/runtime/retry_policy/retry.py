@@ -15,6 +15,7 @@ from techrevati.runtime._core.deadline import check_running, current, when_runni
 from techrevati.runtime._core.judging import asked
 from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime._core.switches import Switched
+from techrevati.runtime._core.unbegun import UNBEGUN, refuse_unbegun
 from techrevati.runtime.retry_policy.attempts import Attempts, RetryAttempt, RetryRules
 from techrevati.runtime.retry_policy.history import mark
 from techrevati.runtime.retry_policy.own_retries import warn_of_own_retries
@@ -22,7 +23,7 @@ from techrevati.runtime.retry_policy.retry_budget import checked
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from typing import Any, NoReturn, ParamSpec, TypeVar
+    from typing import Any, ParamSpec, TypeVar
 
     from techrevati.runtime.failures import Failure
     from techrevati.runtime.retry_policy.backoff import Jitter
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Retry", "RetryAttempt"]
 
+_ADVICE = "is tried with acall(), not call()"
 _deadlines = False  # whether any runs in this process: asking which one is here takes half as long as a call
 
 
@@ -131,7 +133,10 @@ class Retry(Switched):
         # The happy path: without a limit on time nobody needs to know when the first attempt began, and
         # without the other two nobody asks about a result.
         timed = self._rules.max_elapsed_s != float("inf") or on_attempt is not None
-        self._attentive = timed or retry_result is not None or budget is not None
+        self._always_attentive = timed or retry_result is not None or budget is not None
+        # Until a call has returned, results are looked at for streams, too: who passes a generator function
+        # does so from the first call on.
+        self._attentive = True
         self._retry_result = retry_result
         self._budget = budget
         self._on_attempt = on_attempt
@@ -164,7 +169,8 @@ class Retry(Switched):
         except Exception as error:
             first: Exception | None = error
         else:
-            _refuse(result)
+            refuse_unbegun(fn, result, _ADVICE)  # which a coroutine always is
+            return result
         try:
             return self._call_again(None, given_up_before, first, fn, args, kwargs)
         finally:
@@ -180,8 +186,9 @@ class Retry(Switched):
         except Exception as error:
             first = error
         else:
-            if isinstance(result, CoroutineType):
-                _refuse(result)
+            if isinstance(result, UNBEGUN):
+                refuse_unbegun(fn, result, _ADVICE)
+            self._attentive = self._always_attentive
             if self._accepts(result):
                 return result
         try:
@@ -222,8 +229,8 @@ class Retry(Switched):
                 except Exception as again:
                     error = again
                     continue
-                if isinstance(result, CoroutineType):
-                    _refuse(result)
+                if isinstance(result, UNBEGUN):
+                    refuse_unbegun(fn, result, _ADVICE)
                 if self._accepts(result):
                     return result
         finally:
@@ -243,6 +250,7 @@ class Retry(Switched):
         except Exception as error:
             first: Exception | None = error
         else:
+            self._attentive = self._always_attentive
             if self._accepts(result):
                 return result
             first = None
@@ -358,8 +366,3 @@ class Retry(Switched):
 
             self._rng = random.random
         return self._rng()
-
-
-def _refuse(unbegun: Any) -> NoReturn:
-    unbegun.close()
-    raise TypeError("an async function is tried with acall(), not call(); nothing has run")
