@@ -136,6 +136,11 @@ def test_examples_run(example: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout
+    if example.name == "durable_workflow.py":  # it kills its first life itself
+        assert "a life ended with -9; requests so far: 2" in done.stdout
+        assert "a life ended with 0; requests so far: 3" in done.stdout
+        bill, ledger = (float(part.split()[1]) for part in done.stdout.splitlines()[-1].split(", "))
+        assert bill == ledger > 0
 
 
 @pytest.mark.parametrize("name", ["main-job", "tests"])

@@ -20,7 +20,7 @@ from techrevati.runtime.failures import registered
 from techrevati.runtime.hedging import Hedge
 from techrevati.runtime.pipeline import Pipeline
 from techrevati.runtime.rate_limit import RateLimit
-from techrevati.runtime.retry_policy import RecoveryContext, RetryBudget, history
+from techrevati.runtime.retry_policy import RecoveryContext, Retry, RetryBudget, retry as retry_module
 from techrevati.runtime.sinks import JsonlEventSink
 from techrevati.runtime.usage import UsageSnapshot
 from techrevati.runtime.usage_tracking import UsageTracker
@@ -88,13 +88,13 @@ def test_a_child_never_waits_for_a_thread_that_it_does_not_have(tmp_path: Path) 
         pipeline.observe_only = True
         sink.emit(event)
         assert sink.dropped == 0
-        history.mark(ValueError())
+        Retry._gave_up(ValueError())
         with registered._lock:
             pass
 
     owners: list[Any] = [breaker, registry, budget, bulkhead, limit, failover, hedge, tracker, workers]
     owners += [recovery, pipeline, sink]
-    locks = [owner._lock for owner in owners] + [history._given_up_lock, registered._lock]
+    locks = [owner._lock for owner in owners] + [retry_module._given_up_lock, registered._lock]
     assert held_elsewhere(locks, work) == 0
     assert len((tmp_path / "events.jsonl").read_text().splitlines()) == 1
     work()  # the parent's locks were not touched

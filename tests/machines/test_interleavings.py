@@ -27,7 +27,7 @@ from techrevati.runtime.hedging import (
 )
 from techrevati.runtime.pipeline import Pipeline
 from techrevati.runtime.rate_limit import RateLimit
-from techrevati.runtime.retry_policy import Retry, RetryBudget, history
+from techrevati.runtime.retry_policy import Retry, RetryBudget, retry as retry_module
 from techrevati.runtime.testing import FakeClock
 from tests.interleavings import Scenario, TurnLock, Turns, explore
 
@@ -352,7 +352,7 @@ def marking(monkeypatch: pytest.MonkeyPatch) -> list[Turns]:
         def __exit__(self, *_: object) -> None:
             locks[held[0]].release()
 
-    monkeypatch.setattr(history, "_given_up_lock", Lock())
+    monkeypatch.setattr(retry_module, "_given_up_lock", Lock())
     return held
 
 

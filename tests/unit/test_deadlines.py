@@ -26,6 +26,7 @@ from techrevati.runtime.deadlines import (
     Timeout,
     TurnTimeoutError,
 )
+from techrevati.runtime.retry_policy import Retry
 from techrevati.runtime.testing import run
 
 PATIENCE = 10.0  # seconds until something that should have happened counts as hung
@@ -591,3 +592,51 @@ def test_a_timed_call_that_is_closed_ends_at_once() -> None:
         return ended
 
     assert run(main()) == ["cancelled"]
+
+
+# --- what is inside -----------------------------------------------------------------------------------
+
+
+def test_its_time_is_the_end_of_the_waits_inside() -> None:
+    """A retry whose next attempt would begin later gives up at once, with the call's own error; an inner
+    timeout that is longer ends with this one, and is told as this one."""
+    attempts = 0
+
+    async def main() -> float:
+        loop = asyncio.get_running_loop()
+        retry = Retry(5, base_delay_seconds=4, max_delay_seconds=8, jitter="none", clock=loop.time)
+
+        async def fails() -> None:
+            nonlocal attempts
+            attempts += 1
+            await asyncio.sleep(3)
+            raise ConnectionError
+
+        with pytest.raises(ConnectionError):
+            await Timeout(29).acall(retry.acall, fails)
+        assert loop.time() == 3 + 4 + 3 + 8 + 3
+        with pytest.raises(TurnTimeoutError) as ended:
+            await Timeout(5).acall(Timeout(60).acall, asyncio.sleep, 90)
+        assert ended.value.timeout_seconds == 5
+        return loop.time()
+
+    assert run(main()) == 21 + 5
+    assert attempts == 3
+
+
+def test_an_abandoned_call_tries_nothing_again(release: threading.Event) -> None:
+    """Its thread goes on until the attempt ends that nobody waits for, and no other is made."""
+    attempts: list[int] = []
+    late: queue.Queue[LateOutcome] = queue.Queue()
+
+    def fails() -> None:
+        attempts.append(1)
+        assert release.wait(PATIENCE)
+        raise ConnectionError("down")
+
+    retry = Retry(9, base_delay_seconds=1e-6)
+    with pytest.raises(TurnTimeoutError):
+        Timeout(SOON, on_late=late.put).call(retry.call, fails)
+    release.set()
+    assert isinstance(late.get(timeout=PATIENCE).error, ConnectionError)
+    assert len(attempts) == 1

@@ -432,6 +432,72 @@ def test_a_record_that_was_half_written_when_its_process_died_is_passed_over(tmp
     assert list(tmp_path.glob("*.spool-*")) == []
 
 
+def test_behind_half_a_record_on_a_full_disk_the_next_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a disk took only in part is cut off again, so that what it takes later can be adopted."""
+    path = tmp_path / "spend.db"
+    with SpendLedger(path) as ledger:
+        given = ledger._given("p", "m", USAGE, 0.5)
+    spool = Spool(str(path))
+    spool.append(draft(given, "before", NOON))
+    with monkeypatch.context() as full:
+        full.setattr("techrevati.runtime.ledger.spool._write", lambda file, it: os.write(file, it[:20]))
+        with pytest.raises(OSError, match="could not be written"):
+            spool.append(draft(given, "refused", NOON))
+    spool.append(draft(given, "after", NOON))
+    spool.leave()
+    with SpendLedger(path) as ledger:
+        assert [record.key for record in ledger.records()] == ["before", "after"]
+
+
+def test_who_records_does_not_wait_for_a_batch_that_is_written(tmp_path: Path) -> None:
+    """While another process holds the file, a thread that writes its batch waits; the others record on."""
+    path = tmp_path / "spend.db"
+    ledger = SpendLedger(path, durability="batched", timeout_s=60)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    ledger.record(project="p", model="ledger-small", usage=USAGE, key="first")
+    writer = threading.Thread(target=ledger.flush)
+    writer.start()
+    while not ledger._file._lock.locked():  # it waits for the file
+        pass
+    ledger.record(project="p", model="ledger-small", usage=USAGE)
+    assert writer.is_alive()
+    other.execute("COMMIT")
+    writer.join()
+    other.close()
+    # A key in the batch that was written is known all the time.
+    ledger.record(project="p", model="ledger-small", usage=USAGE, key="first")
+    assert sum(group.calls for group in ledger.by("project")) == 2
+    ledger.close()
+
+
+def record_and_die(path: str) -> None:
+    """A batch that is refused, another behind it, and a kill."""
+    register_pricing("ledger-small", ModelPricing(0.25, 2.0))
+    ledger = SpendLedger(path, durability="batched", timeout_s=0.05)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    for key in "abc":
+        ledger.record(project="p", model="ledger-small", usage=USAGE, key=key)
+        with pytest.raises(StoreUnavailableError):
+            ledger.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_batches_behind_one_that_was_refused_survive_too(tmp_path: Path) -> None:
+    """Neither lost with the process nor written twice."""
+    path = str(tmp_path / "spend.db")
+    process = SPAWN.Process(target=record_and_die, args=(path,))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    with SpendLedger(path) as ledger:
+        assert sorted(record.key for record in ledger.records()) == ["a", "b", "c"]
+    assert list(tmp_path.glob("*.spool-*")) == []
+
+
 def test_what_waits_is_written_once_by_whoever_comes_first() -> None:
     """A second writer that comes in the middle neither repeats a settlement nor drops the one behind it."""
     waiting, written = Waiting(), list[str]()

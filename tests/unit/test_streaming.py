@@ -313,18 +313,25 @@ def test_a_deadline_counts_the_consumer_too() -> None:
 @pytest.mark.parametrize("limit", ["first_token_seconds", "idle_seconds", "deadline"])
 def test_the_watchdog_ends_a_blocked_read(limit: str) -> None:
     """A real thread, and a short real limit: however slow the machine, the read ends and nothing is left."""
-    woken = threading.Event()
+    woken, since = threading.Event(), list[float]()
 
     def blocked() -> str:
+        since.append(time.monotonic())
         assert woken.wait(PATIENCE_S), "nobody interrupted the read"
         raise ConnectionError("shut down")
 
+    def clock() -> float:
+        """Real time, which begins with the blocked read: no limit passes before it on a slow machine."""
+        return time.monotonic() - since[0] if since else 0.0
+
     source = Source(blocked) if limit == "first_token_seconds" else Source("a", blocked)
-    with Deadline(0.05 if limit == "deadline" else 3_600):
+    with Deadline(0.05 if limit == "deadline" else 3_600, clock=clock):
         first_s, idle_s = 3_600.0, 0.05
         if limit == "first_token_seconds":
             first_s, idle_s = 0.05, 3_600.0
-        stream = watch(source, first_s, None if limit == "deadline" else idle_s, interrupt=woken.set)
+        stream = watch(
+            source, first_s, None if limit == "deadline" else idle_s, interrupt=woken.set, clock=clock
+        )
     with pytest.raises(DeadlineExceededError if limit == "deadline" else StreamStalledError) as caught:
         list(stream)
     assert isinstance(caught.value.__cause__, ConnectionError)

@@ -30,17 +30,16 @@ _CLOSE: Step = ("close", None)
 
 
 def timed_generator(
-    timeout: Timeout, fn: Callable[..., Generator[Any, Any, Any]], shortening: bool = False
+    timeout: Timeout, fn: Callable[..., Generator[Any, Any, Any]]
 ) -> Callable[..., Generator[Any, Any, Any]]:
-    """*fn* under *timeout*, each stream from its first item to its end; *shortening*, what is left of its
-    time is also the end of every wait inside."""
+    """*fn* under *timeout*, each stream from its first item to its end."""
 
     def stream(*args: object, **kwargs: object) -> Generator[Any, Any, Any]:
         if not timeout.enabled:
             return (yield from fn(*args, **kwargs))
         steps: _ThreadSteps | _DirectSteps
         made = lambda: fn(*args, **kwargs)  # noqa: E731
-        steps = _DirectSteps(made) if timeout.observe_only else _ThreadSteps(timeout, made, shortening)
+        steps = _DirectSteps(made) if timeout.observe_only else _ThreadSteps(timeout, made)
         clock = timeout._clock or time.monotonic
         left_s, step = timeout.seconds, _FIRST
         told = False
@@ -102,18 +101,15 @@ class _ThreadSteps:
 
     observes = False
 
-    def __init__(
-        self, timeout: Timeout, make: Callable[[], Generator[Any, Any, Any]], shortening: bool
-    ) -> None:
+    def __init__(self, timeout: Timeout, make: Callable[[], Generator[Any, Any, Any]]) -> None:
         import contextvars
         from queue import SimpleQueue
 
         self._timeout = timeout
         self._make = make
         self._context = contextvars.copy_context()
-        self.rest = Rest(timeout.seconds, time.monotonic, current.get()) if shortening else None
-        if self.rest is not None:
-            self._context.run(current.set, self.rest)
+        self.rest = Rest(timeout.seconds, time.monotonic, current.get())
+        self._context.run(current.set, self.rest)
         self._asked: SimpleQueue[Step] = SimpleQueue()
         self._answers: SimpleQueue[Answer] = SimpleQueue()
         self._lock = allocate_lock()
@@ -207,7 +203,7 @@ def _taken(made: Generator[Any, Any, Any], step: Step) -> Answer:
 
 
 def timed_async_generator(
-    timeout: Timeout, fn: Callable[..., AsyncGenerator[Any, Any]], shortening: bool = False
+    timeout: Timeout, fn: Callable[..., AsyncGenerator[Any, Any]]
 ) -> Callable[..., AsyncGenerator[Any, Any]]:
     """:func:`timed_generator` for async generator functions."""
 
@@ -215,7 +211,7 @@ def timed_async_generator(
         made = fn(*args, **kwargs)
         steps: _TaskSteps | _DirectAsyncSteps
         cuts = timeout.enabled and not timeout.observe_only
-        steps = _TaskSteps(timeout, made, shortening) if cuts else _DirectAsyncSteps(made)
+        steps = _TaskSteps(timeout, made) if cuts else _DirectAsyncSteps(made)
         observes = timeout.enabled and not cuts
         clock = timeout._loop_clock()
         left_s, step = timeout.seconds, _FIRST
@@ -271,13 +267,13 @@ class _DirectAsyncSteps:
 class _TaskSteps:
     """A stream in one task, which therefore sees one context from beginning to end."""
 
-    def __init__(self, timeout: Timeout, made: AsyncGenerator[Any, Any], shortening: bool) -> None:
+    def __init__(self, timeout: Timeout, made: AsyncGenerator[Any, Any]) -> None:
         import asyncio
 
         self._timeout = timeout
         self._made = made
         self._loop = asyncio.get_running_loop()
-        self.rest = Rest(timeout.seconds, self._loop.time, current.get()) if shortening else None
+        self.rest = Rest(timeout.seconds, self._loop.time, current.get())
         self._asked: Queue[tuple[Step, Future[Answer]]] = asyncio.Queue()
         self._task = None if timeout.seconds <= 0 else self._loop.create_task(self._work())
 
@@ -314,8 +310,7 @@ class _TaskSteps:
 
     async def _work(self) -> object:
         """Take the steps that are asked for; what nobody waits for any more is the task's outcome."""
-        if self.rest is not None:
-            current.set(self.rest)  # the task's own context: nobody has to leave it
+        current.set(self.rest)  # the task's own context: nobody has to leave it
         try:
             while True:
                 step, wanted = await self._asked.get()

@@ -83,6 +83,9 @@ class Timeout:
     items together; what its consumer does in between is not counted.  One that is cut is closed where it
     stands, or as soon as its thread comes back.
 
+    What is left of its time is the end of every wait, queue and timeout inside, as that of a
+    :class:`Deadline` is: an abandoned call comes to an end, and tries nothing again for nobody.
+
     Args:
         seconds: How long to wait, >= 0; 0 does not start the call.  What is left of the running
             :class:`Deadline` is waited for if that is less.
@@ -123,24 +126,13 @@ class Timeout:
             TypeError: *fn* is an async function: use :meth:`acall`.
             Exception: Whatever *fn* raised.
         """
-        return self._called(fn, args, kwargs)
-
-    def _called(
-        self,
-        fn: Callable[..., T],
-        args: tuple[object, ...],
-        kwargs: dict[str, object],
-        shortening: bool = False,
-    ) -> T:
-        """:meth:`call`; *shortening*, its end is also that of every wait inside, and told as this timeout's
-        where one of those noticed it first."""
         if self.observe_only or not self.enabled:
             return self._observed(fn, args, kwargs)
         import contextvars
         import threading
 
         seconds = self._allowed_s(self.seconds)
-        rest = Rest(self.seconds, time.monotonic, current.get()) if shortening else None
+        rest = Rest(self.seconds, time.monotonic, current.get())
         lock, done = threading.Lock(), threading.Lock()  # done is free when the outcome is there
         done.acquire()
         outcome: list[LateOutcome] = []
@@ -162,8 +154,7 @@ class Timeout:
                 del ended  # an error's traceback holds this frame: no cycle
 
         context = contextvars.copy_context()
-        if rest is not None:
-            context.run(current.set, rest)
+        context.run(current.set, rest)
         try:
             threading.Thread(target=work, name="techrevati-timed-call", daemon=True).start()
             done.acquire(timeout=min(seconds, threading.TIMEOUT_MAX))
@@ -181,7 +172,7 @@ class Timeout:
         if ended.error is None:
             return cast("T", ended.result)
         try:
-            if rest is not None and rest.ended(ended.error):
+            if rest.ended(ended.error):
                 raise TurnTimeoutError(self.seconds) from ended.error
             raise ended.error
         finally:
@@ -189,21 +180,12 @@ class Timeout:
 
     async def acall(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """The result of ``await fn(*args, **kwargs)``; see :meth:`call`.  Cancelled, it cancels the call."""
-        return await self._acalled(fn, args, kwargs)
-
-    async def _acalled(
-        self,
-        fn: Callable[..., Awaitable[T]],
-        args: tuple[object, ...],
-        kwargs: dict[str, object],
-        shortening: bool = False,
-    ) -> T:
         import asyncio
 
         if self.observe_only or not self.enabled:
             return await self._aobserved(fn, args, kwargs)
         allowed_s = self._allowed_s(self.seconds)
-        rest = Rest(self.seconds, asyncio.get_running_loop().time, current.get()) if shortening else None
+        rest = Rest(self.seconds, asyncio.get_running_loop().time, current.get())
         task = asyncio.ensure_future(_coroutine(fn, args, kwargs, rest))
         try:
             seconds = None if allowed_s == float("inf") else allowed_s
@@ -225,9 +207,6 @@ class Timeout:
         Raises:
             TypeError: A wrapper could not be right: of a class or a ``staticmethod`` object.
         """
-        return self._around(fn)
-
-    def _around(self, fn: F, shortening: bool = False) -> F:
         from functools import update_wrapper
 
         from techrevati.runtime._core.wrapping import ASYNC_GENERATOR, COROUTINE, GENERATOR, colour, innermost
@@ -237,17 +216,17 @@ class Timeout:
             from techrevati.runtime.deadlines.timed_stream import timed_async_generator, timed_generator
 
             timed = timed_generator if kind == GENERATOR else timed_async_generator
-            return cast("F", update_wrapper(timed(self, fn, shortening), fn))  # type: ignore[arg-type]
+            return cast("F", update_wrapper(timed(self, fn), fn))  # type: ignore[arg-type]
         # The SDKs' own decorators are plain functions around an ``async def``.
         if COROUTINE in (kind, colour(innermost(fn))):
 
             async def acalled(*args: object, **kwargs: object) -> object:
-                return await self._acalled(fn, args, kwargs, shortening)  # type: ignore[arg-type]
+                return await self.acall(fn, *args, **kwargs)  # type: ignore[arg-type]
 
             return cast("F", update_wrapper(acalled, fn))
 
         def called(*args: object, **kwargs: object) -> object:
-            return self._called(fn, args, kwargs, shortening)
+            return self.call(fn, *args, **kwargs)
 
         return cast("F", update_wrapper(called, fn))
 
@@ -341,11 +320,9 @@ def answered(result: T) -> T:
 
 
 def _coroutine(
-    fn: Callable[..., Awaitable[T]], args: tuple[object, ...], kwargs: dict[str, object], rest: Rest | None
+    fn: Callable[..., Awaitable[T]], args: tuple[object, ...], kwargs: dict[str, object], rest: Rest
 ) -> Coroutine[object, object, T]:
     async def awaited() -> T:
-        if rest is None:
-            return await fn(*args, **kwargs)
         current.set(rest)  # the task's own context: nobody has to leave it
         try:
             return await fn(*args, **kwargs)

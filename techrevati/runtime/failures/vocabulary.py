@@ -54,6 +54,8 @@ class FailureKind(str, Enum):
     CANCELLED = "cancelled"  # somebody wanted it to stop
     UNKNOWN = "unknown"  # nothing recognisable
 
+    __hash__ = str.__hash__  # equal to its text, so of the same hash; that of Enum is a function in Python
+
 
 class FailureOrigin(str, Enum):
     """Whose trouble it is: who has to act, or to recover, before the call can succeed."""

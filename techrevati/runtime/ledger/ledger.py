@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -29,7 +30,7 @@ from techrevati.runtime.ledger.record import (
 )
 from techrevati.runtime.ledger.reports import LedgerReports
 from techrevati.runtime.ledger.reservations import LedgerReservations
-from techrevati.runtime.ledger.spool import Spool, adopt_orphans
+from techrevati.runtime.ledger.spool import Batch, adopt_orphans
 from techrevati.runtime.ledger.tables import SCHEMA, Writer, standing
 from techrevati.runtime.ledger.waiting import Waiting
 from techrevati.runtime.stores.errors import StoreError, StoreUnavailableError
@@ -53,7 +54,8 @@ announce("ledger")
 BATCH = 512
 BATCH_AGE_S = 0.05
 _CHECKED = 1024
-_checked: dict[tuple[str | None, ...], tuple[str, str, str]] = {}
+_checked: dict[tuple[str | None, ...], tuple[str, str, str, str]] = {}
+_new_given = tuple.__new__
 
 
 class SpendLedger(LedgerReports, LedgerReservations):
@@ -106,9 +108,9 @@ class SpendLedger(LedgerReports, LedgerReservations):
         self._batched = durability == "batched" and not self._file.is_memory and not read_only
         self._writer = Writer()
         self._lock = Lock()
-        self._spool = Spool(self.path)
-        self._buffer: list[Draft] = []
-        self._buffered_keys: dict[str, Draft] = {}
+        # Who records while a batch is written does not wait for the disk: there is another one.
+        self._recorded, self._committing = Batch(self.path), Batch(self.path)
+        self._commits = Lock()  # taken before the other one, and held while a batch is written
         self._flusher_runs = False
         self._waiting = Waiting()
         self.worker: Worker | None = None if self._file.is_memory else Worker("techrevati-ledger-io")
@@ -188,18 +190,11 @@ class SpendLedger(LedgerReports, LedgerReservations):
         except (KeyError, TypeError):
             pass
         else:
-            return Given(
-                project,
-                model,
-                usage,
-                cost,
-                *known,
-                checked_tags(tags),
-                certainty,
-                provider,
-                tier,
-                failure or "",
-            )
+            user, session, run, failure = known
+            if tags is not None:
+                tags = checked_tags(tags)
+            said = (project, model, usage, cost, user, session, run, tags, certainty, provider, tier, failure)
+            return _new_given(Given, said)  # not by its own constructor, which takes three times as long
         if certainty not in CERTAINTIES:
             raise ValueError(f"certainty must be one of {', '.join(CERTAINTIES)}; got {certainty!r}")
         given = Given(
@@ -218,11 +213,12 @@ class SpendLedger(LedgerReports, LedgerReservations):
         )
         if len(_checked) >= _CHECKED:
             _checked.clear()
-        _checked[words] = given.user, given.session, given.run
+        _checked[words] = given.user, given.session, given.run, given.failure
         return given
 
     def _new_key(self) -> str:
-        return f"{self._prefix}-{next(self._numbers):x}"
+        # Of one width, so that they sort as they were made: the index of keys then grows at one end.
+        return f"{self._prefix}-{next(self._numbers):08x}"
 
     def _put(self, made: Draft, *, unique: bool) -> None:
         if made.source == "unpriced":
@@ -235,9 +231,14 @@ class SpendLedger(LedgerReports, LedgerReservations):
         if self._waiting:
             self._retry()
         try:
-            self._write([made], unique=unique)
-        except StoreError:
-            self._waiting.keep(made)
+            if unique:
+                self._file.write(partial(self._writer.write_new, drafts=(made,)))
+            else:
+                self._write([made], unique=False)
+        except BaseException as error:
+            self._writer.forget()
+            if isinstance(error, StoreError):
+                self._waiting.keep(made)
             raise
 
     def _put_batched(self, made: Draft, unique: bool) -> None:
@@ -245,17 +246,14 @@ class SpendLedger(LedgerReports, LedgerReservations):
             return
         with self._lock:
             try:
-                self._spool.append(made)
+                full = self._recorded.add(made, unique) >= BATCH
             except OSError as error:
                 self._waiting.keep(made)
                 reason = f"the spool cannot be written ({error.strerror})"
                 raise StoreUnavailableError(self.path, reason, "full") from error
-            self._buffer.append(made)
-            if not unique:
-                self._buffered_keys[made.key] = made
-            full = len(self._buffer) >= BATCH
             start = not full and not self._flusher_runs
-            self._flusher_runs = self._flusher_runs or start
+            if start:
+                self._flusher_runs = True
         if full:
             self._commit_buffer()
         elif start:
@@ -266,7 +264,7 @@ class SpendLedger(LedgerReports, LedgerReservations):
         from techrevati.runtime.ledger.record import differences
 
         with self._lock:
-            there = self._buffered_keys.get(made.key)
+            there = self._recorded.of_key(made.key) or self._committing.of_key(made.key)
         if there is None:
             there = self._file.read(lambda connection: standing(connection, made.key))
         if there is None:
@@ -296,17 +294,18 @@ class SpendLedger(LedgerReports, LedgerReservations):
             self._commit_buffer()
 
     def _commit_buffer(self) -> None:
-        """Write what waits; it stays in the spool until it is in the database."""
-        with self._lock:
-            if not self._buffer:
-                return
-            drafts = self._buffer
-            keyed = [one for one in drafts if one.key in self._buffered_keys]
-            fresh = [one for one in drafts if one.key not in self._buffered_keys] if keyed else drafts
-            self._write(fresh, keyed, unique=True)
-            self._buffer = []
-            self._buffered_keys.clear()
-            self._spool.empty()
+        """Write what waits; it stays in its spool until it is in the database."""
+        with self._commits:
+            self._commit(self._committing)  # what was refused before, if anything
+            with self._lock:
+                self._recorded, self._committing = self._committing, self._recorded
+            self._commit(self._committing)
+
+    def _commit(self, batch: Batch) -> None:
+        if batch.drafts:
+            self._write(*batch.parted(), unique=True)
+            with self._lock:
+                batch.committed()
 
     def _write(self, drafts: Sequence[Draft], keyed: Sequence[Draft] = (), *, unique: bool) -> None:
         """Commit drafts: those of keys made here at once, the others after a look at what is there."""
@@ -382,9 +381,9 @@ class SpendLedger(LedgerReports, LedgerReservations):
             self._commit_buffer()
             if not self._retry():
                 raise StoreUnavailableError(self.path, f"{self.pending} records wait for the disk", "locked")
-        with self._lock:
-            if not self._buffer:
-                self._spool.close()
+        with self._commits, self._lock:
+            self._recorded.close()
+            self._committing.close()
         self._file.close()
 
     def __enter__(self) -> Self:
@@ -400,20 +399,26 @@ class SpendLedger(LedgerReports, LedgerReservations):
 
     def before_fork(self) -> bool:
         """Let nobody be in the middle of a batch."""
-        return self._lock.acquire(timeout=PATIENCE_S)
+        if not self._commits.acquire(timeout=PATIENCE_S):
+            return False
+        if self._lock.acquire(timeout=PATIENCE_S):
+            return True
+        self._commits.release()
+        return False
 
     def after_fork(self, held: bool, child: bool) -> None:
         """Go on; what waits stays with the parent."""
         if child:
-            self._spool.leave()
-            self._buffer, self._flusher_runs = [], False
-            self._buffered_keys.clear()
+            self._recorded.leave()
+            self._committing.leave()
+            self._flusher_runs = False
             self._waiting.forget()
             self._prefix = os.urandom(8).hex()
         if held:
             self._lock.release()
+            self._commits.release()
         elif child:
-            self._lock = Lock()
+            self._lock, self._commits = Lock(), Lock()
 
     # --- reading --------------------------------------
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 CERTAINTIES = ("measured", "estimated", "unknown")
 LARGEST = 2**63 - 1  # what an integer column holds
 MAX_TEXT = 1_000
+_new_draft = tuple.__new__
+_WORDS = 1_024
+_in_quotes: dict[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,69 +177,103 @@ def total_tokens(usage: UsageSnapshot) -> int:
     )
 
 
-def price(given: Given, at_s: float) -> tuple[Amount | None, str, str, str, str]:
-    """(exact cost in pico-dollars or None, source, price book, tier, unit prices as JSON) of a call."""
-    usage = given.usage
-    amount: Amount | None = None
-    if given.cost is not None:
-        arguments.number("cost", given.cost)
-        amount, source = picodollars(given.cost), "given"
-    elif usage.reported_cost_usd is not None:
-        amount, source = picodollars(usage.reported_cost_usd), "reported"
-    else:
-        try:
-            return charged(given.model, usage, provider=given.provider, at_s=at_s, tier=given.tier)
-        except (UnknownModelError, UnknownPriceError):
-            source = "unpriced"
-    tier = given.tier if given.tier is not None else usage.tier
-    named = "+".join(tier) if isinstance(tier, tuple) else tier or "standard"
-    return amount, source, "", named, "{}"
-
-
 def draft(given: Given, key: str, at_s: float) -> Draft:
     """The record of a call, priced at *at_s*."""
-    amount, source, book, tier, unit_prices = price(given, at_s)
-    project, model, usage, _, user, session, run, tags, certainty, provider, _, failure = given
+    project, model, usage, cost, user, session, run, tags, certainty, provider, tier, failure = given
+    rare = has_rare_parts(usage)
     exact = None
+    amount: Amount | None = None
+    if cost is None and usage.reported_cost_usd is None:
+        try:
+            amount, source, book, named, unit_prices = charged(
+                model, usage, provider=provider, at_s=at_s, tier=tier, rare=rare
+            )
+        except (UnknownModelError, UnknownPriceError):
+            source, book, named, unit_prices = "unpriced", "", _tier_named(given), "{}"
+    else:
+        amount, source = _said(given)
+        book, named, unit_prices = "", _tier_named(given), "{}"
     if amount is not None and (type(amount) is not int or amount > LARGEST):
         amount, exact = None, str(amount)
-    return Draft(
-        key,
-        at_s,
-        project,
-        model,
-        provider or "",
-        user,
-        session,
-        run,
-        certainty,
-        source,
-        amount,
-        exact,
-        total_tokens(usage),
-        usage_text(usage),
-        _tags_text(tags) if tags else "",
-        book,
-        tier,
-        unit_prices,
-        failure,
+    if rare:
+        tokens = total_tokens(usage)
+    else:
+        tokens = usage.input_tokens + usage.output_tokens + usage.cache_write_tokens + usage.cache_read_tokens
+    return _new_draft(
+        Draft,  # not by its own constructor, which takes three times as long
+        (
+            key,
+            at_s,
+            project,
+            model,
+            provider or "",
+            user,
+            session,
+            run,
+            certainty,
+            source,
+            amount,
+            exact,
+            tokens,
+            _usage_text(usage, rare),
+            _tags_text(tags) if tags else "",
+            book,
+            named,
+            unit_prices,
+            failure,
+        ),
     )
 
 
-def usage_text(usage: UsageSnapshot) -> str:
-    """Everything that a usage says, as JSON."""
-    u_in, u_out = usage.input_tokens, usage.output_tokens
-    named = usage.tier or usage.model or usage.reported_cost_usd is not None
-    if u_in and u_out and not named and not has_rare_parts(usage):
-        # Most say no more than this, which takes a tenth of the time.
-        write, read = usage.cache_write_tokens, usage.cache_read_tokens
-        more = f',"cache_write_tokens":{write}' if write else ""
-        more = f'{more},"cache_read_tokens":{read}' if read else more
-        return f'{{"input_tokens":{u_in},"output_tokens":{u_out}{more}}}'
-    import json
+def _said(given: Given) -> tuple[Amount, str]:
+    """What the caller, else the provider, says that a call cost, in pico-dollars, and which of them."""
+    if given.cost is not None:
+        arguments.number("cost", given.cost)
+        return picodollars(given.cost), "given"
+    assert given.usage.reported_cost_usd is not None
+    return picodollars(given.usage.reported_cost_usd), "reported"
 
-    counts = {name: count for name, count in usage.to_dict().items() if count}
-    return json.dumps(counts, separators=(",", ":"))
+
+def _tier_named(given: Given) -> str:
+    """The tier of a call that no book prices."""
+    tier = given.tier if given.tier is not None else given.usage.tier
+    return "+".join(tier) if isinstance(tier, tuple) else tier or "standard"
+
+
+def _usage_text(usage: UsageSnapshot, rare: bool) -> str:
+    """Everything that a usage says, as JSON."""
+    if rare or usage.reported_cost_usd is not None:
+        import json
+
+        counts = {name: count for name, count in usage.to_dict().items() if count}
+        return json.dumps(counts, separators=(",", ":"))
+    # Most say no more than this, which takes a tenth of the time.
+    u_in, u_out, more = usage.input_tokens, usage.output_tokens, ""
+    if usage.cache_write_tokens:
+        more = f',"cache_write_tokens":{usage.cache_write_tokens}'
+    if usage.cache_read_tokens:
+        more = f'{more},"cache_read_tokens":{usage.cache_read_tokens}'
+    if usage.tier is not None:
+        more = f'{more},"tier":{_quoted(usage.tier)}'
+    if usage.model is not None:
+        more = f'{more},"model":{_quoted(usage.model)}'
+    if u_in and u_out:
+        return f'{{"input_tokens":{u_in},"output_tokens":{u_out}{more}}}'
+    if u_in:
+        return f'{{"input_tokens":{u_in}{more}}}'
+    return f'{{"output_tokens":{u_out}{more}}}' if u_out else f"{{{more[1:]}}}"
+
+
+def _quoted(word: str) -> str:
+    """A name as JSON; there are few of them, so they are remembered."""
+    found = _in_quotes.get(word)
+    if found is None:
+        import json
+
+        if len(_in_quotes) >= _WORDS:
+            _in_quotes.clear()
+        found = _in_quotes[word] = json.dumps(word)
+    return found
 
 
 def _tags_text(tags: Mapping[str, str]) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _HEAD = Struct("<II")  # length and CRC-32 of what follows
+_pack, _dumps, _write = _HEAD.pack, marshal.dumps, os.write
 _numbers = iter(range(1 << 62))
 
 
@@ -50,12 +51,14 @@ class Spool:
         """Hand one record to the operating system."""
         if self._descriptor < 0:
             self._open()
-        body = marshal.dumps(tuple(draft))
-        frame = _HEAD.pack(len(body), crc32(body)) + body
-        written = os.write(self._descriptor, frame)
-        if written != len(frame):  # the disk is full
-            raise OSError(28, "the spool could not be written", self._name)
+        body = _dumps((*draft,))
+        frame = _pack(len(body), crc32(body)) + body
         self._used = True
+        written = _write(self._descriptor, frame)
+        if written != len(frame):  # the disk is full
+            # Behind half a frame nobody would find the next one.
+            os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
+            raise OSError(28, "the spool could not be written", self._name)
 
     def empty(self) -> None:
         """Everything in it is committed."""
@@ -80,6 +83,66 @@ class Spool:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_CLOEXEC", 0)
         self._descriptor = os.open(self._name, flags, 0o600)
         _lock(self._descriptor)
+
+
+class Batch:
+    """Acknowledged records that are not in the database yet, and the spool that they are in.  Not
+    thread-safe.
+
+    Attributes:
+        drafts: In the order in which they came.
+    """
+
+    __slots__ = ("_keyed", "_spool", "drafts")
+
+    def __init__(self, path: str) -> None:
+        self.drafts: list[Draft] = []
+        self._keyed: dict[str, Draft] = {}
+        self._spool = Spool(path)
+
+    def add(self, draft: Draft, unique: bool) -> int:
+        """Take one record in, whose key nobody else has if it is *unique*; how many there are now.
+
+        Raises:
+            OSError: The spool cannot be written; the record is not in.
+        """
+        self._spool.append(draft)
+        drafts = self.drafts
+        drafts.append(draft)
+        if not unique:
+            self._keyed[draft.key] = draft
+        return len(drafts)
+
+    def of_key(self, key: str) -> Draft | None:
+        """The record of a key that a caller chose."""
+        return self._keyed.get(key)
+
+    def parted(self) -> tuple[Sequence[Draft], Sequence[Draft]]:
+        """The records of keys made here, and those of keys that callers chose."""
+        keyed = self._keyed
+        if not keyed:
+            return self.drafts, ()
+        return (
+            [one for one in self.drafts if one.key not in keyed],
+            [one for one in self.drafts if one.key in keyed],
+        )
+
+    def committed(self) -> None:
+        """Everything is in the database."""
+        self.drafts = []
+        self._keyed.clear()
+        self._spool.empty()
+
+    def close(self) -> None:
+        """Remove the spool, unless it is needed."""
+        if not self.drafts:
+            self._spool.close()
+
+    def leave(self) -> None:
+        """In a forked child: all of it is the parent's."""
+        self.drafts = []
+        self._keyed.clear()
+        self._spool.leave()
 
 
 def adopt_orphans(path: str, write: Callable[[Sequence[Draft]], None]) -> int:

@@ -72,6 +72,9 @@ class Writer:
 
     def write_new(self, connection: sqlite3.Connection, drafts: Sequence[Draft]) -> None:
         """Write drafts whose keys nobody has used before."""
+        if len(drafts) == 1:  # what durability="full" writes
+            self._write_one(connection, drafts[0])
+            return
         prices = self._prices
         number = self._price
         rows = [(*d[:15], prices.get(d[15:18]) or number(connection, d[15:18]), d[18]) for d in drafts]
@@ -81,6 +84,17 @@ class Writer:
         for row in rows[whole:]:
             connection.execute(_INSERT, row)
         _add_to_days(connection, drafts)
+
+    def _write_one(self, connection: sqlite3.Connection, draft: Draft) -> None:
+        price = draft[15:18]
+        number = self._prices.get(price) or self._price(connection, price)
+        connection.execute(_INSERT, (*draft[:15], number, draft[18]))
+        _, at_s, project, model, provider, user, _, _, certainty, _, cost, exact, tokens, *_ = draft
+        group = (int(at_s // DAY_S), project, model, provider, user, certainty)
+        high, low = divmod(cost, SPLIT) if cost else (0, 0)
+        connection.execute(_ADD, (*group, 1, tokens, high, low))
+        if exact is not None:
+            _add_exact(connection, group, Fraction(exact))
 
     def write_once(self, connection: sqlite3.Connection, draft: Draft) -> bool:
         """Write one draft unless its key is there; whether it was new.
@@ -133,8 +147,14 @@ def _add_to_days(connection: sqlite3.Connection, drafts: Iterable[Draft]) -> Non
     connection.executemany(
         _ADD, [(*g, calls, tokens, *divmod(cost, SPLIT)) for g, (calls, tokens, cost) in sums.items()]
     )
-    where = "WHERE day = ? AND project = ? AND model = ? AND provider = ? AND user = ? AND certainty = ?"
     for group, amount in exact.items():
-        (stands,) = connection.execute(f"SELECT cost_exact FROM spend_day {where}", group).fetchone()
-        total = amount + Fraction(stands or 0)
-        connection.execute(f"UPDATE spend_day SET cost_exact = ? {where}", (str(total), *group))
+        _add_exact(connection, group, amount)
+
+
+def _add_exact(
+    connection: sqlite3.Connection, group: tuple[int, str, str, str, str, str], amount: Fraction
+) -> None:
+    where = "WHERE day = ? AND project = ? AND model = ? AND provider = ? AND user = ? AND certainty = ?"
+    (stands,) = connection.execute(f"SELECT cost_exact FROM spend_day {where}", group).fetchone()
+    total = amount + Fraction(stands or 0)
+    connection.execute(f"UPDATE spend_day SET cost_exact = ? {where}", (str(total), *group))

@@ -59,9 +59,6 @@ def _stage(part: Part, budget: RetryBudget | None, inside: int) -> Stage:
             judged = JudgedBreaker(part)
             return Stage(judged.call, judged.acall, judged.around_stream)
         return Stage(part.call, part.as_async().call, part)
-    if isinstance(part, Timeout) and inside:
-        shortening = ShorteningTimeout(part)
-        return Stage(shortening.call, shortening.acall, shortening.around_stream)
     if isinstance(part, Deadline):
         running = RunningDeadline(part)
         return Stage(running.call, running.acall, running.around_stream)
@@ -85,7 +82,7 @@ class BudgetedRetry(Retry):
         self.__dict__.update(given)
         self._given = retry
         self._budget = budget
-        self._trusting = False
+        self._attentive = True
 
     @property
     def observe_only(self) -> bool:  # type: ignore[override]
@@ -204,28 +201,7 @@ def _told(error: BaseException | None) -> BaseException | None:
     return _Neutral(error) if isinstance(error, Exception) and not provider_failures(error) else error
 
 
-# --- time for everything inside -----------------------------------------------------------------------------
-
-
-class ShorteningTimeout:
-    """A timeout whose rest shortens every wait, queue and timeout inside it.
-
-    Its own end is told as its own, also where a part inside noticed it first.
-    """
-
-    __slots__ = ("_timeout",)
-
-    def __init__(self, timeout: Timeout) -> None:
-        self._timeout = timeout
-
-    def call(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        return self._timeout._called(fn, args, kwargs, True)
-
-    def acall(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        return self._timeout._acalled(fn, args, kwargs, True)  # the coroutine itself, without one more frame
-
-    def around_stream(self, fn: F) -> F:
-        return self._timeout._around(fn, True)
+# --- what acts around everything inside ------------------------------------------------------------------
 
 
 class LimitedCalls:

@@ -250,6 +250,9 @@ class Charged(NamedTuple):
     unit_prices: str
 
 
+_new_charged = tuple.__new__  # the constructor of a named tuple takes twice as long
+
+
 def charged(
     model: str,
     usage: UsageSnapshot,
@@ -257,8 +260,12 @@ def charged(
     provider: str | None,
     at_s: float,
     tier: str | tuple[str, ...] | None,
+    rare: bool | None = None,
 ) -> Charged:
-    """:func:`quote` in fewer steps, at *at_s* seconds since 1970; for ledgers, which ask for every call."""
+    """:func:`quote` in fewer steps, at *at_s* seconds since 1970; for ledgers, which ask for every call.
+
+    *rare* is what ``has_rare_parts`` says of *usage*, if the caller knows.
+    """
     memo = _charged
     if not PRICING_TABLE:
         try:
@@ -267,7 +274,8 @@ def charged(
             pass
         else:
             if since_s <= at_s < until_s:
-                return Charged(rates.cost(usage), source, book, named, rates.unit_prices_json(usage))
+                unit_prices = rates.unit_prices_json(usage, rare)
+                return _new_charged(Charged, (rates.cost(usage), source, book, named, unit_prices))
     rates, entry, tiers = _priced(model, provider, at_s, tier, usage)
     named = "+".join(tiers) or "standard"
     if entry is None:
@@ -278,7 +286,7 @@ def charged(
             if len(memo) >= _CAPACITY:
                 memo.clear()
             memo[model, provider, tier, usage.tier] = (rates, *entry.steady(at_s), source, book, named)
-    return Charged(rates.cost(usage), source, book, named, rates.unit_prices_json(usage))
+    return Charged(rates.cost(usage), source, book, named, rates.unit_prices_json(usage, rare))
 
 
 def output_limit(model: str, *, provider: str | None = None) -> int | None:

@@ -121,20 +121,19 @@ class Rates:
             self._dearest = found
         return found
 
-    def unit_prices_json(self, usage: UsageSnapshot) -> str:
+    def unit_prices_json(self, usage: UsageSnapshot, rare: bool | None = None) -> str:
         """:meth:`unit_prices` as compact JSON, remembered: a ledger writes it for every call."""
         level = self._level_for(_input_size(usage)) if self._steps else self._base
-        write, read = usage.cache_write_tokens > 0, usage.cache_read_tokens > 0
-        rare = has_rare_parts(usage)
-        if not rare:
-            found = self._texts.get((id(level), write, read))
-            if found is not None:
-                return found
+        if rare is None:
+            rare = has_rare_parts(usage)
+        known = (id(level), usage.cache_write_tokens > 0, usage.cache_read_tokens > 0)
+        if not rare and known in self._texts:
+            return self._texts[known]
         import json
 
         found = json.dumps(self.unit_prices(usage), separators=(",", ":"))
         if not rare:
-            self._texts[id(level), write, read] = found  # at most four for each level
+            self._texts[known] = found  # at most four for each level
         return found
 
     def unit_prices(self, usage: UsageSnapshot) -> dict[str, str]:

@@ -13,7 +13,7 @@ from techrevati.runtime._core.log import logger
 from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime.failures import Failure, FailureKind, FailureOrigin, classify
 from techrevati.runtime.retry_policy.backoff import Jitter, backoff_delay
-from techrevati.runtime.retry_policy.history import caused, gave_up_inside, mark, never_sent, note
+from techrevati.runtime.retry_policy.history import caused, gave_up_inside, never_sent, note
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -207,7 +207,7 @@ class Attempts:
             if self.number > 1 or why is not None:
                 times = "once" if self.number == 1 else f"{self.number} times"
                 note(error, f"tried {times}" + ("" if why is None else f"; {self._told(why, failure)}"))
-                mark(error)
+                self._retry._gave_up(error)
             if failure.origin is FailureOrigin.RUNTIME:
                 caused(error, self._last)  # a refusal of ours: why is what the call failed with before
         if failure.origin is not FailureOrigin.RUNTIME:

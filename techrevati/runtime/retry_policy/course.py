@@ -15,8 +15,9 @@ from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime.failures import Failure, FailureOrigin, FailureScenario, classify
 from techrevati.runtime.failures.elsewhere import fails_over
 from techrevati.runtime.retry_policy.attempts import ENOUGH, NO_EFFECT, backoff_s
-from techrevati.runtime.retry_policy.history import caused, gave_up_inside, mark, never_sent, note
+from techrevati.runtime.retry_policy.history import caused, gave_up_inside, never_sent, note
 from techrevati.runtime.retry_policy.recovery import EscalationPolicy, RecoveryRecipe, RecoveryStep
+from techrevati.runtime.retry_policy.retry import Retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -206,7 +207,7 @@ class Course:
         if self._failures > 1:
             note(error, f"tried {self._failures} times; {reason}")
         if self._failures > 1 or reason in ENOUGH:
-            mark(error)  # layers around this one do not multiply the attempts
+            Retry._gave_up(error)  # layers around this one do not multiply the attempts
         if failure.origin is FailureOrigin.RUNTIME:
             caused(error, self._last)  # a refusal of ours: why is what the call failed with before
         self._last = None  # its traceback leads here: no cycle

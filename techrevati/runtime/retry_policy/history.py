@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from techrevati.runtime._core.locks import fork_safe_lock
-
 if TYPE_CHECKING:
     from typing import Any
 
@@ -43,22 +41,15 @@ def never_sent(error: BaseException) -> bool:
 
 
 class _Mark(int):
-    """When a layer gave an exception up, as ``given_up`` counts; says nothing in another process."""
+    """The number of a giving up, as ``retry.given_up`` counts; says nothing in another process."""
 
     def __reduce__(self) -> tuple[object, ...]:
         return int, ()
 
 
-given_up: int = 0  # a call that began at this number was not inside any layer that gave up before
-_given_up_lock = fork_safe_lock()
-
-
-def mark(error: BaseException) -> None:
-    global given_up
-    with _given_up_lock:
-        given_up += 1
-        mark = _Mark(given_up)
-    _facts(error)[_GAVE_UP] = mark
+def mark(error: BaseException, number: int) -> None:
+    """Let *error* say that a layer gave it up, and that this was giving up *number*."""
+    _facts(error)[_GAVE_UP] = _Mark(number)
 
 
 def note(error: BaseException, text: str) -> None:

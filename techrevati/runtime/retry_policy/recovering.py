@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.errors import BudgetExceededError
 from techrevati.runtime.failures import FailureScenario
-from techrevati.runtime.retry_policy import history
+from techrevati.runtime.retry_policy import retry
 from techrevati.runtime.retry_policy.attempts import RetryRules
 from techrevati.runtime.retry_policy.course import Course, Wait
 from techrevati.runtime.retry_policy.recovery import RecoveryRecipe, RecoveryStep, recipe_for
@@ -171,7 +171,7 @@ class Recovery:
         return result
 
     def _call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        since = history.given_up
+        since = retry.given_up
         course: Course | None = None
         while True:
             try:
@@ -194,7 +194,7 @@ class Recovery:
 
     async def acall(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """The result of ``await fn(*args, **kwargs)``; see :meth:`call`."""
-        since = history.given_up
+        since = retry.given_up
         course: Course | None = None
         while True:
             try:

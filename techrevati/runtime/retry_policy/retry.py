@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.judging import asked
-from techrevati.runtime.retry_policy import history
+from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime.retry_policy.attempts import Attempts, RetryAttempt, RetryRules
+from techrevati.runtime.retry_policy.history import mark
 from techrevati.runtime.retry_policy.own_retries import warn_of_own_retries
 
 if TYPE_CHECKING:
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound=Callable[..., object])
 
 __all__ = ["Retry", "RetryAttempt"]
+
+# How often any layer of this process gave up: a call that began at this number was not inside of one that
+# gave up before.  It is here because every call reads it.
+given_up: int = 0
+_given_up_lock = fork_safe_lock()
 
 
 class Retry:
@@ -105,9 +111,9 @@ class Retry:
             if given is not None:
                 arguments.function(name, given)
         # The happy path: without a limit on time nobody needs to know when the first attempt began, and
-        # without these two nobody asks about a result.
-        self._timed = self._rules.max_elapsed_s != float("inf") or on_attempt is not None
-        self._trusting = retry_result is None and budget is None
+        # without the other two nobody asks about a result.
+        timed = self._rules.max_elapsed_s != float("inf") or on_attempt is not None
+        self._attentive = timed or retry_result is not None or budget is not None
         self._retry_result = retry_result
         self._budget = budget
         self._on_attempt = on_attempt
@@ -126,22 +132,41 @@ class Retry:
             Exception: Whatever the last attempt raised.
             TypeError: *fn* is an async function: use :meth:`acall`; nothing has run.
         """
-        started_s = self._clock() if self._timed else None
-        given_up_before = history.given_up
+        if self._attentive:
+            return self._call_attentively(fn, args, kwargs)
+        given_up_before = given_up
         try:
+            # Unpacking nothing would cost as much as all the rest here.
             result = fn(*args, **kwargs) if kwargs or args else fn()  # type: ignore[call-arg]  # pyright: ignore
+            if result.__class__ is not CoroutineType:
+                return result
         except Exception as error:
             first: Exception | None = error
         else:
-            if result.__class__ is CoroutineType:
-                _refuse(result)
-            if self._trusting or self._accepts(result):
-                return result
-            return self._call_again(started_s, given_up_before, None, fn, args, kwargs, result)
+            _refuse(result)
         try:
-            return self._call_again(started_s, given_up_before, first, fn, args, kwargs)
+            return self._call_again(None, given_up_before, first, fn, args, kwargs)
         finally:
             first = None  # its traceback holds this frame: break the cycle
+
+    def _call_attentively(self, fn: Callable[..., T], args: tuple[object, ...], kwargs: dict[str, Any]) -> T:
+        """:meth:`call` where the time of the first attempt or its result matters."""
+        started_s, given_up_before = self._clock(), given_up
+        first: Exception | None = None
+        result: T | None = None
+        try:
+            result = fn(*args, **kwargs)
+        except Exception as error:
+            first = error
+        else:
+            if isinstance(result, CoroutineType):
+                _refuse(result)
+            if self._accepts(result):
+                return result
+        try:
+            return self._call_again(started_s, given_up_before, first, fn, args, kwargs, result)
+        finally:
+            first = None
 
     def _call_again(
         self,
@@ -185,40 +210,61 @@ class Retry:
 
     async def acall(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """The result of ``await fn(*args, **kwargs)``; see :meth:`call`.  Cancelling it ends the waiting."""
-        started_s = self._clock() if self._timed else None
-        given_up_before = history.given_up
-        attempts: Attempts | None = None
+        started_s = self._clock() if self._attentive else None
+        given_up_before = given_up
+        result: T | None = None
+        try:
+            result = await (fn(*args, **kwargs) if kwargs or args else fn())  # type: ignore[call-arg]  # pyright: ignore
+            if started_s is None:
+                return result
+        except Exception as error:
+            first: Exception | None = error
+        else:
+            if self._accepts(result):
+                return result
+            first = None
+        try:
+            return await self._acall_again(started_s, given_up_before, first, fn, args, kwargs, result)
+        finally:
+            first = None  # its traceback holds this frame: break the cycle
+
+    async def _acall_again(
+        self,
+        started_s: float | None,
+        given_up_before: int,
+        error: Exception | None,
+        fn: Callable[..., Awaitable[T]],
+        args: tuple[object, ...],
+        kwargs: dict[str, Any],
+        result: T | None,
+    ) -> T:
+        warn_of_own_retries(fn, error, self._rules.max_attempts)
+        attempts = Attempts(self, started_s, given_up_before)
         try:
             while True:
-                error: Exception | None = None
-                result: T | None = None
-                try:
-                    result = await fn(*args, **kwargs)
-                except Exception as failed:
-                    error = failed
-                else:
-                    if self._trusting or self._accepts(result):
-                        return result
-                if attempts is None:
-                    warn_of_own_retries(fn, error, self._rules.max_attempts)
-                    attempts = Attempts(self, started_s, given_up_before)
                 wait_s = attempts.after_result() if error is None else attempts.after_error(error)
                 if wait_s is None:
-                    if error is not None:
-                        try:
-                            raise error
-                        finally:
-                            error = None  # its traceback holds this frame: break the cycle
-                    return result  # type: ignore[return-value]
+                    if error is None:
+                        return result  # type: ignore[return-value]
+                    try:
+                        raise error
+                    finally:
+                        error = None  # its traceback holds this frame: break the cycle
                 error = None
                 try:
                     await self._await_for(wait_s)
                 except BaseException:
                     attempts.not_made()
                     raise
+                try:
+                    result = await fn(*args, **kwargs)
+                except Exception as again:
+                    error = again
+                    continue
+                if self._accepts(result):
+                    return result
         finally:
-            if attempts is not None:
-                attempts.forget()
+            attempts.forget()
 
     def __call__(self, fn: F) -> F:
         """Decorate *fn* of any colour; a stream is started again only before its first item.
@@ -238,6 +284,15 @@ class Retry:
     def _know(self, fn: Callable[..., object]) -> None:
         """Look once at what will be tried: its client may retry by itself."""
         warn_of_own_retries(fn, None, self._rules.max_attempts)
+
+    @staticmethod
+    def _gave_up(error: BaseException) -> None:
+        """A layer gave *error* up: let it say so, for those around it."""
+        global given_up
+        with _given_up_lock:
+            given_up += 1
+            number = given_up
+        mark(error, number)
 
     def with_attempts(self, max_attempts: int) -> Retry:
         """A retry like this one, also in its budget and listeners, with another *max_attempts*.

@@ -359,10 +359,20 @@ class SqliteFile:
     # --- waiting for others ----------------------------------------
 
     def _begin(self, connection: sqlite3.Connection, started_s: float | None = None) -> None:
-        self._patiently(lambda: connection.execute("BEGIN IMMEDIATE"), started_s)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except self._errors() as error:
+            if not _waits(error):
+                raise
+            self._patiently(lambda: connection.execute("BEGIN IMMEDIATE"), started_s)
 
     def _commit(self, connection: sqlite3.Connection) -> None:
-        self._patiently(lambda: connection.execute("COMMIT"))
+        try:
+            connection.execute("COMMIT")
+        except self._errors() as error:
+            if not _waits(error):
+                raise
+            self._patiently(lambda: connection.execute("COMMIT"))
 
     def _patiently(self, step: Callable[[], T], started_s: float | None = None) -> T:
         import sqlite3
@@ -371,7 +381,7 @@ class SqliteFile:
             try:
                 return step()
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF not in _WAITING:
+                if not _waits(error):
                     raise
                 now_s = self._clock()
                 if started_s is None:
@@ -439,6 +449,11 @@ class SqliteFile:
         if child:
             self._sync_lock = Lock()
             self._pid = os.getpid()
+
+
+def _waits(error: Exception) -> bool:
+    """Whether it is only others that write or read."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _WAITING
 
 
 def _undo(connection: sqlite3.Connection) -> None:
