@@ -83,6 +83,61 @@ def test_two_processes_on_one_run(tmp_path: Path, elsewhere: bool) -> None:
         ours.close()
 
 
+def die_in_a_step(path: str) -> None:
+    """Finish one step, and be killed in the next."""
+    with Journal(SqliteStore(path)).open("r") as run:
+        run.step("first", os.getpid)
+        run.step("second", lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+
+def resume(path: str, effects: str, ready: Any, tried: Any, told: Any) -> None:
+    """Take the run over, at the same moment as others; who has it goes on once all have tried."""
+
+    def leave_a_line() -> int:
+        with open(effects, "a", encoding="utf-8") as file:
+            file.write(f"{os.getpid()}\n")
+        return os.getpid()
+
+    with SqliteStore(path) as store:
+        journal = Journal(store)
+        ready.wait(60)
+        try:
+            run = journal.open("r")
+        except RunBusyError:
+            tried.wait(60)
+            told.put((os.getpid(), "busy", None))
+            return
+        with run:
+            tried.wait(60)
+            first = run.step("first", lambda: 0)
+            second = run.step("second", leave_a_line, verify=lambda: False)
+            told.put((os.getpid(), "owner", (first, second)))
+
+
+def test_processes_that_resume_one_run_at_once(tmp_path: Path) -> None:
+    """Three of them, after a SIGKILL: one has it, two are refused; no step runs twice."""
+    path, effects = str(tmp_path / "run.db"), tmp_path / "effects"
+    dead = SPAWN.Process(target=die_in_a_step, args=(path,))
+    dead.start()
+    dead.join(60)
+    assert dead.exitcode == -signal.SIGKILL
+    ready, tried, told = SPAWN.Barrier(3), SPAWN.Barrier(3), SPAWN.Queue()
+    processes = [
+        SPAWN.Process(target=resume, args=(path, str(effects), ready, tried, told)) for _ in range(3)
+    ]
+    for process in processes:
+        process.start()
+    said = [told.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join(60)
+    ((owner_pid, _, results),) = (one for one in said if one[1] == "owner")
+    assert results == (dead.pid, owner_pid)
+    assert effects.read_text(encoding="utf-8") == f"{owner_pid}\n"
+    with SqliteStore(path) as store:
+        assert Journal(store).run("r").state == "completed"
+        assert [step.attempt for step in Journal(store).steps("r")] == [1, 2]
+
+
 class BadDisk(SqliteStore):
     """From its n-th write on the disk is full, or read-only."""
 
