@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -197,6 +198,11 @@ def test_cancellation_lands(adapter: Adapter, ledger: SpendLedger) -> None:
             await asyncio.sleep(0.01)
             assert not task.done()
         task.cancel()
+        if sys.version_info < (3, 12) and adapter.name == "langchain, astream":
+            # langchain-openai waits for chunks with asyncio.wait_for, which loses a cancellation that comes
+            # together with a chunk: https://github.com/python/cpython/issues/86296
+            await asyncio.wait({task}, timeout=5)
+            task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         await assert_no_task_left()
