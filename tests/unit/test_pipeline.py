@@ -90,6 +90,8 @@ SAME = CircuitBreaker("same")
         ([Retry(), Retry()], "attempts would multiply"),
         ([Retry(), RetryBudget()], "put RetryBudget outside Retry"),
         ([RetryBudget(), breaker()], "none inside"),
+        ([RetryBudget(), Retry(budget=RetryBudget())], "give one of them"),
+        ([Retry(idempotent=False), Hedge(idempotent=True)], "may do harm"),
         ([Retry(), Deadline(99)], "put it first"),
         ([RateLimit(60), Retry()], "put RateLimit inside Retry"),
         ([Hedge(idempotent=True), Retry()], "put Hedge inside Retry"),

@@ -1,7 +1,7 @@
 """Which part may stand around which, and why not the other way round.
 
-A table of pairs, and three checks that need numbers: nested timeouts, retries that cannot finish in time, and
-time in a queue that would count as the provider's.
+A table of pairs, a check of what the parts claim, and three that need numbers: nested timeouts, retries that
+cannot finish in time, and time in a queue that would count as the provider's.
 """
 
 from __future__ import annotations
@@ -137,6 +137,7 @@ def check(parts: Sequence[Part]) -> None:
                     raise PipelineOrderError(wrong.why.format(outer=_name(outer), inner=_name(inner)))
     if any(isinstance(part, RetryBudget) for part in parts) and not _first(parts, Retry):
         raise PipelineOrderError("RetryBudget limits a Retry, and there is none inside it.")
+    _check_claims(parts)
     _check_timeouts(parts)
     _check_retry(parts)
     _check_queues(parts)
@@ -149,6 +150,22 @@ def _check_numbers_of_each(parts: Sequence[Part]) -> None:
     for kind, why in ONCE.items():
         if sum(isinstance(part, kind) for part in parts) > 1:
             raise PipelineOrderError(f"More than one {kind.__name__}: {why}")
+
+
+def _check_claims(parts: Sequence[Part]) -> None:
+    """No part may say of a retry what another one denies."""
+    retry, budget = _first(parts, Retry), _first(parts, RetryBudget)
+    if not isinstance(retry, Retry):
+        return
+    if budget is not None and retry._budget is not None and retry._budget is not budget:
+        raise PipelineOrderError(
+            "Retry has a budget of its own, and the RetryBudget outside it is another: give one of them."
+        )
+    if not retry._rules.idempotent and _first(parts, Hedge) is not None:
+        raise PipelineOrderError(
+            "Hedge makes a call again while the first one runs, and Retry says that a repeated call may do "
+            "harm (idempotent=False): leave Hedge out, or say idempotent=True to both."
+        )
 
 
 def _check_timeouts(parts: Sequence[Part]) -> None:
