@@ -39,10 +39,10 @@ SCHEMA: tuple[tuple[str, ...], ...] = (
 _BLOCK = 1 << 32  # versions of one life of a record
 _SWEEP = 16
 _NEXT = (
-    "max(coalesce((SELECT max(sequence) FROM store_entry WHERE log = ?1), 0),"
-    " coalesce((SELECT last FROM store_trimmed WHERE log = ?1), 0)) + 1"
+    "max(coalesce((SELECT max(sequence) FROM store_entry WHERE log = ?), 0),"
+    " coalesce((SELECT last FROM store_trimmed WHERE log = ?), 0)) + 1"
 )
-_APPEND = f"INSERT OR IGNORE INTO store_entry (log, sequence, key, value) VALUES (?1, {_NEXT}, ?2, ?3)"
+_APPEND = f"INSERT OR IGNORE INTO store_entry (log, sequence, key, value) VALUES (?, {_NEXT}, ?, ?)"
 _TRIMMED = (
     "INSERT INTO store_trimmed SELECT log, max(sequence) FROM store_entry WHERE log = ? GROUP BY log"
     " ON CONFLICT (log) DO UPDATE SET last = max(last, excluded.last)"
@@ -222,7 +222,7 @@ def updated(
         expires_at = change.expires.get(key, None if row is None else row[2])
         write_row(connection, key, value, row, expires_at, now_s)
     for log, key, value in change.appends:
-        connection.execute(_APPEND, (log, key, value))  # a key that was there before changes nothing
+        connection.execute(_APPEND, (log, log, log, key, value))  # a key that was there changes nothing
     return change
 
 
@@ -255,7 +255,7 @@ def appended(connection: sqlite3.Connection, log: str, key: str, value: bytes) -
     ).fetchone()
     if there is not None:
         return Appended(there[0], False, there[1])
-    connection.execute(_APPEND, (log, key, value))
+    connection.execute(_APPEND, (log, log, log, key, value))
     (sequence,) = connection.execute(
         "SELECT sequence FROM store_entry WHERE log = ? AND key = ?", (log, key)
     ).fetchone()
