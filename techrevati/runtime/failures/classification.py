@@ -363,10 +363,11 @@ def _made(
     """The failure; *also* may name a wait where neither a fact nor the words do."""
     row = KINDS[kind]
     wait_s, retryable = None, None
-    if facts.headers:
-        wait_s, retryable = facts.wait(now_s), facts.should_retry()
-    elif facts.wait_s is not None or facts.spent:
+    headers = facts.headers
+    if facts.wait_s is not None or facts.spent or "retry-after" in headers or "retry-after-ms" in headers:
         wait_s = facts.wait(now_s)
+    if "x-should-retry" in headers:
+        retryable = facts.should_retry()
     if wait_s is None and kind in _WAITING_KINDS:
         wait_s = waits.from_prose((facts.message or text).lower())
         if wait_s is None and also:

@@ -97,9 +97,13 @@ class Hints:
     def add_headers(self, headers: object) -> None:
         """Keep the headers that matter; the first source that has one of them wins."""
         try:
+            pairs: Sequence[tuple[object, object]]
             if type(headers) is dict and len(headers) <= _MAX_HEADERS:
-                pairs: Sequence[tuple[object, object]] = [*headers.items()]
                 names = tuple(headers)
+                known = _useful.get(names)
+                if known is not None:
+                    return self._keep([*headers.values()], known, headers)
+                pairs = [*headers.items()]
             else:
                 found = _pairs(headers)
                 if type(found) is list and len(found) <= _MAX_HEADERS:
@@ -112,17 +116,20 @@ class Hints:
                 useful = _looked_through(names)
         except Exception:  # none, or a broken one
             return self._add_readable(headers)
+        return self._keep([value for _, value in pairs], useful, headers)
+
+    def _keep(self, values: Sequence[object], useful: Iterable[tuple[int, str]], headers: object) -> None:
+        """Keep what is *useful* of *values*, those of *headers*."""
         kept = self.headers
         for place, use in useful:
             if use is _REMAINING:
-                value = pairs[place][1]
+                value = values[place]
                 if not self.spent and (type(value) not in _TEXTS or value[:1] not in _LEFT):  # type: ignore[index]  # pyright: ignore
                     self.spent = waits.number(plain(value)) == 0
             elif use is _RESET:
                 self.limits.append(headers)
             elif use not in kept:
-                kept[use] = pairs[place][1]
-        return None
+                kept[use] = values[place]
 
     def _add_readable(self, headers: object) -> None:
         """Keep what can be read of headers that break: those before the first broken one."""

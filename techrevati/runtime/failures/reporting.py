@@ -88,14 +88,14 @@ def of_no_call(text: Text, rule: Rule | None) -> bool:
         return True
     if used is None or rule is None:
         return False
-    services, foreign = used & _OF_A_SERVICE, used - _OF_REPORTS
+    services = used & _OF_A_SERVICE
     for _, _, phrase, of, own in text.found:
-        if of is rule and _reports(said, services, foreign, phrase, own):
+        if of is rule and _reports(said, used, services, phrase, own):
             return False
     return True
 
 
-def _reports(said: str, services: set[str], foreign: set[str], phrase: str, own: frozenset[str]) -> bool:
+def _reports(said: str, used: set[str], services: set[str], phrase: str, own: frozenset[str]) -> bool:
     """Does *phrase* stand in *said*, and of a call?
 
     It does when a word beside it is of services, or when no other word is foreign to reports; else when its
@@ -103,14 +103,15 @@ def _reports(said: str, services: set[str], foreign: set[str], phrase: str, own:
     """
     if "…" in phrase:
         return True
-    bare = phrase
-    if phrase[0] == "*" or phrase[-1] == "*":
-        bare = phrase.strip("*")
-        if phrase[-1] == "*":  # the word that goes on is its own, too
-            stem = bare.rpartition(" ")[2]
-            own = own.union((stem,), (word for word in foreign | services if word.startswith(stem)))
+    bare = phrase.strip("*")
+    if phrase[-1] == "*":  # the word that goes on is its own, too
+        stem = bare.rpartition(" ")[2]
+        own = own.union([word for word in used if word.startswith(stem)], (stem,))
     connects = phrase.endswith("connect")
     serves = not services <= own
+    if serves and not connects:
+        return bare in said
+    foreign = used - _OF_REPORTS
     said_whole = len(own) > 2 and own.isdisjoint(_MANY) and not phrase.endswith(("error", "out"))
     known = not connects and (serves or said_whole or foreign <= own)
     ends = not own.isdisjoint(_ENDS_A_CLAUSE) or own.isdisjoint(_OF_PEOPLE_TOO)

@@ -139,13 +139,11 @@ def until_reset(headers: Mapping[str, str], now_s: float | None = None) -> float
 
 def from_prose(text: str) -> float | None:
     """``Please try again in 1m2.5s.``: *text* in lower case; a number needs its unit, or a header's name."""
-    if "again" not in text and "retry" not in text and "wait" not in text:
+    # Before the first of these words there is nothing to find.
+    again, retry, wait = text.find("again"), text.find("retry"), text.find("wait")
+    if again < 0 and retry < 0 and wait < 0:
         return None
-    start = len(text)  # before the first of these words there is nothing to find
-    for word in ("again", "retry", "wait"):
-        at = text.find(word)
-        if 0 <= at < start:
-            start = at
+    start = min(at for at in (again, retry, wait) if at >= 0)
     found = _pattern("prose").search(text, start)
     if found:
         return duration(found[1])
