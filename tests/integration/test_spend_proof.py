@@ -36,6 +36,12 @@ MAX_CALLS = 40  # of one worker; the budget ends long before
 LIMIT = Decimal("0.05")
 # Every fifth request is refused before it costs anything.
 REFUSALS = Scenario("proof", (Rule(Fault(FaultKind.UNAVAILABLE), every=5),))
+# What the HTTP client says of itself where a call waits next; each call comes to each of the first two.
+MOMENTS = (
+    "http11.send_request_headers.started",
+    "http11.send_request_body.complete",
+    "http11.receive_response_body.started",
+)
 
 
 def endpoint() -> ChaosServer:
@@ -113,17 +119,23 @@ class Tasks:
         self.answered: dict[str, str] = {}
         self._cancelling: list[asyncio.Task[None]] = []
 
-    async def work(self, first: int, dies_in: int | None) -> None:
-        """Call until the budget says no, or until it is cancelled in its call number *dies_in*."""
+    async def work(self, first: int, dies: tuple[int, str | None] | None) -> None:
+        """Call until the budget says no.  *dies*: in which call it is cancelled, and when: see `_call`."""
         for number in range(MAX_CALLS):
             try:
-                await self._call(first + number, number == dies_in)
+                if dies is not None and dies[0] == number:
+                    await self._call(first + number, dies[1] or "some steps later")
+                else:
+                    await self._call(first + number)
             except BudgetExceededError:
                 return
             except httpx.HTTPStatusError:
                 continue
 
-    async def _call(self, number: int, dies: bool) -> None:
+    async def _call(self, number: int, dies: str | None = None) -> None:
+        """One call.  *dies*: it is cancelled at this moment of `MOMENTS`, or some steps of the loop later."""
+        task = asyncio.current_task()
+        assert task is not None
         request = {
             "model": MODEL,
             "max_tokens": 64,
@@ -134,10 +146,17 @@ class Tasks:
         ) as reservation:
             most = reservation.cost_usd
             assert most is not None
-            if dies:
-                self._cancelling.append(asyncio.create_task(self._cancel(asyncio.current_task())))
+            if dies == "some steps later":
+                self._cancelling.append(asyncio.create_task(self._cancel(task)))
+
+            async def cancel_at(moment: str, _: object) -> None:
+                if moment == dies:
+                    task.cancel()
+
             try:
-                response = await self._client.post(f"{self._url}/chat/completions", json=request)
+                response = await self._client.post(
+                    f"{self._url}/chat/completions", json=request, extensions={"trace": cancel_at}
+                )
                 response.raise_for_status()
             except asyncio.CancelledError:
                 self.cut[reservation.key] = most
@@ -145,9 +164,8 @@ class Tasks:
             self.answered[response.headers["x-request-id"]] = reservation.key
             await reservation.asettle(UsageSnapshot.from_response(response.json()))
 
-    async def _cancel(self, task: asyncio.Task[None] | None) -> None:
+    async def _cancel(self, task: asyncio.Task[None]) -> None:
         """A few steps of the loop later: while it connects, sends, waits, reads or settles."""
-        assert task is not None
         for _ in range(self._rng.randrange(2, 20)):
             await asyncio.sleep(0)
         task.cancel()
@@ -169,14 +187,19 @@ def test_tasks_and_cancellation(tmp_path: Path, seed: int, where: str) -> None:
         async def everybody() -> tuple[Tasks, list[object], int]:
             async with httpx.AsyncClient(timeout=30) as client:
                 of = Tasks(client, budget, server.base_url, rng)
-                dying = set(rng.sample(range(WORKERS), WORKERS // 3))
-                dies_in = {n: rng.randrange(3) for n in dying if where == "in a call"}
+                dying = rng.sample(range(WORKERS), WORKERS // 3)
+                dies_in: dict[int, tuple[int, str | None]] = {}
+                if (
+                    where == "in a call"
+                ):  # two of them for certain: nobody's first call is refused by the budget
+                    dies_in = {n: (rng.randrange(3), rng.choice((*MOMENTS, None))) for n in dying}
+                    dies_in |= {dying[0]: (0, MOMENTS[0]), dying[1]: (0, MOMENTS[1])}
                 tasks = [
                     asyncio.create_task(of.work(number * MAX_CALLS, dies_in.get(number)))
                     for number in range(WORKERS)
                 ]
                 cancelled = len(dies_in)
-                for number in dying - dies_in.keys():
+                for number in set(dying) - dies_in.keys():
                     for _ in range(rng.randrange(1, 150)):
                         await asyncio.sleep(0)
                     cancelled += tasks[number].cancel()
