@@ -127,8 +127,10 @@ class BreakerBooks:
         judge = self._result_is_failure
         return judge is not None and self._speaks_against(ticket, judge, result)
 
-    def _failed(self, ticket: Ticket, error: Exception) -> None:
-        judge = self._counts_as_failure
+    def _failed(
+        self, ticket: Ticket, error: Exception, else_judge: Callable[[Exception], bool] | None = None
+    ) -> None:
+        judge = self._counts_as_failure or else_judge
         if judge is None or self._speaks_against(ticket, judge, error):
             self._settle(ticket, False, error)
         else:

@@ -116,6 +116,17 @@ class JudgedBreaker:
         self._acall = breaker.as_async().call
 
     def call(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        breaker = self._breaker
+        gate = breaker._quiet
+        if gate is not None:  # as the breaker does it, with our judge and without a frame of it
+            try:
+                result = fn(*args, **kwargs)
+            except Exception as error:
+                breaker._failed((gate.epoch, 0, 0.0), error, provider_failures)
+                raise
+            if gate is not breaker._quiet:
+                breaker._settle((gate.epoch, 0, 0.0), True)
+            return result
         try:
             return self._call(_judged, fn, *args, **kwargs)
         except _Neutral as neutral:
@@ -126,6 +137,17 @@ class JudgedBreaker:
             del error  # its traceback holds this frame: no cycle
 
     async def acall(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        breaker = self._breaker
+        gate = breaker._quiet
+        if gate is not None:
+            try:
+                result = await fn(*args, **kwargs)
+            except Exception as error:
+                breaker._failed((gate.epoch, 0, 0.0), error, provider_failures)
+                raise
+            if gate is not breaker._quiet:
+                breaker._settle((gate.epoch, 0, 0.0), True)
+            return result
         try:
             return await self._acall(_ajudged, fn, *args, **kwargs)
         except _Neutral as neutral:

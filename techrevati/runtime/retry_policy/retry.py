@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from types import CoroutineType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.deadline import check_running, current, when_running
@@ -163,18 +163,32 @@ class Retry(Switched):
         given_up_before = given_up
         try:
             # Unpacking nothing would cost as much as all the rest here.
-            result = fn(*args, **kwargs) if kwargs or args else fn()  # type: ignore[call-arg]  # pyright: ignore
-            if result.__class__ is not CoroutineType:
-                return result
+            outcome: object = fn(*args, **kwargs) if args or kwargs else fn()  # type: ignore[call-arg]  # pyright: ignore
+            if outcome.__class__ is not CoroutineType:
+                return outcome  # type: ignore[return-value]  # pyright: ignore
         except Exception as error:
-            first: Exception | None = error
-        else:
-            refuse_unbegun(fn, result, _ADVICE)  # which a coroutine always is
-            return result
+            outcome = error
         try:
-            return self._call_again(None, given_up_before, first, fn, args, kwargs)
+            return self._after(outcome, given_up_before, fn, args, kwargs)
         finally:
-            first = None  # its traceback holds this frame: break the cycle
+            outcome = None  # an error's traceback holds this frame: break the cycle
+
+    def _after(
+        self,
+        outcome: object,
+        given_up_before: int,
+        fn: Callable[..., T],
+        args: tuple[object, ...],
+        kwargs: dict[str, Any],
+    ) -> T:
+        """What follows an *outcome* that is no result: an error that was raised, or a coroutine."""
+        if not isinstance(outcome, Exception):
+            refuse_unbegun(fn, outcome, _ADVICE)  # which a coroutine always is
+            return cast("T", outcome)
+        try:
+            return self._call_again(None, given_up_before, outcome, fn, args, kwargs)
+        finally:
+            outcome = None
 
     def _call_attentively(self, fn: Callable[..., T], args: tuple[object, ...], kwargs: dict[str, Any]) -> T:
         """:meth:`call` where the time of the first attempt or its result matters."""
