@@ -121,8 +121,8 @@ class JudgedBreaker:
         if gate is not None:  # as the breaker does it, with our judge and without a frame of it
             try:
                 result = fn(*args, **kwargs)
-            except Exception as error:
-                breaker._failed((gate.epoch, 0, 0.0), error, provider_failures)
+            except Exception as failed:
+                breaker._failed((gate.epoch, 0, 0.0), failed, provider_failures)
                 raise
             if gate is not breaker._quiet:
                 breaker._settle((gate.epoch, 0, 0.0), True)
@@ -142,8 +142,8 @@ class JudgedBreaker:
         if gate is not None:
             try:
                 result = await fn(*args, **kwargs)
-            except Exception as error:
-                breaker._failed((gate.epoch, 0, 0.0), error, provider_failures)
+            except Exception as failed:
+                breaker._failed((gate.epoch, 0, 0.0), failed, provider_failures)
                 raise
             if gate is not breaker._quiet:
                 breaker._settle((gate.epoch, 0, 0.0), True)
