@@ -147,6 +147,11 @@ class MemoryBook:
         with self._lock:
             if self._leases.pop((lease.tallies[0], lease.key), None) is None:
                 return found
+            if len(charges) == 1:
+                charge = charges[0]
+                tally = self._tallies.get(charge.tally) or self._opened_locked(charge.tally)
+                crossed = settle(tally, asked, actual, charge.limits)
+                return crossings(0, crossed, tally) if crossed else found
             for number, charge in enumerate(charges):
                 tally = self._tallies.get(charge.tally) or self._opened_locked(charge.tally)
                 crossed = settle(tally, asked, actual, charge.limits)

@@ -275,7 +275,7 @@ class Budget:
         lease = _new_lease(
             Lease,  # not by its own constructor, which takes twice as long
             (
-                f"{here}-{next(_numbers):x}" if key is None else key,
+                f"{here}-{next(_numbers)}" if key is None else key,
                 tallies,
                 asked,
                 now_s,

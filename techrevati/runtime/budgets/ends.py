@@ -56,9 +56,13 @@ class Ends:
 
     def in_memory(self, charges: Sequence[Charge], lease: Lease, actual: Amounts) -> None:
         """:meth:`now` where there is no ledger; mostly there is nothing to tell."""
-        found = self._book.settle(charges, lease, actual, None)
-        asked = lease.asked
-        if found or (actual is not asked and _overrun(lease, actual)):
+        found, asked = self._book.settle(charges, lease, actual, None), lease.asked
+        overrun = False
+        if actual is not asked:
+            for unit, amount in actual.items():  # as _overrun does it, without the call
+                if amount > asked[unit]:
+                    overrun = True
+        if found or overrun:
             self._telling.end(charges, lease, actual, found)
 
     async def awaited(
