@@ -220,23 +220,117 @@ REPORTS = (
     "incomplete chunked read",
     "aborted: connection reset",
 )
-# Said in words that no rule knows; what nobody knows is not repeated.
-UNKNOWN = (
-    "read timeout=30",
-    "Lost connection to MySQL server during query",
-    "NetworkError when attempting to fetch resource",
-    "rpc error: code = Unavailable desc = transport is closing",
-    "name resolution failed for acme.io",
+# Written by somebody who had not read the rules; of the first five were taken for retryable, of the second
+# one was not.
+LOOKALIKES_HELD_OUT = (
+    "the meeting was pushed back because the room was unavailable",
+    "user 503 has no invoices",
+    "page 429 of the manual is missing",
+    "retry count exceeded the configured limit of -1",
+    "expected a connection string, got None",
+    "cannot use timeout=0 with stream=True",
+    "rate limit must be a positive integer",
+    "the customer asked for an overloaded operator example",
+    "port 5000 is already defined in docker-compose.yml",
+    "connection reset button not found in layout",
+    "Room 504 is booked",
+    "quota argument missing",
+    "unknown option --retry-timeout",
+    "server name may not be empty",
+    "the gateway drug hypothesis is disputed",
+    '"timeout" is not a valid column name',
+    "line 408: unexpected indent",
+    "order #500 shipped",
+    "temperature must be between 0 and 2",
+    "Invalid header name 'retry-after'",
+    "test_connection_refused failed: assert False",
+    "schema error: field connection_timeout has type string",
+    "no such table: rate_limits",
+    "could not parse date 2024-05-03",
+    "my train had a timeout at the station",
+    "cannot import name 'RateLimitError' from 'openai'",
+    "module 'socket' has no attribute 'timeout_s'",
+    "KeyError: 'service_unavailable'",
+    "the service industry is busy this season",
+    "maximum recursion depth exceeded",
+    "too many values to unpack (expected 2)",
+    "too many arguments",
+    "division by zero",
+    "File not found: /tmp/timeout.txt",
+    "permission denied: /etc/shadow",
+    "Incorrect API key provided",
+    "You exceeded your current quota, please check your plan and billing details",
+    "invalid_request_error: max_tokens is too large",
+    "This model's maximum context length is 8192 tokens",
+    "content filtered by policy",
+    "the deployment gpt-4-503 does not exist",
+    "HTTP 404: model not found",
+    "status code 401",
+    "Bad request: messages[429].content is empty",
+    "could not connect the dots between the two paragraphs",
+    "the network of cousins is large",
+    "database schema version 502 is newer than 501",
+    "DNS record type must be A or AAAA",
+    "please wait for the approval of your manager",
+    "server_error is not one of ['ok','bad']",
+    "Error: rate limit config file missing",
+    "timed_out must be a bool",
+    "the patient was temporarily unavailable for comment",
+    "He lost connection to reality",
+    "invalid proxy: error in URL",
+    "connection pool size must be >= 1",
+    "retry_after: expected float",
+    "throttle body cleaning is due at 50,000 km",
+    "capacity of the stadium exceeded 50,000",
 )
+REPORTS_HELD_OUT = (
+    "upstream connect error or disconnect/reset before headers. reset reason: overflow",
+    "Request timed out.",
+    "HTTP 503 Service Unavailable",
+    "502 Bad Gateway",
+    "The server is currently overloaded. Please try again later.",
+    "Rate limit reached for gpt-4o in organization org-x on tokens per min (TPM): "
+    "Limit 30000, Used 29000, Requested 2000. Please try again in 2s.",
+    "Too many requests, please slow down",
+    "The engine is currently overloaded, please try again later",
+    "429 Too Many Requests",
+    "Read timed out. (read timeout=30)",
+    "[Errno 111] Connection refused",
+    "Remote end closed connection without response",
+    "The read operation timed out",
+    "Server disconnected without sending a response.",
+    "peer closed connection without sending complete message body (incomplete chunked read)",
+    "Our servers are experiencing high traffic",
+    "Overloaded",
+    "An internal error has occurred. Please retry",
+    "Deadline Exceeded",
+    "504 Gateway Time-out",
+    "ThrottlingException: Too many tokens, please wait before trying again.",
+    "Model is currently loading, estimated time 20s",
+    "database is locked",
+    "Resource exhausted, please try again later",
+    "The model is overloaded. Please try again later.",
+    "connect ETIMEDOUT 10.0.0.1:443",
+    "stream error: stream ID 3; INTERNAL_ERROR",
+    "could not connect to server: Connection refused",
+    "received 503 from upstream",
+    "temporarily rate limited upstream",
+    "the upstream server is timing out",
+    "Exceeded rate limit: 10 requests per minute",
+    "capacity exceeded, try again shortly",
+)
+# Said in words that no rule knows; what nobody knows is not repeated.
+UNKNOWN = ("read timeout=30",)
 
 
 def test_what_is_not_said_of_a_call_is_not_tried_again() -> None:
-    texts = (*LOOKALIKES, *LOOKALIKES_AFTERWARDS)
+    texts = (*LOOKALIKES, *LOOKALIKES_AFTERWARDS, *LOOKALIKES_HELD_OUT)
     assert sorted(text for text in texts if classify(RuntimeError(text)).retryable) == sorted(NOT_TOLD)
 
 
 def test_what_is_said_of_a_call_is() -> None:
-    assert [text for text in REPORTS if not classify(RuntimeError(text)).retryable] == list(UNKNOWN)
+    texts = (*REPORTS, *REPORTS_HELD_OUT)
+    assert [text for text in texts if not classify(RuntimeError(text)).retryable] == list(UNKNOWN)
 
 
 @pytest.mark.parametrize("text", ["overloaded", "timed out", "connection lost", "too many requests"])

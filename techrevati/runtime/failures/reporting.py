@@ -22,15 +22,21 @@ _OF_A_PROGRAM = (
     "mutually exclusive", "cannot both", "can not both", "cannot be combined", "cannot be used with",
     "a subclass of", "has no attribute", "has no method", "has no member", "is not callable",
     "keyword argument",
-    "positional argument", "no handler for", "not registered", "already registered", "is not defined",
+    "positional argument", "no handler for", "not registered", "already registered",
     "are configured", "is deprecated", "are deprecated", "is disabled", "are disabled", "is ignored",
     "was ignored", "are ignored", "expected to be", "did not raise", "to be raised", "error class",
     "exception class", "exception type", "cannot pickle", "can't pickle",
+    "no such table", "no such column", "no column named", "cannot import name", "no module named",
+    "is not one of", "must be one of", "should be one of", "is not a member", "is not defined",
+    "keyerror:", "attributeerror:", "nameerror:", "importerror:", "modulenotfounderror:", "indexerror:",
+    "syntaxerror:",
 )  # fmt: skip
 # Each of those has one of these.
 _PROGRAM_WORDS = _words(
     "argument attribute both callable class combined configured defined deprecated disabled exclusive "
-    "expected handler ignored member method pickle raise raised registered subclass type used"
+    "expected handler ignored member method pickle raise raised registered subclass type used table "
+    "column import module one keyerror attributeerror nameerror importerror modulenotfounderror "
+    "indexerror syntaxerror"
 )
 # One of these beside a phrase says that it is of a service.
 _OF_A_SERVICE = _words(
@@ -63,8 +69,8 @@ _ENDS_A_CLAUSE = _words("healthy host network server service")
 # How the clause of a report goes on behind its phrase.
 _GOES_ON = _words(
     "aborted abruptly after again and awaiting because before broken calling closed connecting dropped "
-    "due during early encountered error exceeded exception fetching from hit interrupted it lost occurred "
-    "or please prematurely reached reading receiving refused reset response retry retrying sending "
+    "due during early encountered error exceeded exception failed fetching from hit interrupted it lost "
+    "occurred or please prematurely reached reading receiving refused reset response retry retrying sending "
     "terminated trying unexpectedly waiting when while within without writing"
 )
 _WHO_ENDS_CONNECTIONS = _words(

@@ -342,7 +342,8 @@ RULES: tuple[Rule, ...] = (
         " ConnectionTimeoutError",
         codes="etimedout",
         text=(
-            "timed out", "time out", "timeout", "timeouts", "timedout", "deadline exceeded", "*timeouterror",
+            "timed out", "is timing out", "are timing out", "keeps timing out", "time out", "timeout",
+            "timeouts", "timedout", "deadline exceeded", "*timeouterror",
             "readtimeout", "connecttimeout", "apitimeouterror", "gateway time-out", "etimedout",
             "did not respond in time",
             "no response within", "took too long", "deadline expired", "deadline_exceeded",
@@ -421,6 +422,7 @@ RULES: tuple[Rule, ...] = (
             "closed the connection", "reset the connection", "terminated the connection",
             "dropped the connection", "refused the connection", "actively refused", "forcibly closed",
             "did not properly respond", "connectionterminated", "goaway", "no such host",
+            "lost connection to … server", "networkerror when attempting to fetch resource",
         ),
     ),
     # Operators and methods are overloaded, too.
@@ -444,7 +446,7 @@ RULES: tuple[Rule, ...] = (
         broad="unavailable service_unavailable service_unavailable_error compaction_unavailable",
         kin="ServiceUnavailableError ServiceUnavailable *OverloadedError *Overloaded *UnavailableError",
         text=(
-            "service unavailable", "service is unavailable", "temporarily unavailable",
+            "service unavailable", "service is unavailable", "temporarily unavailable", "code = unavailable",
             "currently unavailable",
             "server is busy", "server busy", "currently loading", "high demand", "too busy", "is too busy",
             "high traffic",
