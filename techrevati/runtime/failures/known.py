@@ -81,7 +81,7 @@ REASONS: dict[int, str] = {
     413: "(?:request entity|payload|content|request) too large",
     422: "unprocessable",
     429: "too many requests|rate limit|resource_exhausted|quota",
-    500: "internal server|internal error|server error",
+    500: r"internal server|internal error|server error|internal(?=\.|,|:|$)",
     502: "bad gateway",
     503: "service (?:temporarily )?unavailable|unavailable|overloaded|server overloaded",
     504: "gateway time-?out|deadline",

@@ -322,7 +322,11 @@ RULES: tuple[Rule, ...] = (
     ),
     # --- no answer in time ------------------------------------------------------------------------
     Rule(_K.TIMEOUT, _STORAGE, _WAITED, codes="sqlite_busy sqlite_locked", types="redis.TimeoutError",
-         says=("database is locked", "database table is locked"), text=("database is locked",)),
+         says=("database is locked", "database table is locked"),
+         text=(
+             "database is locked", "could not obtain lock", "too many clients already",
+             "too many connections",
+         )),
     Rule(
         _K.TIMEOUT,
         types="APITimeoutError ModelTimeoutError ModelRequestTimeout RunTimedOut NodeTimeoutError"
@@ -450,8 +454,9 @@ RULES: tuple[Rule, ...] = (
             "currently unavailable",
             "server is busy", "server busy", "currently loading", "high demand", "too busy", "is too busy",
             "high traffic",
-            "high load", "try again shortly", "no capacity", "model is busy", "no healthy upstream",
-            "service temporarily*",
+            "high load", "heavy load", "down for maintenance", "due to maintenance", "server unavailable",
+            "server is unavailable", "try again shortly", "no capacity", "model is busy",
+            "no healthy upstream", "service temporarily*",
         ),
     ),
     Rule(

@@ -35,13 +35,18 @@ _SETTING_AFTER = (
 _SETTING_BEFORE = (
     "invalid", "unexpected keyword argument", "unknown", "negative", "missing", "argument", "parameter",
     "keyword", "unsupported", "bad", "set", "field", "option", "setting", "non-positive", "key", "no",
-    "handler for", "value for", "policy", "named", "called", "column", "attribute",
+    "handler for", "value for", "supplied", "policy", "named", "called", "column", "attribute",
     # other rates that have limits
     "interest", "exchange", "tax", "mortgage", "frame", "sample", "sampling", "conversion", "heart",
 )  # fmt: skip
 _COMPOUNDS = ("error", "exception", "exceeded", "limited", "related")
 # A phrase inside an option of a command (--connect-timeout), a path or an address is part of a name.
 _JOINS = ("-", "/", "\\", "_", ".")
+# Behind a phrase and a dot, these make it the name of a file.
+_ENDINGS = frozenset(
+    ("c", "cfg", "cpp", "css", "csv", "go", "h", "html", "ini", "ipynb", "java", "js", "json", "log", "md",
+     "pdf", "py", "pyi", "rs", "sh", "sql", "toml", "ts", "txt", "xml", "yaml", "yml")
+)  # fmt: skip
 _NAMES = ("--", "/", "./", "../", "~/", "http://", "https://", "c:\\")
 
 
@@ -65,7 +70,7 @@ def _pattern(name: str) -> re.Pattern[str]:
                      |\s(?:please|try|retry|from|response|received|returned|status)\b))
               | (?:\b(?:http(?:/[\d.]+)?|(?:http|status|error|response)[\s_-]?(?:status[\s_-]?)?code
                      |http[\s_-]status|status|(?:http|server|client|api)[\s_-]error|error)
-                  \b['"]?\s?[:=]?\s?[('"\[]?(?P<named>[45]\d\d)(?![\w%]|\.\d|\s+[a-z]+s\b))
+                  \b['"]?\s?[:=]?\s?[('"\[]?(?P<named>[45]\d\d)(?![\w%?]|\.\d|\s+[a-z]+s\b))
               | (?:(?:['"]code['"]\s?:|\bcode[:=])\s?['"]?(?P<code>[45]\d\d)(?![\w%]|\.\d))
               | (?:\b(?:returned|responded\s+with|replied\s+with|received|got|gave|failed\s+with|answered)
                    (?:\s+(?:an?|http|status|code|error))*\s+(?P<verb>[45]\d\d)
@@ -125,6 +130,8 @@ def _names_a_setting(text: str, start: int, end: int) -> bool:
         return True  # the second half of a compound: half-time out
     if text[end : end + 1] == "-" and text[end + 1 : end + 2].isalpha():
         return not text.startswith(_COMPOUNDS, end + 1)  # the first half of one: overloaded-queue
+    if _is_file(text, end):
+        return True
     if text[end : end + 20].lstrip("'\"` ").startswith(_SETTING_AFTER):
         return True
     before = text[max(0, start - 80) : start]
@@ -135,6 +142,20 @@ def _names_a_setting(text: str, start: int, end: int) -> bool:
         before.endswith(word) and not _in_word(before[-len(word) - 1 : -len(word)])
         for word in _SETTING_BEFORE
     )
+
+
+def _is_file(text: str, end: int) -> bool:
+    """Does the word that ends about *end* go on as the name of a file: rate_limits.py?"""
+    while _in_word(text[end : end + 1]):
+        end += 1
+    if text[end : end + 1] != ".":
+        return False
+    ending = text[end + 1 : end + 8]
+    for at, character in enumerate(ending):
+        if not _in_word(character):
+            ending = ending[:at]
+            break
+    return ending in _ENDINGS
 
 
 class Text:
