@@ -255,13 +255,14 @@ def test_processes_and_sigkill(tmp_path: Path) -> None:
     held in full and listed; everything else is on the books to the last digit."""
     register_pricing(MODEL, PRICES)
     path = str(tmp_path / "spend.db")
-    enough = threading.Event()
+    enough, killed = threading.Event(), threading.Event()
     seen: list[object] = []
 
     def count(record: object) -> None:
         seen.append(record)
         if len(seen) >= 12:
             enough.set()
+            killed.wait(30)  # else a quick endpoint could be through with all of them before
 
     server = ChaosServer(REFUSALS, models=(MODEL,), prices={MODEL: PRICES}, on_request=count)
     with server:
@@ -276,6 +277,7 @@ def test_processes_and_sigkill(tmp_path: Path) -> None:
         for worker in workers[:2]:
             assert worker.pid is not None
             os.kill(worker.pid, signal.SIGKILL)
+        killed.set()
         for worker in workers:
             worker.join(60)
         assert [worker.exitcode for worker in workers] == [-signal.SIGKILL] * 2 + [0] * 4
