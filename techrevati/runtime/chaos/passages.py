@@ -41,7 +41,6 @@ class Passage:
     source: str
     own: frozenset[str]
     context: frozenset[str]
-    titled: bool = False  # a heading itself, good for finding a place and no answer
 
 
 def passages_in(text: str, source: str = "") -> list[Passage]:

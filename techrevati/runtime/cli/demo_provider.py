@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from techrevati.runtime.chaos import ChaosServer, InjectedRecord
 
 PATIENCE_S = 600.0  # without a word from anybody
-START_S, ANSWER_S = 30.0, 15.0
+ANSWER_S = 15.0
 _BEGIN = (
     "import sys; sys.path.append({root!r}); "
     "from techrevati.runtime.cli.demo_provider import main; raise SystemExit(main(sys.argv[1:]))"

@@ -51,10 +51,6 @@ class Period(NamedTuple):
             for start, end in self.hours
         )
 
-    def may_hold(self, at_s: float) -> bool:
-        """Whether it holds at some hour of the day or week around a time."""
-        return self.start_s is None or at_s >= self.start_s
-
 
 class Entry:
     """A model, its provider, its limits and its prices.
