@@ -27,6 +27,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from techrevati.runtime.pricing.book import PriceBook  # noqa: E402
 from techrevati.runtime.pricing.files import check, number, write_book  # noqa: E402
 from techrevati.runtime.pricing.genai_prices_file import models_from as from_genai, names_in  # noqa: E402
 from techrevati.runtime.pricing.litellm_file import models_from as from_litellm  # noqa: E402
@@ -135,15 +136,13 @@ def main() -> None:
             models[name] = merged
         elif same or home == name or home not in genai.models:
             models[home] = merged
-    for name, written in retired().items():
-        if name not in litellm:  # some of those are listed under their maker's name
-            models.setdefault(name, written)
     models = {name: written for name, written in models.items() if not LEFT_OUT.match(name)}
     undated_twins(models, litellm)
     free_of_charge(models, providers, raw)
     peaks_since(models)
     half_price_cache(models)
     follow_pages(models)
+    add_retired(models)
     day = datetime.datetime.now(datetime.UTC).date().isoformat()
     sources = f"genai-prices {version('genai-prices')}, litellm {version('litellm')}"
     sources += ", and older for retired models" if sys.argv[1:] else ""
@@ -194,7 +193,9 @@ def completed(ours: dict, theirs: dict) -> dict:
         extra = {
             part: price
             for part, price in other.items()
-            if part not in mine and part != "request" and first_step(price) != first_step(mine.get(PARTS[part]))
+            if part not in mine
+            and part != "request"
+            and first_step(price) != first_step(mine.get(PARTS[part]))
         }
         merged["prices"] = [[{**extra, **mine}]]
     tiers = {**theirs.get("tiers", {}), **ours.get("tiers", {})}
@@ -242,13 +243,15 @@ def undated_twins(models: dict[str, dict], litellm: dict[str, dict]) -> None:
                 models[twin] = completed(models[twin], theirs)
 
 
-def retired() -> dict[str, dict]:
-    """What older files of LiteLLM's list, in our form; the first file that is given wins."""
-    found: dict[str, dict] = {}
+def add_retired(models: dict[str, dict]) -> None:
+    """What older files of LiteLLM's list and the book does not know by any name; the first file given wins."""
+    book = PriceBook(write_book(models, {}))
     for path in sys.argv[1:]:
-        for name, written in from_litellm(json.loads(Path(path).read_text(), parse_float=str)).items():
-            found.setdefault(name, written)
-    return found
+        older = json.loads(Path(path).read_text(encoding="utf-8"), parse_float=str)
+        for name, written in from_litellm(older).items():
+            provider, _, own = name.partition("/")
+            if book.find(own, provider) is None and not LEFT_OUT.match(name):
+                models.setdefault(name, written)
 
 
 def half_price_cache(models: dict[str, dict]) -> None:
