@@ -1,11 +1,13 @@
 """Make the bundled price book from what two packages publish: ``genai-prices`` and ``litellm``.
 
     python -m venv /tmp/prices && /tmp/prices/bin/pip install genai-prices litellm
-    /tmp/prices/bin/python .ci/price_book.py
+    /tmp/prices/bin/python .ci/price_book.py [an older model_prices_and_context_window.json]
 
-Both are read as the facts they publish.  Where they disagree about a price, genai-prices wins (its prices are
-dated and checked against the providers' pages) unless it only matched the name by a part of it; every
-disagreement is written to ``docs/price-disagreements.csv``.
+Both are read as the facts they publish.  Where they disagree about a price, the provider's page wins where it
+is known (``.ci/price_pages.py``); then genai-prices (its prices are dated and checked against the providers'
+pages) unless it only matched the name by a part of it.  Every disagreement is written to
+``docs/price-disagreements.csv``.  Models that only an older file of LiteLLM's lists keep the price they last
+had: they are retired, and calls of them are still priced.
 """
 
 from __future__ import annotations
@@ -25,10 +27,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from techrevati.runtime.pricing.book import PriceBook  # noqa: E402
 from techrevati.runtime.pricing.files import check, number, write_book  # noqa: E402
 from techrevati.runtime.pricing.genai_prices_file import models_from as from_genai, names_in  # noqa: E402
 from techrevati.runtime.pricing.litellm_file import models_from as from_litellm  # noqa: E402
 from techrevati.runtime.pricing.names import canonical_provider, families, shelves  # noqa: E402
+from techrevati.runtime.pricing.rates import PARTS  # noqa: E402
+
+from price_pages import follow_pages, on_the_hosts_page  # noqa: E402 # isort: skip
 
 DATA = ROOT / "techrevati" / "runtime" / "data"
 DISAGREEMENTS = ROOT / "docs" / "price-disagreements.csv"
@@ -95,6 +101,9 @@ class GenaiPrices:
                 names = self.names[id(model)]
                 spelled = any(family in names or own.endswith(f"/{family}") for family in families(own))
                 return None if written is None else (written, spelled)
+        for each in shelves(shelf):
+            if f"{each}/{own}" in self.models:  # its id, which its own rule does not match
+                return self.models[f"{each}/{own}"], True
         return None
 
 
@@ -109,23 +118,34 @@ def main() -> None:
             models.setdefault(name, dict(theirs))
             continue
         ours, spelled = meant
+        page = on_the_hosts_page(name, raw)
+        spelled = spelled and not page
         listed = [f"{shelf}/{name.partition('/')[2]}" for shelf in shelves(name.partition("/")[0])]
         same = agree(ours, theirs, rows, name, spelled)
+        home = next((each for each in listed if each in genai.models), name)
+        known = models.get(home, ours) if home in genai.models else ours  # by what other rows knew
         if same:
-            merged = completed(ours, theirs)
+            merged = completed(known, theirs)
         elif spelled:
-            merged = {**ours, **({"out": theirs["out"]} if "out" in theirs else {})}
+            merged = {**known, **({"out": theirs["out"]} if "out" in theirs else {})}
+            if same_base(ours, theirs) and "tiers" in theirs:
+                merged["tiers"] = {**theirs["tiers"], **known.get("tiers", {})}
         else:
             merged = dict(theirs)
-        home = next((each for each in listed if each in genai.models), name)
-        if same or home == name or home not in genai.models:
+        if page and not same:
+            models[name] = merged
+        elif same or home == name or home not in genai.models:
             models[home] = merged
     models = {name: written for name, written in models.items() if not LEFT_OUT.match(name)}
+    undated_twins(models, litellm)
     free_of_charge(models, providers, raw)
     peaks_since(models)
     half_price_cache(models)
+    follow_pages(models)
+    add_retired(models)
     day = datetime.datetime.now(datetime.UTC).date().isoformat()
     sources = f"genai-prices {version('genai-prices')}, litellm {version('litellm')}"
+    sources += ", and older for retired models" if sys.argv[1:] else ""
     text = write_book(models, {"version": f"{day} ({sources})", "made": day, "sources": sources})
     check(text)
     DATA.mkdir(exist_ok=True)
@@ -169,14 +189,69 @@ def completed(ours: dict, theirs: dict) -> dict:
     merged = {**ours}
     if len(ours["prices"]) == 1:
         mine, other = ours["prices"][0][0], theirs["prices"][0][0]
-        extra = {part: price for part, price in other.items() if part not in mine and part != "request"}
+        # What costs what its whole costs is not repeated: a tier that names the whole then means it, too.
+        extra = {
+            part: price
+            for part, price in other.items()
+            if part not in mine
+            and part != "request"
+            and first_step(price) != first_step(mine.get(PARTS[part]))
+        }
         merged["prices"] = [[{**extra, **mine}]]
     tiers = {**theirs.get("tiers", {}), **ours.get("tiers", {})}
+    for tier in tiers.keys() & theirs.get("tiers", {}).keys():
+        if len(ours["prices"]) == 1:
+            tiers[tier] = since_ever(tiers[tier], theirs["tiers"][tier])
     if tiers:
         merged["tiers"] = tiers
     if "out" in theirs:
         merged["out"] = theirs["out"]
     return merged
+
+
+def same_base(ours: dict, theirs: dict) -> bool:
+    """Whether input and output cost the same below the first step, but for what a conversion rounds away."""
+    mine, other = standing(ours["prices"]), theirs["prices"][0][0]
+    pairs = [(first_step(mine.get(part, 0)), first_step(other.get(part, 0))) for part in ("input", "output")]
+    return all(abs(Decimal(str(a)) - Decimal(str(b))) <= Decimal(str(a)) / 1000 for a, b in pairs)
+
+
+def first_step(price: object) -> object:
+    """What a price is below its first step."""
+    return price[0] if isinstance(price, list) else price
+
+
+def since_ever(mine: object, other: object) -> object:
+    """A tier's prices without the day on which genai-prices read them, if LiteLLM has the same ones without."""
+    if isinstance(mine, list) and isinstance(other, list) and len(mine) == 1 and len(mine[0]) == 2:
+        prices, known = mine[0][0], other[0][0]
+        shared = prices.keys() & known.keys()
+        if {"input", "output"} & shared and all(prices[part] == known[part] for part in shared):
+            return [[prices]]
+    return mine
+
+
+def undated_twins(models: dict[str, dict], litellm: dict[str, dict]) -> None:
+    """A name without a date has the parts that LiteLLM prices for its dated variants alone, such as audio."""
+    for name, theirs in sorted(litellm.items()):
+        shelf, _, own = name.partition("/")
+        for family in families(own)[1:]:
+            twin = f"{shelf}/{family}"
+            if own.endswith("-latest"):  # no variant: it means whatever came last
+                break
+            if twin in models and twin not in litellm and agree(models[twin], theirs, [], name, True):
+                models[twin] = completed(models[twin], theirs)
+
+
+def add_retired(models: dict[str, dict]) -> None:
+    """What older files of LiteLLM's list and the book does not know by any name; the first file given wins."""
+    book = PriceBook(write_book(models, {}))
+    for path in sys.argv[1:]:
+        older = json.loads(Path(path).read_text(encoding="utf-8"), parse_float=str)
+        for name, written in from_litellm(older).items():
+            provider, _, own = name.partition("/")
+            if book.find(own, provider) is None and not LEFT_OUT.match(name):
+                models.setdefault(name, written)
 
 
 def half_price_cache(models: dict[str, dict]) -> None:

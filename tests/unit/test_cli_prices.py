@@ -30,10 +30,12 @@ def test_every_price_of_a_model_is_shown(capsys: pytest.CaptureFixture[str]) -> 
         "anthropic/claude-opus-4-8, at most 128,000 output tokens",
         PriceBook.bundled().version,
         "standard: input 5, output 25, cache_write 6.25, cache_read 0.5",
-        "batch from 2026-10-14: input 2.5",
+        "batch: input 2.5",
         "us: 1.1 times the price of tokens",
     ):
         assert text in shown.replace("  ", " ")
+    assert main(["prices", "show", "gemini-flash-latest", "--provider", "gemini"]) == 0
+    assert "batch from 2026-10-14: input 0.375" in capsys.readouterr().out.replace("  ", " ")
     assert main(["prices", "show", "deepseek-v4-pro"]) == 0
     assert "standard from 2026-08-17 01:00-04:00, 06:00-10:00 UTC" in capsys.readouterr().out
     assert main(["prices", "show", "deepseek-flash-latest", "--provider", "deepseek"]) == 0

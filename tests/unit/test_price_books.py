@@ -147,6 +147,51 @@ def test_litellms_file_is_read(tmp_path: Path) -> None:
     assert book.version == "litellm prices.txt"
 
 
+def test_what_litellm_lists_twice_or_at_zero(tmp_path: Path) -> None:
+    """Two rows of one model complete each other's tiers; zeros with a step are no price, as without one."""
+    row = {"litellm_provider": "bedrock", "input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6}
+    tier = {"input_cost_per_token_batches": 5e-7, "output_cost_per_token_batches": 1e-6}
+    zero = {
+        f"{part}_cost_per_token{step}": 0
+        for part in ("input", "output")
+        for step in ("", "_above_128k_tokens")
+    }
+    book = PriceBook.load(
+        written(
+            tmp_path,
+            {
+                "bedrock/house.small": row | {"input_cost_per_token_flex": 4e-7},
+                "house.small": row | tier | {"litellm_provider": "bedrock_converse"},
+                "gemini/house-exp": zero | {"litellm_provider": "gemini"},
+            },
+        )
+    )
+    use_price_book(book)
+    assert sorted(book.names()) == ["aws/house.small"]
+    assert cost_usd("house.small", MILLION, provider="aws", tier="batch") == Decimal("1.5")
+    assert cost_usd("house.small", MILLION, provider="aws", tier="flex") == Decimal("2.4")
+
+
+def test_names_that_begin_with_a_mark(tmp_path: Path) -> None:
+    """Cloudflare's names begin with ``@``, a part of them; rules that end names begin with a slash."""
+    rules = [{"equals": "@cf/house/fast"}, {"ends_with": "/house-fast"}]
+    model = {"id": "fast", "match": {"or": rules}, "prices": {"input_mtok": 1, "output_mtok": 2}}
+    book = PriceBook.load(written(tmp_path, [{"id": "cloudflare", "models": [model]}]))
+    assert sorted(book.names()) == ["cloudflare/@cf/house/fast", "cloudflare/fast", "cloudflare/house-fast"]
+
+
+def test_models_of_equal_prices_keep_their_names(tmp_path: Path) -> None:
+    """In a book of ours they share a line; a quote says which of them was asked for."""
+    row = {"litellm_provider": "house", "input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6}
+    book = PriceBook.load(
+        written(tmp_path, {"house/a": row, "house/b": row | {"max_output_tokens": 9}, "house/c": row})
+    )
+    use_price_book(book)
+    assert quote("house/a", MILLION).model == "a"
+    assert quote("house/c", MILLION).model == "c"
+    assert quote("house/c", MILLION).book == book.version
+
+
 def test_genai_prices_file_is_read(tmp_path: Path) -> None:
     """Steps for long inputs, dates, fees per request, and the names that its rules spell out."""
     book = PriceBook.load(written(tmp_path, GENAI))

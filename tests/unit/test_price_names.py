@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from techrevati.runtime import pricing
-from techrevati.runtime.pricing import PRICING_TABLE, PriceBook, UnknownModelError, cost_usd
+from techrevati.runtime.pricing import PRICING_TABLE, PriceBook, UnknownModelError, cost_usd, quote
 from techrevati.runtime.pricing.rates import Rates
 from techrevati.runtime.usage import UsageSnapshot
 
@@ -101,6 +101,28 @@ def test_a_spelling_costs_what_the_plain_name_costs(spelled: str) -> None:
     """And not nothing."""
     model, provider = SAME[spelled]
     assert cost_usd(spelled, USAGE) == cost_usd(model, USAGE, provider=provider) > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "provider", "listed"),
+    [
+        ("claude-sonnet-4-20250514", None, "anthropic/claude-sonnet-4-0"),  # Bedrock lists this very name
+        ("ca.amazon.nova-lite-v1:0", None, "aws/amazon.nova-lite-v1:0"),
+        ("azure/global/gpt-4o", None, "azure/gpt-4o"),
+        ("global-standard/gpt-4o", "azure", "azure/gpt-4o"),
+        # Hosts charge many models alike; each is still called by its own name.
+        ("ollama/llama3", None, "ollama/llama3"),
+        (
+            "accounts/fireworks/models/llama-v3p3-70b-instruct",
+            "fireworks",
+            "fireworks/accounts/fireworks/models/llama-v3p3-70b-instruct",
+        ),
+    ],
+)
+def test_a_quote_says_whose_model_was_priced(name: str, provider: str | None, listed: str) -> None:
+    """A maker before the platforms that sell its models, and no model under another's name."""
+    found = quote(name, USAGE, provider=provider)
+    assert f"{found.provider}/{found.model}" == listed
 
 
 @pytest.mark.parametrize("name", OTHER)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -54,6 +55,25 @@ def test_a_priced_call_costs_what_is_published(call: dict[str, Any]) -> None:
     assert priced(call, call["model"], call["provider"]) == published
     if call["model_qualified"] is not None:
         assert priced(call, call["model_qualified"], None) == published
+
+
+BY_ARITHMETIC = [
+    json.loads(line)
+    for line in (FILE.parent / "priced-by-hand.jsonl").read_text(encoding="utf-8").splitlines()
+]
+
+
+@pytest.mark.parametrize("call", BY_ARITHMETIC, ids=[call["id"] for call in BY_ARITHMETIC])
+def test_a_call_costs_the_sum_of_its_terms(call: dict[str, Any]) -> None:
+    """Models as users write them; each term is a count, a price that a source publishes, and its unit."""
+    total = Decimal(0)
+    for term in call["terms"]:
+        count, price, unit = re.split(" [*/] ", term)
+        total += Decimal(count) * Decimal(price) / Decimal(unit)
+    at = datetime.fromisoformat(call["at"])
+    usage = UsageSnapshot(**call["usage"])
+    cost = cost_usd(call["model"], usage, provider=call["provider"], tier=call["tier"], at=at)
+    assert cost == total == Decimal(call["cost_usd"])
 
 
 def per_million(*parts: tuple[int, str | float]) -> Decimal:

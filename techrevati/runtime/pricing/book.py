@@ -15,8 +15,10 @@ from techrevati.runtime.pricing.names import (
     RESELLERS,
     canonical_provider,
     families,
+    is_inference_profile,
     makers_resold,
     shelves,
+    strip_deployment,
     strip_geography,
     unwrapped,
 )
@@ -169,14 +171,15 @@ class PriceBook:
                 found = self._of(canonical, rest)
                 if found is not None or canonical not in ("meta",):
                     return found
-        for maker in MAKERS:
-            found = self._on(maker, name, exact=True)
-            if found is not None:
-                return found
-        for maker in MAKERS:
-            found = self._on(maker, name, exact=False)
-            if found is not None:
-                return found
+        # A platform that sells what others make comes after them, even where it lists the very name.
+        for makers in (MAKERS[:-1], MAKERS[-1:]):
+            for exact in (True, False):
+                for maker in makers:
+                    found = self._on(maker, name, exact=exact)
+                    if found is not None:
+                        return found
+        if is_inference_profile(name):
+            return self._of("aws", name)
         return self._of_any_host(name)
 
     def _of(self, provider: str, name: str) -> Entry | None:
@@ -195,9 +198,10 @@ class PriceBook:
                     found = self._on(shelf, candidate, exact=exact)
                     if found is not None:
                         return found
-        if provider == "aws":
+        if provider in ("aws", "azure", "azure_ai"):
+            strip = strip_geography if provider == "aws" else strip_deployment
             for candidate in candidates:
-                bare = strip_geography(candidate)
+                bare = strip(candidate)
                 if bare is not None:
                     return self._of(provider, bare)
         for maker in makers_resold(provider):
@@ -240,10 +244,12 @@ class PriceBook:
         if written is None:
             return None
         provider, _, own = name.partition("/")
-        if written.startswith("="):
+        if written[:1] in ("=", "~"):
             entry = self._line(written[1:])
             if entry is None:
                 raise ValueError(f"price book: {name!r} refers to {written[1:]!r}, which is not listed")
+            if written[0] == "~":
+                entry = entry.renamed(own)
         else:
             entry = entry_from(provider, own, _decoded(name, written), self.version)
         if len(self._decoded) < _CAPACITY:

@@ -84,6 +84,10 @@ class Entry:
         timeless = len(self.standard) == 1
         self.always: Rates | None = Rates(self.standard[0].prices) if timeless else None
 
+    def renamed(self, model: str) -> Entry:
+        """Another model of the same prices and limits."""
+        return Entry(self.provider, model, self.standard, self.tiers, self.max_output_tokens, self.book)
+
     def rates(self, at_s: float, tiers: Sequence[str]) -> Rates:
         """The rates in force.
 

@@ -1,9 +1,9 @@
 """Price books as files: ours, and two that others publish.
 
 Ours is text: a header of facts, an empty line, then one line a model, ``provider/name``, a tab and a JSON
-    object
-(``prices``, and optionally ``tiers``, ``out``, ``id``), or ``=`` and the name it is an alias of.  Sorted, so
-that a change of prices is a readable diff.
+object (``prices``, and optionally ``tiers``, ``out``, ``id``), or ``=`` and the name it is an alias of, or
+``~`` and the name of another model whose prices and limits are the same.  Sorted, so that a change of prices
+is a readable diff.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ LONG = {short: name for name, short in SHORT.items()}
 
 
 def write_book(models: Mapping[str, Mapping[str, object]], facts: Mapping[str, str]) -> str:
-    """The text of a book; equal models of one provider become aliases of the first."""
+    """The text of a book; of equal models of one provider the first is written out."""
     import json
 
     from techrevati.runtime.pricing.book import HEADER
@@ -102,7 +102,7 @@ def write_book(models: Mapping[str, Mapping[str, object]], facts: Mapping[str, s
             written = {key: value for key, value in models[name].items() if (key, value) != ("id", own)}
             lines.append(f"{name}\t{_digits_bare(json.dumps(_short(written), separators=(',', ':')))}")
         else:
-            lines.append(f"{name}\t={known}")
+            lines.append(f"{name}\t{'=' if 'id' in models[name] else '~'}{known}")
     providers = " ".join(sorted({name.partition("/")[0] for name in models}))
     header = [HEADER, *(f"{name}: {value}" for name, value in facts.items()), f"providers: {providers}"]
     return "\n".join(header) + "\n\n" + "\n".join(lines) + "\n"

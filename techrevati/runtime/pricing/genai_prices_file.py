@@ -68,7 +68,8 @@ def names_in(match: object) -> Iterator[str]:
             for each in value:
                 yield from names_in(each)
         elif kind in ("equals", "starts_with", "contains", "ends_with"):
-            name = str(value).lower().strip("-_/.:@ ")
+            # A rule ends in the mark that the rest of a name begins with; "@cf/…" begins with one of its own.
+            name = str(value).lower().rstrip("-_/.:@ ").lstrip("-_/.: ")
             if len(name) >= 2 and not any(mark in name for mark in "\t\n"):
                 yield name
 

@@ -58,8 +58,19 @@ def models_from(content: Mapping[str, object]) -> Models:
         written = _written(value, host, key)
         if written is not None:
             for name in _names(key.lower(), host):
-                models.setdefault(name, written)
+                known = models.setdefault(name, written)
+                if known is not written and known["prices"] == written["prices"]:
+                    _add_tiers(known, written)  # the same platform's row for another of its APIs
     return models
+
+
+def _add_tiers(known: Written, other: Written) -> None:
+    """Let *known* have the tiers that only *other* prices."""
+    tiers, more = known.get("tiers", {}), other.get("tiers", {})
+    assert isinstance(tiers, dict)
+    assert isinstance(more, dict)
+    if more.keys() - tiers.keys():
+        known["tiers"] = {**more, **tiers}
 
 
 def _names(key: str, host: str) -> Iterator[str]:
@@ -78,7 +89,7 @@ def _written(value: Mapping[str, object], host: str, key: str) -> Written | None
         prices = _ranged(value.get("tiered_pricing"))
     if not prices:
         return None
-    free = not any(price for part, price in prices.items() if part in ("input", "output"))
+    free = not any(_charged(prices.get(part)) for part in ("input", "output"))
     if free and host not in _FREE_HOSTS and ":free" not in key:
         return None  # a zero there means "not charged by tokens" as often as it means free
     if prices.get("cache_write") == 0 and prices.get("input"):
@@ -105,6 +116,11 @@ def _written(value: Mapping[str, object], host: str, key: str) -> Written | None
     if isinstance(limit, int) and not isinstance(limit, bool) and limit > 0:
         written["out"] = limit
     return written
+
+
+def _charged(price: object) -> bool:
+    """Whether a price, or any step of it, is more than nothing."""
+    return any(price[::2]) if isinstance(price, list) else bool(price)
 
 
 def _read_prices(

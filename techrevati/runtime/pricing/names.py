@@ -157,9 +157,22 @@ def strip_geography(name: str) -> str | None:
     if slash and head.count("-") >= 2 and head[-1:].isdigit() and rest:
         return rest
     head, dot, rest = name.partition(".")
-    if dot and head in {"us", "eu", "apac", "jp", "au", "ca", "in", "sa", "global", "us-gov"} and rest:
-        return rest
-    return None
+    return rest if dot and head in _GEOGRAPHIES and rest else None
+
+
+_GEOGRAPHIES = {"us", "eu", "apac", "jp", "au", "ca", "in", "sa", "global", "us-gov"}
+
+
+def is_inference_profile(name: str) -> bool:
+    """Whether *name* is of the form ``us.vendor.model``, which Bedrock alone has."""
+    head, _, rest = name.partition(".")
+    return head in _GEOGRAPHIES and "." in rest
+
+
+def strip_deployment(name: str) -> str | None:
+    """An Azure name without the deployment type that costs what the plain name costs; None without one."""
+    head, slash, rest = name.partition("/")
+    return rest if slash and head in {"global", "global-standard"} and rest else None
 
 
 # A name inside another: what that looks like, and whose it then is (None: it says so itself).
