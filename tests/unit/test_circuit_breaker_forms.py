@@ -626,6 +626,67 @@ def test_credentials_are_named_not_given() -> None:
         BreakerRegistry().get(" ")
 
 
+@pytest.mark.parametrize("key", [("", "m"), (3,), ("p", None), ("p", 3), ("p", "m", None), ("p", "m", b"x")])
+def test_a_part_of_a_key_is_a_string(key: tuple[Any, ...]) -> None:
+    """``None`` is no model: the key would not be that of calls that name none."""
+    named = ("provider", "model", "credential_id")[len(key) - 1]
+    with pytest.raises((TypeError, ValueError), match="provider" if key[0] in ("", 3) else named):
+        BreakerRegistry().get(*key)
+
+
+def test_no_part_of_a_key_holds_a_credential() -> None:
+    """It would stand in every refusal: also in the address of a provider, or given one argument too early."""
+    for key in (("openai", "sk-" + "a1B2" * 12), ("https://me:s3cr3tpassw0rd@host",)):
+        with pytest.raises(ValueError, match="something like a key") as refusal:
+            BreakerRegistry().get(*key)
+        assert key[-1] not in str(refusal.value)
+
+
+@pytest.mark.parametrize("make", [AsyncCircuitBreaker, lambda key: None])
+def test_a_maker_that_makes_something_else_is_told_at_once(make: Any) -> None:
+    """And not when the registry is full and asks what it made for its state."""
+    with pytest.raises(TypeError, match="make must give a CircuitBreaker"):
+        BreakerRegistry(make).get("openai")
+
+
+def test_a_forgotten_breaker_goes_on_for_those_who_hold_it(clock: FakeClock) -> None:
+    """A call under way when its breaker is forgotten ends in that one; the key's next one knows nothing."""
+    registry = BreakerRegistry(lambda key: CircuitBreaker(key, 1, 10, clock=clock), capacity=1)
+    held = registry.get("a")
+    held.record_failure()
+    clock.advance(10)
+    with held:
+        registry.get("b")
+        again = registry.get("a")
+        assert again is not held
+        with pytest.raises(CircuitOpenError):
+            held.call(max, 1, 2)
+        assert again.state() is CircuitState.CLOSED
+    assert held.state() is CircuitState.CLOSED
+    assert registry.forgotten == 1
+
+
+@pytest.mark.filterwarnings("ignore:coroutine")
+def test_a_coroutine_that_nobody_awaits_holds_no_probe(clock: FakeClock) -> None:
+    """The SDKs' methods are plain functions that give one; a task cancelled before it begins is one such."""
+    breaker = CircuitBreaker("api", 1, 10, clock=clock)
+
+    async def aask() -> str:
+        return "answer"
+
+    @functools.wraps(aask)
+    def ask() -> Any:
+        return aask()
+
+    guarded = breaker(ask)
+    breaker.record_failure()
+    clock.advance(10)
+    guarded().close()
+    assert breaker.snapshot().probes == 0
+    assert run(guarded()) == "answer"
+    assert breaker.state() is CircuitState.CLOSED
+
+
 def test_a_maker_may_use_the_registry_and_one_breaker_is_kept() -> None:
     """``make`` runs outside the lock; of two threads that ask at once both get the one that is kept."""
     barrier = threading.Barrier(2)

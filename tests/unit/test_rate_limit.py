@@ -398,3 +398,26 @@ def test_who_comes_during_a_pause_begins_apart() -> None:
         clock.advance(1)
         waits.append(clock.now + limit.reserve().wait_seconds)
     assert waits == [30, 30, 31, 32, 33]
+
+
+def test_what_was_reserved_while_switched_off_is_neither_settled_nor_given_back(clock: FakeClock) -> None:
+    """Nothing was taken; giving that back would let one call more through than the provider allows."""
+    limit = RateLimit(60, 600, burst_requests=1, burst_tokens=100, clock=clock)
+    limit.reserve(100)
+    limit.enabled = False
+    given_back, settled = limit.reserve(50), limit.reserve(50)
+    limit.enabled = True
+    given_back.give_back()
+    settled.settle(90)
+    assert limit.snapshot().requests == limit.snapshot().tokens == 0
+
+
+def test_what_was_reserved_is_settled_also_when_it_was_switched_off_meanwhile(clock: FakeClock) -> None:
+    """The switch is for what begins after it."""
+    limit = RateLimit(60, 600, burst_requests=2, burst_tokens=100, clock=clock)
+    reserved, sent = limit.reserve(50), limit.reserve(50)
+    limit.enabled = False
+    reserved.give_back()
+    sent.settle(40)
+    limit.enabled = True
+    assert (limit.snapshot().requests, limit.snapshot().tokens) == (1, 60)

@@ -48,20 +48,38 @@ class Model:
         return 1
 
 
+class Items:
+    """Called like a function."""
+
+    def __call__(self, *_: int) -> Iterator[int]:
+        yield 1
+
+
+class AsyncItems:
+    async def __call__(self, *_: int) -> AsyncIterator[int]:
+        yield 1
+
+
 def items(*_: int) -> Iterator[int]:
     yield 1
 
 
 @pytest.mark.parametrize("name", list(POLICIES))
-@pytest.mark.parametrize("form", ["function", "method", "partial"])
+@pytest.mark.parametrize("form", ["function", "method", "partial", "object", "partial object"])
 def test_a_stream_is_not_called(name: str, form: str) -> None:
     """Its items would come without any guard."""
-    fn = {"function": items, "method": Model().items, "partial": partial(items, 2)}[form]
+    fn = {
+        "function": items,
+        "method": Model().items,
+        "partial": partial(items, 2),
+        "object": Items(),
+        "partial object": partial(Items(), 2),
+    }[form]
     policy = POLICIES[name]()
     with pytest.raises(TypeError, match="decorating its generator function"):
         policy.call(fn)  # type: ignore[attr-defined]
     with pytest.raises(TypeError, match="decorating its generator function"):
-        policy.call(Model().aitems)  # type: ignore[attr-defined]
+        policy.call(AsyncItems() if "object" in form else Model().aitems)  # type: ignore[attr-defined]
     with pytest.raises(TypeError, match="async function"):
         policy.call(Model().answer)  # type: ignore[attr-defined]
     assert policy.call(len, "abc") == 3, "nothing is held"  # type: ignore[attr-defined]

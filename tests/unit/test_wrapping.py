@@ -5,12 +5,25 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import Any
 
 import pytest
 
+from techrevati.runtime import (
+    Bulkhead,
+    CircuitBreaker,
+    Hedge,
+    Pipeline,
+    RateLimit,
+    Recovery,
+    Retry,
+    Timeout,
+)
+from techrevati.runtime._core.unbegun import CoroutineGiven
 from techrevati.runtime._core.wrapping import ASYNC_GENERATOR, COROUTINE, GENERATOR, PLAIN, colour, wrapped
+from techrevati.runtime.stores import MemoryStore
 from techrevati.runtime.testing import run
 
 
@@ -191,11 +204,67 @@ def test_a_plain_decorator_around_async_def_is_guarded_to_the_end(log: Log) -> N
         raise FailedError
 
     around = wrapped(afail, lambda: log)()
-    assert log.seen == ["in"]
+    assert log.seen == ["in", CoroutineGiven], "nothing is held for what may never be awaited"
     with pytest.raises(FailedError):
         run(around)
     assert run(wrapped(decorated_as_sdks_do(task), lambda: log)(1)) == (1, 2)
-    assert log.seen == ["in", FailedError, "in", (1, 2), "out"]
+    assert log.seen[2:] == ["in", FailedError, "in", CoroutineGiven, "in", (1, 2), "out"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_coroutine_that_is_refused_when_it_is_awaited_is_closed() -> None:
+    """It never ran, and nobody is warned that it was forgotten."""
+    guards = [Log()]
+
+    around = wrapped(decorated_as_sdks_do(task), guards.pop)(1)
+    with pytest.raises(IndexError):
+        run(around)
+
+
+def run_here(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """What makes a plain function of an async one."""
+
+    @functools.wraps(fn)
+    def wrapper(*args: object, **kwargs: object) -> object:
+        return run(fn(*args, **kwargs))
+
+    return wrapper
+
+
+DECORATORS: dict[str, Callable[[], Callable[[Any], Any]]] = {
+    "breaker": lambda: CircuitBreaker("api"),
+    "shared breaker": lambda: CircuitBreaker("api", store=MemoryStore()),
+    "bulkhead": lambda: Bulkhead(1),
+    "rate limit": lambda: RateLimit(60, burst_requests=4),
+    "recovery": Recovery,
+    "retry": Retry,
+    "pipeline": lambda: Pipeline(Retry(), CircuitBreaker("api"), Bulkhead(1)),
+}
+if sys.platform != "emscripten":  # its threads
+    DECORATORS["timeout"] = lambda: Timeout(30)
+    DECORATORS["hedge"] = lambda: Hedge(idempotent=True, delay_seconds=30)
+
+
+@pytest.mark.parametrize("name", DECORATORS)
+def test_a_plain_function_around_async_def_stays_what_it_is(name: str) -> None:
+    """One that gives the coroutine is awaited, in a loop and before there is one; one that runs it is not."""
+    decorate = DECORATORS[name]()
+    for _ in range(2):
+        assert decorate(run_here(task))(1, b=3) == (1, 3)
+    given = decorate(decorated_as_sdks_do(task))
+
+    async def main() -> object:
+        return await given(1, b=4)
+
+    assert run(given(1, b=3)) == run(given(1, b=3)) == (1, 3)
+    assert run(main()) == (1, 4)
+
+
+def test_a_rate_limit_counts_such_a_call_once() -> None:
+    """What was taken before it was known that nothing ran is given back."""
+    limit = RateLimit(60, burst_requests=4, clock=lambda: 0.0)
+    assert run(limit(decorated_as_sdks_do(task))(1)) == (1, 2)
+    assert limit.snapshot().requests == 3
 
 
 # --- generators ---------------------------------------------------------------------------------------------

@@ -12,8 +12,16 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 UNBEGUN = (CoroutineType, GeneratorType, AsyncGeneratorType)
+
+
+class CoroutineGiven(BaseException):
+    """Carries the coroutine that a plain function gave out of the sync call around it: nothing ran yet."""
+
+    def __init__(self, made: CoroutineType[Any, Any, Any]) -> None:
+        self.made = made
 
 
 def refuse_unbegun(fn: Callable[..., object], result: object, advice: str) -> None:
@@ -27,7 +35,7 @@ def refuse_unbegun(fn: Callable[..., object], result: object, advice: str) -> No
         raise TypeError(f"an async function {advice}; nothing has run")
     while isinstance(fn, partial):
         fn = fn.func
-    code = getattr(fn, "__code__", None)
+    code = getattr(fn, "__code__", None) or getattr(type(fn).__call__, "__code__", None)  # a callable object
     if isinstance(result, GeneratorType) and result.gi_code is code:
         result.close()
     elif not (isinstance(result, AsyncGeneratorType) and result.ag_code is code):

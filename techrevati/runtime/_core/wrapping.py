@@ -9,6 +9,8 @@ from __future__ import annotations
 from functools import partial, update_wrapper
 from types import CoroutineType
 
+from techrevati.runtime._core.unbegun import CoroutineGiven
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
@@ -74,6 +76,46 @@ def innermost(fn: Callable[..., object]) -> Callable[..., object]:
     return fn
 
 
+def may_be_async(fn: Callable[..., object]) -> bool:
+    """Whether *fn* is a plain function around an ``async def``: only calling it shows what it gives."""
+    return colour(fn) == PLAIN and colour(innermost(fn)) == COROUTINE
+
+
+def either(call: Callable[..., Any], acall: Callable[..., Any], fn: Callable[..., Any]) -> Callable[..., Any]:
+    """*fn*, of which ``may_be_async`` is true, by *acall* if it gives a coroutine, else by *call*.
+
+    The SDKs' own decorators give the coroutine, others run it (``asyncio.run``), and the latter cannot be
+    done in the thread of an event loop.
+    """
+    gives_coroutines = False
+
+    def asked(*args: object, **kwargs: object) -> object:
+        value = fn(*args, **kwargs)
+        if isinstance(value, CoroutineType):
+            raise CoroutineGiven(value)
+        return value
+
+    def called(*args: object, **kwargs: object) -> object:
+        nonlocal gives_coroutines
+        if gives_coroutines or _in_event_loop():
+            return acall(fn, *args, **kwargs)
+        try:
+            return call(asked, *args, **kwargs)
+        except CoroutineGiven as given:
+            begun = [given.made]
+        gives_coroutines = True
+        return acall(lambda *args, **kwargs: begun.pop() if begun else fn(*args, **kwargs), *args, **kwargs)
+
+    return called
+
+
+def _in_event_loop() -> bool:
+    import sys
+
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and asyncio._get_running_loop() is not None
+
+
 def wrapped(fn: F, guard: Callable[[], Guard]) -> F:
     """*fn* inside a new ``guard()`` for each call, or for each stream from its first item to its end."""
     return update_wrapper(_AROUND[colour(fn)](fn, guard), fn)  # type: ignore[return-value]
@@ -81,10 +123,15 @@ def wrapped(fn: F, guard: Callable[[], Guard]) -> F:
 
 def inside(room: Entrance, fn: F) -> F:
     """*fn* inside ``with room(args, kwargs):``, or ``async with`` where it is async, each call or stream."""
-    kind = colour(fn)
-    if kind == PLAIN and colour(innermost(fn)) == COROUTINE:  # the SDKs' own decorators
-        kind = COROUTINE
-    return update_wrapper(_INSIDE[kind](room, fn), fn)  # type: ignore[return-value]
+    if may_be_async(fn):
+        made = either(_called_inside(room, PLAIN), _called_inside(room, COROUTINE), fn)
+    else:
+        made = _INSIDE[colour(fn)](room, fn)
+    return update_wrapper(made, fn)  # type: ignore[return-value]
+
+
+def _called_inside(room: Entrance, kind: str) -> Callable[..., Any]:
+    return lambda fn, *args, **kwargs: _INSIDE[kind](room, fn)(*args, **kwargs)
 
 
 class _Nowhere:
@@ -163,10 +210,12 @@ def _plain(fn: Callable[..., Any], guard: Callable[[], Guard]) -> Callable[..., 
         try:
             value = fn(*args, **kwargs)
             if isinstance(value, CoroutineType):  # a plain decorator around ``async def``: nothing ran yet
-                return _awaited(value, around)
+                raise CoroutineGiven(value)
             around.returned(value)
         except BaseException as error:
             around.__exit__(type(error), error, error.__traceback__)
+            if isinstance(error, CoroutineGiven):
+                return _awaited(error.made, guard)  # nothing is held for what may never be awaited
             raise
         around.__exit__(None, None, None)
         return value
@@ -174,15 +223,14 @@ def _plain(fn: Callable[..., Any], guard: Callable[[], Guard]) -> Callable[..., 
     return call
 
 
-async def _awaited(made: Awaitable[Any], around: Guard) -> object:
+async def _awaited(made: CoroutineType[Any, Any, Any], guard: Callable[[], Guard]) -> object:
     try:
-        value = await made
-        around.returned(value)
-    except BaseException as error:
-        around.__exit__(type(error), error, error.__traceback__)
-        raise
-    around.__exit__(None, None, None)
-    return value
+        with guard() as around:
+            value = await made
+            around.returned(value)
+        return value
+    finally:
+        made.close()  # refused: it never began
 
 
 def _coroutine(fn: Callable[..., Awaitable[Any]], guard: Callable[[], Guard]) -> Callable[..., Any]:

@@ -67,21 +67,21 @@ class BreakerRegistry:
             credential_id: Tells credentials apart; a name of yours, never the key itself.
 
         Raises:
-            ValueError: *credential_id* looks like a key: it would stand in every refusal.
+            ValueError: One of them, most likely *credential_id*, looks like a key: it would stand in every
+                refusal.
+            TypeError: One of them is not a string, or ``make`` gave no ``CircuitBreaker``.
         """
         key = (provider, model, credential_id)
         kept = self._kept(key)
         if kept is not None:  # its parts were looked at when it was made
             return kept
         arguments.text("provider", provider)
-        if credential_id:
-            from techrevati.runtime._core.scrub import scrubbed
-
-            if scrubbed(credential_id) != credential_id:
-                raise ValueError("credential_id must be a name for the credential, got something like a key")
-        made = self._make(
-            "/".join(part for part in key if part)
-        )  # not under the lock: it is the caller's code
+        for name, part in zip(("provider", "model", "credential_id"), key, strict=True):
+            _check(name, part)
+        # Not under the lock: it is the caller's code.
+        made = self._make("/".join(part for part in key if part))
+        if not isinstance(made, CircuitBreaker):
+            raise TypeError(f"make must give a CircuitBreaker (tasks use its as_async()), got {made!r}")
         return self._kept(key, made) or made
 
     def all(self) -> dict[tuple[str, str, str], CircuitBreaker]:
@@ -121,6 +121,15 @@ class BreakerRegistry:
             return None
         self.forgotten += 1
         return self._breakers.pop(min(self._breakers, key=lambda key: _worth(self._breakers[key])))
+
+
+def _check(name: str, part: object) -> None:
+    from techrevati.runtime._core.scrub import scrubbed
+
+    if not isinstance(part, str):
+        raise TypeError(f"{name} must be a string, got {part!r}")
+    if scrubbed(part) != part:
+        raise ValueError(f"{name} must be a name, for a credential one of yours; got something like a key")
 
 
 _WORDS = ("closed", "switched off", "open", "forced open")

@@ -382,15 +382,24 @@ def around_async(breaker: CircuitBreaker, fn: F) -> F | None:
     """*fn* inside calls of *breaker* that do not hold up the event loop; None when it is not async."""
     from functools import update_wrapper
 
-    from techrevati.runtime._core.wrapping import ASYNC_GENERATOR, COROUTINE, colour, innermost, inside
+    from techrevati.runtime._core.wrapping import (
+        ASYNC_GENERATOR,
+        COROUTINE,
+        colour,
+        either,
+        inside,
+        may_be_async,
+    )
 
     kind = colour(fn)
     if kind == ASYNC_GENERATOR:
         return inside(lambda args, kwargs: breaker.guard(), fn)
-    if COROUTINE not in (kind, colour(innermost(fn))):
-        return None
     call = breaker.as_async().call
     made: Any = fn
+    if may_be_async(fn):
+        return update_wrapper(either(breaker.call, call, made), fn)  # type: ignore[return-value]
+    if kind != COROUTINE:
+        return None
 
     async def around(*args: object, **kwargs: object) -> object:
         return await call(made, *args, **kwargs)

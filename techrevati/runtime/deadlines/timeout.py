@@ -209,7 +209,14 @@ class Timeout(Switched):
         """
         from functools import update_wrapper
 
-        from techrevati.runtime._core.wrapping import ASYNC_GENERATOR, COROUTINE, GENERATOR, colour, innermost
+        from techrevati.runtime._core.wrapping import (
+            ASYNC_GENERATOR,
+            COROUTINE,
+            GENERATOR,
+            colour,
+            either,
+            may_be_async,
+        )
 
         kind = colour(fn)
         if kind in (GENERATOR, ASYNC_GENERATOR):
@@ -217,8 +224,9 @@ class Timeout(Switched):
 
             timed = timed_generator if kind == GENERATOR else timed_async_generator
             return cast("F", update_wrapper(timed(self, fn), fn))  # type: ignore[arg-type]
-        # The SDKs' own decorators are plain functions around an ``async def``.
-        if COROUTINE in (kind, colour(innermost(fn))):
+        if may_be_async(fn):
+            return cast("F", update_wrapper(either(self.call, self.acall, fn), fn))
+        if kind == COROUTINE:
 
             async def acalled(*args: object, **kwargs: object) -> object:
                 return await self.acall(fn, *args, **kwargs)  # type: ignore[arg-type]

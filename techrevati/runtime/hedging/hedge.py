@@ -307,7 +307,14 @@ class Hedge(Switched):
         """
         from functools import update_wrapper
 
-        from techrevati.runtime._core.wrapping import ASYNC_GENERATOR, COROUTINE, GENERATOR, colour
+        from techrevati.runtime._core.wrapping import (
+            ASYNC_GENERATOR,
+            COROUTINE,
+            GENERATOR,
+            colour,
+            either,
+            may_be_async,
+        )
 
         kind = colour(fn)
         if kind == COROUTINE:
@@ -328,6 +335,9 @@ class Hedge(Switched):
 
             astreamed = chosen(kind, lambda: lambda *args, **kwargs: self.astream(made, *args, **kwargs))
             return cast("F", update_wrapper(astreamed, fn))
+
+        if may_be_async(fn):
+            return cast("F", update_wrapper(either(self.call, self.acall, made), fn))
 
         def called(*args: object, **kwargs: object) -> object:
             return self.call(fn, *args, **kwargs)

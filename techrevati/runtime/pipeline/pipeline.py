@@ -15,7 +15,7 @@ from techrevati.runtime.deadlines import Deadline, Timeout
 from techrevati.runtime.failover import Failover
 from techrevati.runtime.hedging import Hedge
 from techrevati.runtime.pipeline.order import check
-from techrevati.runtime.pipeline.stages import kind_of, stages
+from techrevati.runtime.pipeline.stages import stages
 from techrevati.runtime.rate_limit import RateLimit
 from techrevati.runtime.retry_policy import Retry, RetryBudget
 
@@ -147,14 +147,16 @@ class Pipeline(Switched):
         """
         from functools import update_wrapper
 
-        from techrevati.runtime._core.wrapping import COROUTINE, PLAIN, chosen
+        from techrevati.runtime._core.wrapping import COROUTINE, PLAIN, chosen, colour, either, may_be_async
 
         for part in self.parts:
             if isinstance(part, Retry):
                 part._know(fn)
-        kind = kind_of(fn)
+        kind = colour(fn)
         wrapper: Callable[..., Any]
-        if kind == PLAIN:
+        if may_be_async(fn):
+            wrapper = either(self.call, self.acall, fn)
+        elif kind == PLAIN:
 
             def called(*args: object, **kwargs: object) -> object:
                 return self.call(fn, *args, **kwargs)

@@ -264,11 +264,3 @@ class RunningDeadline:
         from techrevati.runtime.pipeline.timed_steps import under_deadline
 
         return under_deadline(self._deadline, fn)
-
-
-def kind_of(fn: Callable[..., object]) -> str:
-    """The colour of *fn*; of the SDKs' plain functions around an ``async def``, that of what they hide."""
-    from techrevati.runtime._core.wrapping import COROUTINE, PLAIN, innermost
-
-    kind = colour(fn)
-    return COROUTINE if kind == PLAIN and colour(innermost(fn)) == COROUTINE else kind

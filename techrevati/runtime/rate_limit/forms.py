@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import update_wrapper
 from typing import TYPE_CHECKING, cast
 
-from techrevati.runtime._core.wrapping import COROUTINE, STREAMS, colour, innermost, inside
+from techrevati.runtime._core.wrapping import COROUTINE, STREAMS, colour, either, inside, may_be_async
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,7 +31,9 @@ def decorated(limit: RateLimit, fn: F) -> F:
     def called(*args: object, **kwargs: object) -> object:
         return limit.call(call, *args, **kwargs)
 
-    wrapper = acalled if COROUTINE in (kind, colour(innermost(fn))) else called
+    wrapper: Callable[..., Any] = acalled if kind == COROUTINE else called
+    if may_be_async(fn):
+        wrapper = either(limit.call, limit.acall, call)
     return update_wrapper(wrapper, fn)  # type: ignore[return-value]
 
 

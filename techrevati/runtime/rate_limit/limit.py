@@ -176,7 +176,8 @@ class RateLimit:
         Raises:
             RateLimitExceededError: It would have to wait too long; nothing was taken.
         """
-        return Reservation(self, tokens, self._take(arguments.count("tokens", tokens))[0])
+        taken, wait_s, _ = self._take(arguments.count("tokens", tokens))
+        return Reservation(self if taken else None, tokens, wait_s)
 
     def pause(self, seconds: float) -> None:
         """Let nobody begin for so many seconds from now, >= 0: the provider asked for it.  The queue stands
@@ -236,11 +237,11 @@ class RateLimit:
         tokens = 0 if self._tokens is None else self._count.before(self.name, args, kwargs)
         return CallReservation(self, tokens, *self._take(tokens))
 
-    def _take(self, tokens: int) -> tuple[float, float]:
-        """Take one request and *tokens*; seconds to wait for them, and how long the queue was held up by
-        now."""
+    def _take(self, tokens: int) -> tuple[bool, float, float]:
+        """Take one request and *tokens*; whether they were taken (not while switched off), seconds to wait
+        for them, and how long the queue was held up by now."""
         if not self._enabled:
-            return 0.0, float("inf")
+            return False, 0.0, float("inf")
         allowed_s = self._allowed_s()
         now_s = self._clock()
         observing = self._observe_only
@@ -258,10 +259,10 @@ class RateLimit:
         if needed_s > 0:
             self._tell(RateLimitedCall(limit, needed_s, refused, not observing))
         if observing:
-            return 0.0, float("inf")
+            return True, 0.0, float("inf")
         if refused:
             raise self._refusal(limit, needed_s, allowed_s)
-        return needed_s, held_s
+        return True, needed_s, held_s
 
     def _wait_longer(self, needed_s: float) -> float:
         """Seconds for which a call waits on that has waited, and was held up by a pause.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
+from techrevati.runtime._core.unbegun import CoroutineGiven
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -21,8 +22,8 @@ class Reservation:
 
     __slots__ = ("_limit", "tokens", "wait_seconds")
 
-    def __init__(self, limit: RateLimit, tokens: int, wait_seconds: float) -> None:
-        self._limit: RateLimit | None = limit
+    def __init__(self, limit: RateLimit | None, tokens: int, wait_seconds: float) -> None:
+        self._limit: RateLimit | None = limit  # None: it was switched off and took nothing, or this has ended
         self.tokens: int = tokens
         self.wait_seconds: float = wait_seconds
 
@@ -46,8 +47,10 @@ class CallReservation(Reservation):
 
     __slots__ = ("_began", "_held_s", "_of")
 
-    def __init__(self, limit: RateLimit, tokens: int, wait_seconds: float, held_s: float) -> None:
-        super().__init__(limit, tokens, wait_seconds)
+    def __init__(
+        self, limit: RateLimit, tokens: int, taken: bool, wait_seconds: float, held_s: float
+    ) -> None:
+        super().__init__(limit if taken else None, tokens, wait_seconds)
         self._of = limit
         self._held_s = held_s
         self._began = False
@@ -81,7 +84,7 @@ class CallReservation(Reservation):
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if not self._began:
+        if not self._began or isinstance(error, CoroutineGiven):
             self.give_back()
         elif error is not None:
             self.settle()  # nobody knows what it used: the estimate stays

@@ -5,18 +5,13 @@ from __future__ import annotations
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, cast
 
+from techrevati.runtime._core.unbegun import CoroutineGiven
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar
 
     F = TypeVar("F", bound=Callable[..., object])
-
-
-class _Unbegun(BaseException):
-    """Carries the coroutine of a plain decorator around ``async def`` out of a sync call: nothing ran yet."""
-
-    def __init__(self, made: CoroutineType[Any, Any, Any]) -> None:
-        self.made = made
 
 
 def decorated(call: Callable[..., Any], acall: Callable[..., Any], fn: F) -> F:
@@ -43,7 +38,7 @@ def decorated(call: Callable[..., Any], acall: Callable[..., Any], fn: F) -> F:
     def asked(*args: object, **kwargs: object) -> object:
         value = made(*args, **kwargs)
         if isinstance(value, CoroutineType):
-            raise _Unbegun(value)
+            raise CoroutineGiven(value)
         return value
 
     if hasattr(fn, "__self__"):
@@ -52,7 +47,7 @@ def decorated(call: Callable[..., Any], acall: Callable[..., Any], fn: F) -> F:
     def called(*args: object, **kwargs: object) -> object:
         try:
             return call(asked, *args, **kwargs)
-        except _Unbegun as unbegun:
+        except CoroutineGiven as unbegun:
             begun = [unbegun.made]
         return acall(lambda: begun.pop() if begun else made(*args, **kwargs))
 

@@ -11,7 +11,7 @@ from techrevati.runtime._core import arguments
 from techrevati.runtime._core.deadline import check_running, current
 from techrevati.runtime._core.errors import BudgetExceededError
 from techrevati.runtime._core.switches import Switched
-from techrevati.runtime._core.unbegun import UNBEGUN, refuse_unbegun
+from techrevati.runtime._core.unbegun import UNBEGUN, CoroutineGiven, refuse_unbegun
 from techrevati.runtime.failures import FailureScenario
 from techrevati.runtime.retry_policy import retry
 from techrevati.runtime.retry_policy.attempts import RetryRules
@@ -182,10 +182,12 @@ class Recovery(Switched):
         while True:
             try:
                 result = fn(*args, **kwargs)
-            except BudgetExceededError:
+            except BudgetExceededError as error:
+                _ended(course, "budget exceeded", error)
                 raise  # nothing to recover: the caller may not go on
             except Exception as error:
                 if not self.enabled:
+                    _ended(course, "off", error)
                     raise
                 course = course or Course(self, since)
                 verdict = self._led(course.plan(error))
@@ -193,6 +195,9 @@ class Recovery(Switched):
                     continue
                 if verdict.answers:
                     return cast("T", verdict.answer)
+                raise
+            except BaseException as error:
+                _ended(course, "interrupted", error)
                 raise
             if not isinstance(result, CoroutineType):  # else nothing ran yet
                 self._returned(course)
@@ -207,10 +212,12 @@ class Recovery(Switched):
         while True:
             try:
                 result = await fn(*args, **kwargs)
-            except BudgetExceededError:
+            except BudgetExceededError as error:
+                _ended(course, "budget exceeded", error)
                 raise
             except Exception as error:
                 if not self.enabled:
+                    _ended(course, "off", error)
                     raise
                 course = course or Course(self, since)
                 verdict = await self._aled(course.plan(error))
@@ -218,6 +225,9 @@ class Recovery(Switched):
                     continue
                 if verdict.answers:
                     return cast("T", verdict.answer)
+                raise
+            except BaseException as error:
+                _ended(course, "interrupted", error)
                 raise
             self._returned(course)
             return result
@@ -302,6 +312,11 @@ class Recovery(Switched):
 
     def __repr__(self) -> str:
         return f"Recovery({', '.join(step.value for step in self.handlers)})"
+
+
+def _ended(course: Course | None, reason: str, error: BaseException) -> None:
+    if course is not None and not isinstance(error, CoroutineGiven):  # which begins anew when it is awaited
+        course.ended(reason, error)
 
 
 def _handler(step: object, handler: Callable[[Failure], object]) -> Callable[[Failure], object]:
