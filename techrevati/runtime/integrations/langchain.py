@@ -7,9 +7,10 @@ unless they say otherwise, as this one does.  Importing this needs langchain-cor
 
 from __future__ import annotations
 
+import weakref
 from collections import OrderedDict
 from collections.abc import Mapping
-from threading import Lock
+from threading import Lock, RLock
 from types import new_class
 from typing import TYPE_CHECKING
 
@@ -72,6 +73,7 @@ def guard_model(model: M, **options: Unpack[GuardOptions]) -> M:
         raise TypeError(f"model must be a chat model of langchain, got {model!r}")
     guard = CallGuard(**options)
     made = model.model_copy()
+    _forget_handlers(made)  # the new guard, instead of the old one
     inside = vars(made)
     found = False
     for root, name in _ROOTS:
@@ -85,6 +87,7 @@ def guard_model(model: M, **options: Unpack[GuardOptions]) -> M:
             client = getattr(model, name, None)
             if is_client(client):
                 inside[name] = guard_with(client, guard)
+                inside["configurable_fields"] = _not_configurable
                 found = True
     if found:
         return made
@@ -93,14 +96,32 @@ def guard_model(model: M, **options: Unpack[GuardOptions]) -> M:
             f"retry cannot be taken over for {type(model).__name__}, which has no SDK client that is known: "
             "leave it out, and set the model's own"
         )
-    given = model.callbacks
+    given = made.callbacks
     handler = GuardHandler(guard=guard)
     if given is None or isinstance(given, list):
         made.callbacks = [handler, *(given or ())]
     else:
-        made.callbacks = given.copy()
-        made.callbacks.add_handler(handler)
+        given.add_handler(handler)
     return made
+
+
+def _forget_handlers(model: BaseChatModel) -> None:
+    """Take the handlers of an older guard away; what callbacks the model was given stays as it is."""
+    given = model.callbacks
+    if isinstance(given, list):
+        model.callbacks = [one for one in given if not isinstance(one, GuardHandler)]
+    elif given is not None:
+        model.callbacks = given = given.copy()
+        for one in given.handlers.copy():
+            if isinstance(one, GuardHandler):
+                given.remove_handler(one)
+
+
+def _not_configurable(**fields: object) -> None:
+    raise TypeError(
+        "configurable_fields makes new models, with clients of their own that this guard does not reach: "
+        f"guard the models that you make of it (asked for: {', '.join(sorted(fields))})"
+    )
 
 
 class GuardHandler(BaseCallbackHandler):
@@ -121,8 +142,10 @@ class GuardHandler(BaseCallbackHandler):
     def __init__(self, *, guard: CallGuard | None = None, **options: Unpack[GuardOptions]) -> None:
         super().__init__()
         self._guard = CallGuard(**options) if guard is None else guard
-        self._open: OrderedDict[UUID, tuple[PhysicalRequest, Heard]] = OrderedDict()
-        self._lock = Lock()
+        self._open: OrderedDict[int, tuple[PhysicalRequest, Heard]] = OrderedDict()
+        self._lock = RLock()  # what was thrown away is settled whenever the collector runs
+        with _lock:
+            _handlers.add(self)
 
     def on_chat_model_start(
         self, serialized: dict[str, Any], messages: list[list[Any]], *, run_id: UUID, **more: Any
@@ -138,27 +161,27 @@ class GuardHandler(BaseCallbackHandler):
 
     def on_llm_new_token(self, token: Any, *, run_id: UUID, **more: Any) -> None:
         """Hear what comes, for streams that are cut off."""
-        found = self._open.get(run_id)
+        found = self._open.get(run_id.int)
         if found is not None:
             found[1].hear(token if isinstance(token, str) else str(token))
 
     def on_llm_end(self, response: Any, *, run_id: UUID, **more: Any) -> None:
         """The answer is there."""
-        with self._lock:
-            found = self._open.pop(run_id, None)
-        if found is not None:
-            made, heard = found
-            used = None
-            for answers in response.generations:
-                for answer in answers:
-                    used = used or usage_of(getattr(answer, "message", answer))
-            used = used or usage_of(response.llm_output or {})
-            made.finish(used or heard.estimate(made.request), measured=used is not None)
+        found = self._taken(run_id.int)
+        if found is None:
+            return
+        made, heard = found
+        messages = [getattr(one, "message", one) for answers in response.generations for one in answers]
+        if any(map(_cached, messages)):
+            made.unsent()
+            return
+        used = next((said for one in messages if (said := usage_of(one)) is not None), None)
+        used = used or usage_of(response.llm_output or {})
+        made.finish(used or heard.estimate(made.request), measured=used is not None)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **more: Any) -> None:
         """It failed, or its reader went away."""
-        with self._lock:
-            found = self._open.pop(run_id, None)
+        found = self._taken(run_id.int)
         if found is None:
             return
         made, heard = found
@@ -166,6 +189,16 @@ class GuardHandler(BaseCallbackHandler):
             made.abandon(heard.estimate(made.request))
         else:
             made.fail(error)
+
+    def _taken(self, run: int) -> tuple[PhysicalRequest, Heard] | None:
+        with self._lock:
+            return self._open.pop(run, None)
+
+    def _thrown_away(self, run: int) -> None:
+        """langchain tells nobody of a call that was cancelled."""
+        found = self._taken(run)
+        if found is not None:
+            found[0].abandon(found[1].estimate(found[0].request))
 
     def _begin(self, content: object, run_id: UUID, more: Mapping[str, Any]) -> None:
         said = more.get("invocation_params") or {}
@@ -177,39 +210,67 @@ class GuardHandler(BaseCallbackHandler):
             "langchain callback",
             content=[content, said.get("tools")],
             max_output_tokens=about.get("ls_max_tokens") if most is None else most,
+            answers=answers if type(answers := said.get("n")) is int and answers > 0 else 1,
         )
-        made = self._guard.call(asked, lambda begun: begun, retry=_ONCE)
+        try:
+            made = self._guard.call(asked, lambda begun: begun, retry=_ONCE)
+        except Exception:
+            _vetoed(run_id.int)
+            raise
         forgotten = None
+        weakref.finalize(run_id, self._thrown_away, run_id.int)
         with self._lock:
-            self._open[run_id] = (made, Heard())
+            self._open[run_id.int] = (made, Heard())
             if len(self._open) > _OPEN:
                 _, forgotten = self._open.popitem(last=False)
         if forgotten is not None:
             forgotten[0].abandon()
 
 
+_handlers: weakref.WeakSet[GuardHandler] = weakref.WeakSet()
+_lock = Lock()
+
+
+def _vetoed(run: int) -> None:
+    """Nothing is sent: what handlers that were asked before let pass has not happened."""
+    with _lock:
+        others = list(_handlers)
+    for other in others:
+        found = other._taken(run)
+        if found is not None:
+            found[0].unsent()
+
+
+def _cached(message: object) -> bool:
+    """Whether an answer came from a cache of langchain's, and nothing was sent."""
+    used = getattr(message, "usage_metadata", None)
+    return isinstance(used, Mapping) and used.get("total_cost") == 0
+
+
 def guard_tool(tool: T, guard: ToolGuard) -> T:
     """A copy of *tool* whose calls pass *guard*, from ``invoke``, ``run`` or a ``ToolNode``, sync and async.
 
-    A refusal is raised, or told to the model; see ``ToolGuard``.
+    A refusal is raised, or told to the model; see ``ToolGuard``.  It sees what the model says, without the
+    arguments that langchain adds (``InjectedState`` and the like).
     """
     if not isinstance(tool, BaseTool):
         raise TypeError(f"tool must be a BaseTool of langchain, got {tool!r}")
     kind: Any = type(tool)
+    injected = _injected(tool)
 
     def run(self: Any, tool_input: Any, *args: Any, **more: Any) -> Any:
         def plain(arguments: Any) -> Any:
-            return kind.run(self, _restored(tool_input, arguments), *args, **more)
+            return kind.run(self, _restored(tool_input, arguments, injected), *args, **more)
 
         call_id = more.get("tool_call_id")
-        return Answers(self.name, call_id).call(guard, _named(tool_input), plain)
+        return Answers(self.name, call_id).call(guard, _named(tool_input, injected), plain)
 
     async def arun(self: Any, tool_input: Any, *args: Any, **more: Any) -> Any:
         async def plain(arguments: Any) -> Any:
-            return await kind.arun(self, _restored(tool_input, arguments), *args, **more)
+            return await kind.arun(self, _restored(tool_input, arguments, injected), *args, **more)
 
         call_id = more.get("tool_call_id")
-        return await Answers(self.name, call_id).acall(guard, _named(tool_input), plain)
+        return await Answers(self.name, call_id).acall(guard, _named(tool_input, injected), plain)
 
     def body(namespace: dict[str, Any]) -> None:
         namespace.update(__module__=kind.__module__, __doc__=kind.__doc__, run=run, arun=arun)
@@ -260,9 +321,25 @@ class Answers:
         return self._message.model_copy(update={"content": said})
 
 
-def _named(tool_input: Any) -> dict[str, Any]:
-    return dict(tool_input) if isinstance(tool_input, Mapping) else {"input": tool_input}
+def _injected(tool: BaseTool) -> frozenset[str]:
+    """The names of the arguments that the model does not give."""
+    named: Any = getattr(tool, "_injected_args_keys", ())
+    asked: Any = tool.tool_call_schema
+    if isinstance(asked, dict):
+        return frozenset(named)
+    whole: Any = tool.get_input_schema()
+    fields = [set(getattr(one, "model_fields", None) or one.__fields__) for one in (whole, asked)]
+    return frozenset(named) | (fields[0] - fields[1])
 
 
-def _restored(tool_input: Any, arguments: Mapping[str, Any]) -> Any:
-    return dict(arguments) if isinstance(tool_input, Mapping) else arguments["input"]
+def _named(tool_input: Any, injected: frozenset[str]) -> dict[str, Any]:
+    if not isinstance(tool_input, Mapping):
+        return {"input": tool_input}
+    return {name: value for name, value in tool_input.items() if name not in injected}
+
+
+def _restored(tool_input: Any, arguments: Mapping[str, Any], injected: frozenset[str]) -> Any:
+    if not isinstance(tool_input, Mapping):
+        return arguments["input"]
+    added = {name: value for name, value in tool_input.items() if name in injected}
+    return {**arguments, **added}

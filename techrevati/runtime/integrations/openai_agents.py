@@ -6,7 +6,6 @@ other model is guarded where the runner calls it.  Importing this needs openai-a
 
 from __future__ import annotations
 
-import json
 from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -16,6 +15,12 @@ from techrevati.runtime.integrations.call_guard import CallGuard
 from techrevati.runtime.integrations.delegation import adelegate, counts
 from techrevati.runtime.integrations.guarded_streams import Heard, astream
 from techrevati.runtime.integrations.model_request import ModelRequest
+from techrevati.runtime.integrations.openai_agents_tools import (
+    ending_runs,
+    guard_tool,
+    guarded_tool,
+    guarded_tools,
+)
 from techrevati.runtime.integrations.sdk_clients import guard_with, is_client
 
 try:
@@ -41,13 +46,16 @@ if TYPE_CHECKING:
 
 __all__ = ["GuardedModel", "GuardedProvider", "guard_agent", "guard_tool"]
 
+_AGENTS = 256  # agents made by hand-offs whose guarded copies are kept
+_ENDS = ("response.completed", "response.incomplete", "response.failed")
+
 
 class GuardedModel(Model):
     """A model whose every physical request is guarded, counted and charged to a project.
 
-    The model given stays as it is.  The SDK's own retries are taken over: ``retry=``, else as many as its
-    ``max_retries`` says; do not also give the runner a retry policy.  Whatever else the model has is reached
-    through.  Task-safe.
+    The model given stays as it is; one that is guarded gets the new guard instead of the old.  The SDK's own
+    retries are taken over: ``retry=``, else as many as its ``max_retries`` says; do not give the runner a
+    retry policy, too.  Whatever else the model has is reached through.  Task-safe.
 
     Args:
         wrapped: The model.
@@ -63,6 +71,8 @@ class GuardedModel(Model):
     def __init__(self, wrapped: Model, **options: Unpack[GuardOptions]) -> None:
         if not isinstance(wrapped, Model):
             raise TypeError(f"wrapped must be a Model of openai-agents, got {wrapped!r}")
+        while isinstance(wrapped, GuardedModel):
+            wrapped = wrapped.wrapped  # the new guard, instead of the old one
         self._guard: CallGuard | None = CallGuard(**options)
         self.wrapped: Model = wrapped
         client = getattr(wrapped, "_client", None)
@@ -195,33 +205,6 @@ class GuardedProvider(ModelProvider):
         await self.wrapped.aclose()
 
 
-def guard_tool(tool: FunctionTool, guard: ToolGuard) -> FunctionTool:
-    """A copy of *tool* whose calls pass *guard*.
-
-    A refusal ends the run with its own exception, or is told to the model; see ``ToolGuard``.
-    """
-    if not isinstance(tool, FunctionTool):
-        raise TypeError(f"tool must be a FunctionTool, got {tool!r}")
-    invoke = tool.on_invoke_tool
-
-    async def on_invoke_tool(context: ToolContext[Any], text: str) -> Any:
-        try:
-            arguments = json.loads(text) if text else {}
-        except ValueError:
-            arguments = None  # the tool says itself what is wrong with it
-        if not isinstance(arguments, dict):
-            arguments = None
-
-        async def run(allowed: Mapping[str, object] | None) -> Any:
-            return await invoke(context, text if allowed == arguments else json.dumps(allowed))
-
-        return await guard.acall(tool.name, arguments, run, call_id=context.tool_call_id)
-
-    made = copy(tool)
-    made.on_invoke_tool = on_invoke_tool
-    return made
-
-
 def guard_agent(
     agent: Agent[Any],
     *,
@@ -239,7 +222,7 @@ def guard_agent(
     is a delegated task as well.
 
     Args:
-        tools: What function tools pass; None leaves them as they are.
+        tools: What function tools, custom ones and those of MCP servers pass; None leaves them as they are.
         provider: Where models come from that are given by name; None takes ``MultiProvider``.
         shares: The budgets of agents by name, such as ``budget.child("researcher", limit_usd=1)``; the others
             get a child without limits of its own.
@@ -250,7 +233,7 @@ def guard_agent(
     """
     guard = CallGuard(**options)
     provider = MultiProvider() if provider is None else provider
-    made: dict[int, Agent[Any]] = {}
+    made: dict[int, tuple[Agent[Any], Agent[Any]]] = {}
 
     def share(name: str, budget: Budget | None) -> Budget | None:
         given = None if shares is None else shares.get(name)
@@ -258,57 +241,60 @@ def guard_agent(
 
     def guarded(one: Agent[Any], budget: Budget | None) -> Agent[Any]:
         if id(one) in made:
-            return made[id(one)]
+            return made[id(one)][1]
         model = one.model if isinstance(one.model, Model) else provider.get_model(one.model)
         its: GuardOptions = {**options, "budget": budget}
         new = one.clone(model=GuardedModel(model, **its))
-        made[id(one)] = new
+        made[id(one)] = one, new  # kept, as long as its id stands here
         new.tools = [used(tool, budget) for tool in one.tools]
         new.handoffs = [other_of(other, budget) for other in one.handoffs]
+        if tools is not None:
+            guarded_tools(new, tools)
         return new
 
     def used(tool: Any, budget: Budget | None) -> Any:
-        if not isinstance(tool, FunctionTool):
-            return tool
-        told = tools is not None and tool.name in tools.delegates
-        if getattr(tool, "_is_agent_tool", False) and counts(budget) and not told:
-            invoke, made = tool.on_invoke_tool, copy(tool)
-
-            async def on_invoke_tool(context: ToolContext[Any], text: str) -> Any:
-                await adelegate(budget, guard, _delegated(tool.name))
-                return await invoke(context, text)
-
-            made.on_invoke_tool = on_invoke_tool
-            tool = made
-        return tool if tools is None else guard_tool(tool, tools)
+        if getattr(tool, "_is_agent_tool", False):
+            told = tools is not None and tool.name in tools.delegates
+            tool = _of_agent(tool, guard, None if told or not counts(budget) else budget)
+        return tool if tools is None else guarded_tool(tool, tools)
 
     def other_of(other: Any, budget: Budget | None) -> Any:
         if isinstance(other, Handoff):
             return handed(other, budget)
         its = guarded(other, share(other.name, budget))
         # As the runner would make it, where there is something to count.
-        return counted(handoff_to(its), budget) if counts(budget) else its
+        return handed(handoff_to(its), budget, guard_it=False) if counts(budget) else its
 
-    def counted(handoff: Handoff[Any, Any], budget: Budget | None) -> Handoff[Any, Any]:
-        invoke = handoff.on_invoke_handoff
-
-        async def on_invoke_handoff(context: Any, text: str) -> Any:
-            await adelegate(budget, guard, _delegated(handoff.agent_name))
-            return await invoke(context, text)
-
-        return replace(handoff, on_invoke_handoff=on_invoke_handoff)
-
-    def handed(handoff: Handoff[Any, Any], budget: Budget | None) -> Handoff[Any, Any]:
+    def handed(handoff: Handoff[Any, Any], budget: Budget | None, guard_it: bool = True) -> Handoff[Any, Any]:
         invoke = handoff.on_invoke_handoff
 
         async def on_invoke_handoff(context: Any, text: str) -> Any:
             await adelegate(budget, guard, _delegated(handoff.agent_name))
             other = await invoke(context, text)
-            return guarded(other, share(other.name, budget)) if isinstance(other, Agent) else other
+            if not guard_it or not isinstance(other, Agent):
+                return other
+            if len(made) >= _AGENTS and id(other) not in made:  # a new one every time
+                made.clear()
+            return guarded(other, share(other.name, budget))
 
         return replace(handoff, on_invoke_handoff=on_invoke_handoff)
 
     return guarded(agent, options.get("budget"))
+
+
+def _of_agent(tool: FunctionTool, guard: CallGuard, budget: Budget | None) -> FunctionTool:
+    """A tool behind which an agent works: a task of *budget*, if any; told if nothing guards it."""
+    invoke, made = tool.on_invoke_tool, copy(tool)
+    agent = getattr(tool, "_agent_instance", None)
+
+    async def on_invoke_tool(context: ToolContext[Any], text: str) -> Any:
+        await adelegate(budget, guard, _delegated(tool.name))
+        if isinstance(agent, Agent) and not isinstance(agent.model, GuardedModel):
+            guard.passed_through("openai-agents", f"agent as tool {tool.name}", free=False)
+        return await invoke(context, text)
+
+    made.on_invoke_tool = ending_runs(on_invoke_tool)
+    return made
 
 
 def _delegated(to: str) -> ModelRequest:
@@ -330,6 +316,6 @@ def _heard() -> Heard:
         return said if isinstance(said, str) else ""
 
     def usage(event: Any) -> UsageSnapshot | None:
-        return _used(event.response) if getattr(event, "type", "") == "response.completed" else None
+        return _used(event.response) if getattr(event, "type", "") in _ENDS else None
 
     return Heard(text=text, usage=usage)

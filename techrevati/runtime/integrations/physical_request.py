@@ -196,6 +196,13 @@ class PhysicalRequest:
             self._guard.note(self.request, requests=1, without_usage=1)
             self._tell(AgentEventName.MODEL_ABANDONED, AgentEventStatus.COMPLETED, None)
 
+    def unsent(self) -> None:
+        """Nothing was sent after all: what was reserved is given back, and the books know nothing of it."""
+        if self._closing():
+            for reservation in self._reservations:
+                reservation.release()
+            self._leave_breaker(_Neutral())
+
     async def afinish(self, usage: UsageSnapshot | None, *, measured: bool = True) -> None:
         """:meth:`finish` without blocking the event loop while a ledger is written."""
         await self._off_loop(lambda: self.finish(usage, measured=measured))

@@ -50,7 +50,8 @@ class GuardedModel(WrapperModel):
 
     ``Agent(GuardedModel("openai:gpt-5-mini", project="acme", budget=…))``.  The model given stays as it is.
     The SDK's own retries are taken over: ``retry=``, else as many as its ``max_retries`` says.  A
-    ``FallbackModel``, or another wrapper, is guarded in each model inside.  Task-safe.
+    ``FallbackModel``, or another wrapper, is guarded in each model inside; a model that is guarded gets the
+    new guard instead of the old.  Task-safe.
 
     Args:
         wrapped: The model, or its name.
@@ -66,7 +67,7 @@ class GuardedModel(WrapperModel):
     wrapped: Model
 
     def __init__(self, wrapped: Model | KnownModelName, **options: Unpack[GuardOptions]) -> None:
-        super().__init__(wrapped)
+        super().__init__(wrapped if isinstance(wrapped, str) else _unguarded(wrapped))
         guard = CallGuard(**options)
         inside = _with_guarded_clients(self.wrapped, guard)
         self._guard: CallGuard | None = guard if inside is None else None
@@ -124,7 +125,11 @@ class GuardedModel(WrapperModel):
             if not await manager.__aexit__(type(error), error, error.__traceback__):
                 raise
         else:
-            await manager.__aexit__(None, None, None)
+            try:
+                await manager.__aexit__(None, None, None)
+            except BaseException as error:
+                await made.afail(error, _estimate(stream, asked), closable=True)
+                raise
             answer = stream.get()
             used = _used(answer)
             if getattr(answer, "state", "complete") == "complete":
@@ -152,6 +157,22 @@ class GuardedToolset(WrapperToolset):  # type: ignore[type-arg]
             return await self.wrapped.call_tool(name, arguments, ctx, tool)
 
         return await self.guard.acall(name, tool_args, run, call_id=ctx.tool_call_id)
+
+
+def _unguarded(model: Any) -> Any:
+    """*model* without guards that are to be replaced; they stay around the one that was given."""
+    if isinstance(model, GuardedModel):
+        return _unguarded(model.wrapped)
+    inner = getattr(model, "models", None)
+    if isinstance(inner, list) and inner:
+        made = copy(model)
+        made.models = [_unguarded(one) for one in inner]
+        return made
+    if isinstance(model, WrapperModel):
+        made = copy(model)
+        made.wrapped = _unguarded(model.wrapped)
+        return made
+    return model
 
 
 def _with_guarded_clients(model: Any, guard: CallGuard) -> Any:

@@ -1,0 +1,304 @@
+"""openai-agents, where a guard could be lost on the way: guarded twice, tools of servers, agents as tools."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import pickle
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from techrevati.runtime.budgets import Budget, BudgetExceededError
+from techrevati.runtime.chaos import Fault, FaultKind
+from techrevati.runtime.circuit_breaker import BreakerRegistry
+from techrevati.runtime.integrations import ToolGuard, UnguardedCallsError, assert_guarded, coverage
+from techrevati.runtime.ledger import SpendLedger
+from techrevati.runtime.permissions import (
+    PermissionDeniedError,
+    PermissionMode,
+    PermissionPolicy,
+    RolePermissionConfig,
+)
+from tests.integration.adapters import _agent, assert_no_task_left, messages
+from tests.integration.guard_shapes import MODEL, async_openai_client, endpoint
+from tests.integration.test_adapters import agents_call, agents_text, fake_agents_model
+
+
+@pytest.fixture
+def ledger() -> Iterator[SpendLedger]:
+    """Books in memory."""
+    with SpendLedger(":memory:") as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def counted_anew() -> None:
+    """No test sees another's calls, and nothing is traced."""
+    from agents import set_tracing_disabled
+
+    set_tracing_disabled(True)
+    coverage(reset=True)
+
+
+def reader(*tools: str) -> ToolGuard:
+    """May only read; all of *tools* need more."""
+    policy = PermissionPolicy(
+        [RolePermissionConfig("reader", PermissionMode.READ_ONLY)],
+        dict.fromkeys(tools, PermissionMode.FULL_ACCESS),
+    )
+    return ToolGuard(role="reader", permissions=policy)
+
+
+def run(agent: Any) -> str:
+    from agents import Runner
+
+    return str(asyncio.run(Runner.run(agent, "go")).final_output)
+
+
+@pytest.mark.parametrize("client", [True, False])
+def test_a_guarded_model_gets_the_new_guard(client: bool, ledger: SpendLedger) -> None:
+    """Instead of the old one, which is not asked any more: one record, in the new books."""
+    from agents import Agent, ModelSettings, OpenAIChatCompletionsModel, Runner
+
+    from techrevati.runtime.integrations.openai_agents import GuardedModel, guard_agent
+
+    async def go(server: Any, new: SpendLedger) -> None:
+        async with async_openai_client(server) as sdk:
+            inner: Any = (
+                OpenAIChatCompletionsModel(MODEL, sdk) if client else fake_agents_model([agents_text("x")])
+            )
+            model = GuardedModel(inner, ledger=ledger, breaker=BreakerRegistry())
+            agent = Agent(name="a", model=model, model_settings=ModelSettings(max_tokens=60))
+            again = guard_agent(agent, ledger=new, breaker=BreakerRegistry())
+            await Runner.run(again, messages())
+
+    with endpoint() as server, SpendLedger(":memory:") as new:
+        asyncio.run(go(server, new))
+        assert len(list(new.records())) == 1
+    assert list(ledger.records()) == []
+
+
+def mcp_server(ran: list[str]) -> Any:
+    """A server with one tool."""
+    from agents.mcp import MCPServer
+    from mcp.types import CallToolResult, TextContent, Tool
+
+    class Files(MCPServer):
+        name = "files"  # type: ignore[assignment]
+
+        async def connect(self) -> None: ...
+
+        async def cleanup(self) -> None: ...
+
+        async def list_tools(self, *args: Any, **more: Any) -> Any:
+            schema: Any = {"type": "object", "properties": {}}
+            return [Tool(name="delete_file", description="Deletes.", inputSchema=schema)]
+
+        async def call_tool(self, tool_name: str, arguments: Any, meta: Any = None) -> Any:
+            ran.append(tool_name)
+            return CallToolResult(content=[TextContent(type="text", text="gone")])
+
+        async def list_prompts(self) -> Any: ...
+
+        async def get_prompt(self, name: str, arguments: Any = None) -> Any: ...
+
+    return Files()
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_tools_of_mcp_servers_need_permission(copied: bool) -> None:
+    """As all tools do, in copies of the agent too; without permission they do not run."""
+    pytest.importorskip("mcp")
+    from agents import Agent
+
+    from techrevati.runtime.integrations.openai_agents import guard_agent
+
+    ran: list[str] = []
+
+    def agent(tools: ToolGuard | None) -> Any:
+        model = fake_agents_model([agents_call("delete_file"), agents_text("done")])
+        made = Agent(name="a", model=model, mcp_servers=[mcp_server(ran)])
+        guarded = guard_agent(made, tools=tools, breaker=BreakerRegistry())
+        assert isinstance(guarded, Agent)
+        return guarded.clone(name="b") if copied else guarded
+
+    with pytest.raises(PermissionDeniedError):
+        run(agent(reader("delete_file")))
+    assert ran == []
+    assert run(agent(ToolGuard())) == run(agent(None)) == "done"
+    assert ran == ["delete_file"] * 2
+
+
+def test_a_refusal_ends_the_run_with_its_own_exception() -> None:
+    """Not with the runner's UserError; it has its facts, pickles, and copies as what it is."""
+    from agents import Agent, function_tool
+
+    from techrevati.runtime.integrations.openai_agents import guard_agent
+
+    @function_tool
+    def look_up() -> str:
+        """Look something up."""
+        raise AssertionError
+
+    def agent(tools: ToolGuard) -> Any:
+        model = fake_agents_model([agents_call("look_up")])
+        return guard_agent(
+            Agent(name="a", model=model, tools=[look_up]), tools=tools, breaker=BreakerRegistry()
+        )
+
+    with pytest.raises(PermissionDeniedError) as denied:
+        run(agent(reader("look_up")))
+    with pytest.raises(BudgetExceededError) as spent:
+        run(agent(ToolGuard(budget=Budget("tools", limits={"tool_calls": 0}))))
+    assert spent.value.unit == "tool_calls"
+    for caught in (denied, spent):
+        again = pickle.loads(pickle.dumps(caught.value))  # noqa: S301
+        assert type(again) in (PermissionDeniedError, BudgetExceededError)
+        assert str(again) == str(caught.value)
+
+
+def test_an_agent_as_a_tool_that_nobody_guards_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Its model calls are on no budget: silence never means free."""
+    from agents import Agent
+
+    from techrevati.runtime.integrations.openai_agents import guard_agent
+
+    def chief(writer: Any) -> Any:
+        model = fake_agents_model([agents_call("write", '{"input": "x"}'), agents_text("done")])
+        made = Agent(name="chief", model=model, tools=[writer.as_tool("write", "Writes.")])
+        return guard_agent(made, breaker=BreakerRegistry())
+
+    writer = Agent(name="writer", model=fake_agents_model([agents_text("draft")] * 2))
+    run(chief(guard_agent(writer, breaker=BreakerRegistry())))
+    assert_guarded()
+    with caplog.at_level(logging.WARNING):
+        run(chief(writer))
+    assert "agent as tool write is not guarded" in caplog.text
+    with pytest.raises(UnguardedCallsError, match="agent as tool write"):
+        assert_guarded()
+
+
+def test_a_tool_of_the_runner_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """What the provider or the runner runs by itself passes no permission, and says so."""
+    from agents import Agent, WebSearchTool
+
+    from techrevati.runtime.integrations.openai_agents import guard_agent
+
+    agent = Agent(name="a", model=fake_agents_model([]), tools=[WebSearchTool()])
+    with caplog.at_level(logging.WARNING):
+        guard_agent(agent)
+        assert caplog.text == ""
+        guard_agent(agent, tools=ToolGuard())
+    assert "WebSearchTool of openai-agents is not guarded" in caplog.text
+
+
+def test_each_agent_that_a_hand_off_makes_is_guarded() -> None:
+    """One that is made anew for every hand-off is never taken for an earlier one, whatever its id."""
+    from agents import Agent, Handoff, Runner
+
+    from techrevati.runtime.integrations.openai_agents import GuardedModel, guard_agent
+
+    made: list[str] = []
+
+    async def fresh(context: Any, text: str) -> Any:
+        made.append(f"fresh {len(made)}")
+        return Agent(name=made[-1], model=fake_agents_model([agents_text(made[-1])]))
+
+    there: Any = Handoff("go", "", {}, fresh, "fresh")
+    calls = [agents_call("go") for _ in range(300)]
+    triage = guard_agent(
+        Agent(name="triage", model=fake_agents_model(calls), handoffs=[there]), breaker=BreakerRegistry()
+    )
+    for number in range(300):
+        done = asyncio.run(Runner.run(triage, "go"))
+        assert done.final_output == f"fresh {number}"
+        assert isinstance(done.last_agent.model, GuardedModel)
+
+
+def test_a_stream_that_ends_at_its_limit_is_measured(ledger: SpendLedger) -> None:
+    """An incomplete response says what it used as a completed one does."""
+    from agents import ModelSettings
+    from agents.models.interface import Model, ModelTracing
+    from openai.types.responses import Response, ResponseIncompleteEvent
+
+    from techrevati.runtime.integrations.openai_agents import GuardedModel
+
+    usage = {
+        "input_tokens": 7, "output_tokens": 3, "total_tokens": 10,
+        "input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0},
+    }  # fmt: skip
+    response = Response.model_construct(id="r", model=MODEL, output=[], status="incomplete", usage=usage)
+
+    class Short(Model):
+        model = MODEL
+
+        async def get_response(self, *args: Any, **more: Any) -> Any: ...
+
+        async def stream_response(self, *args: Any, **more: Any) -> Any:
+            yield ResponseIncompleteEvent.model_construct(response=response, type="response.incomplete")
+
+    async def go() -> None:
+        events = GuardedModel(Short(), ledger=ledger, breaker=BreakerRegistry()).stream_response(
+            None, "hi", ModelSettings(), [], None, [], ModelTracing.DISABLED,
+            previous_response_id=None, conversation_id=None, prompt=None,
+        )  # fmt: skip
+        assert len([event async for event in events]) == 1
+
+    asyncio.run(go())
+    (record,) = ledger.records()
+    assert (record.certainty, record.usage.input_tokens, record.usage.output_tokens) == ("measured", 7, 3)
+
+
+@pytest.mark.parametrize("mode", ["immediate", "after_turn"])
+def test_a_streamed_run_is_cancelled(mode: str, ledger: SpendLedger) -> None:
+    """At once the call is an estimate; after its turn it is measured.  No task, no reservation is left."""
+    from agents import Runner
+
+    budget = Budget("acme", 5, ledger=ledger)
+
+    async def go(server: Any) -> None:
+        agent, client = _agent(server, {"budget": budget, "ledger": ledger, "breaker": BreakerRegistry()})
+        async with client:
+            result = Runner.run_streamed(agent, messages())
+            number = 0
+            async for _ in result.stream_events():
+                number += 1
+                if number == 4:
+                    result.cancel(mode=mode)  # type: ignore[arg-type]
+            await assert_no_task_left()
+
+    with endpoint(Fault(FaultKind.SLOW_STREAM, delay_s=0.02)) as server:
+        asyncio.run(go(server))
+        server.wait_idle()
+        (record,) = ledger.records()
+        assert record.certainty == ("estimated" if mode == "immediate" else "measured")
+        assert ledger.total() >= (server.bill.cost_usd or 0)
+    assert not any(budget.snapshot().reserved.values())
+
+
+def test_a_guardrail_beside_the_call_ends_it(ledger: SpendLedger) -> None:
+    """A tripwire of the agent cancels the call that runs beside it: an estimate, and nothing left."""
+    from agents import GuardrailFunctionOutput, InputGuardrail, InputGuardrailTripwireTriggered, Runner
+
+    budget = Budget("acme", 5, ledger=ledger)
+
+    async def go(server: Any) -> None:
+        async def trip(context: Any, agent: Any, text: Any) -> Any:
+            while not server.injected:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            return GuardrailFunctionOutput(None, True)
+
+        agent, client = _agent(server, {"budget": budget, "ledger": ledger, "breaker": BreakerRegistry()})
+        agent.input_guardrails = [InputGuardrail(trip)]
+        async with client:
+            with pytest.raises(InputGuardrailTripwireTriggered):
+                await Runner.run(agent, messages())
+            await assert_no_task_left()
+
+    with endpoint(Fault(FaultKind.SLOW_FIRST_TOKEN, delay_s=20)) as server:
+        asyncio.run(go(server))
+    (record,) = ledger.records()
+    assert record.certainty == "estimated"
+    assert not any(budget.snapshot().reserved.values())
