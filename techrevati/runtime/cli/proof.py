@@ -11,9 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,7 +24,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from techrevati.runtime.chaos import ChaosServer, Fault, FaultKind, Rule, Scenario
 from techrevati.runtime.chaos.bill import NOTHING, Outcome
-from techrevati.runtime.cli import proof_worker
+from techrevati.runtime.cli.proof_processes import LONGEST_S, AgentProcess, Crew, ProofError
 from techrevati.runtime.cli.proof_worker import (
     BOOKS,
     COUNTED,
@@ -35,6 +33,7 @@ from techrevati.runtime.cli.proof_worker import (
     MODEL,
     NAIVE,
     PRICES,
+    Plan,
     key_of,
     name_of,
 )
@@ -55,7 +54,6 @@ PROCESSES, WORKERS, STEPS = 4, 24, 4
 LIMIT = Decimal("0.02")
 OUTAGE_S = (0.25, 1.45)  # since the first answer
 LATENCY_S = 0.12  # of an answer, so that calls overlap as they do with a real provider
-LONGEST_S = 60.0
 TRIES = 3
 CLAIM = (
     "Many agents on one budget, an outage, a process killed and started again: what the provider bills is "
@@ -91,7 +89,7 @@ class Figures:
         recalled: Steps whose answer came from the journal.
         repeated: Steps that were done twice.
         done: Steps that were done.
-        seconds: How long it took.
+        seconds: How long it took, with its agents' SDKs imported before.
     """
 
     billed: Decimal
@@ -133,10 +131,6 @@ class Stopwatch:
         return 0.0 if self._began_s is None else time.monotonic() - self._began_s
 
 
-class ProofError(RuntimeError):
-    """The run itself went wrong, and proves nothing."""
-
-
 class _MissedError(ProofError):
     """The agents had ended before there was a moment to kill one: a machine that is busy with others."""
 
@@ -151,12 +145,16 @@ def run(options: argparse.Namespace) -> int:
         return 2
     register_pricing(MODEL, PRICES)
     folder = options.keep or tempfile.mkdtemp(prefix="techrevati-proof-")
+    began = time.monotonic()
+    crew: Crew | None = None
+    results = {}
     try:
-        results = {}
         for way in (GUARDED, NAIVE):
-            place = os.path.join(folder, way)
-            os.makedirs(place)
-            results[way] = _killed_in_time(way, place, sdks)
+            os.makedirs(os.path.join(folder, way))
+        crew = Crew(sdks, PROCESSES, spares=2)
+        started = time.monotonic()
+        for way in (GUARDED, NAIVE):
+            results[way] = _killed_in_time(way, os.path.join(folder, way), crew)
     except FileExistsError:
         sys.stderr.write(f"techrevati proof: there is a proof in {folder} already; choose another folder\n")
         return 2
@@ -164,104 +162,65 @@ def run(options: argparse.Namespace) -> int:
         sys.stderr.write(f"techrevati proof: {error}\n")
         return 2
     finally:
+        if crew is not None:
+            crew.close()
         if options.keep is None:
             shutil.rmtree(folder, ignore_errors=True)
     ours, theirs = results[GUARDED], results[NAIVE]
     if options.json:
         sys.stdout.write(json.dumps({way: _plain(one) for way, one in results.items()}, indent=2) + "\n")
     else:
-        sys.stdout.write("\n".join(_told(ours, theirs, sdks)) + "\n")
+        took = f"{time.monotonic() - began:.1f} s, {started - began:.1f} s of them to start the agents."
+        sys.stdout.write("\n".join((*_told(ours, theirs, sdks), took)) + "\n")
     return 0 if ours.holds else 1
 
 
-def _killed_in_time(way: str, folder: str, sdks: list[str]) -> Figures:
+def _killed_in_time(way: str, folder: str, crew: Crew) -> Figures:
     """A run in which a process was killed; one that missed the moment proves nothing and is made again."""
     for _ in range(TRIES - 1):
         try:
-            return _result(way, folder, sdks)
+            return _result(way, folder, crew)
         except _MissedError:
             shutil.rmtree(folder)
             os.makedirs(folder)
-    return _result(way, folder, sdks)
+    return _result(way, folder, crew)
 
 
-def _result(way: str, folder: str, sdks: list[str]) -> Figures:
-    """One run, from its start to its books."""
+def _result(way: str, folder: str, crew: Crew) -> Figures:
+    """One run, from the first agent's start to its books."""
     began = time.monotonic()
     down = Rule(Fault(FaultKind.UNAVAILABLE), from_s=OUTAGE_S[0], until_s=OUTAGE_S[1])
     slow = Rule(Fault(FaultKind.SLOW_FIRST_TOKEN, delay_s=LATENCY_S))
     workers = [list(range(first, WORKERS, PROCESSES)) for first in range(PROCESSES)]
-    # The last one waits to take the place of one with the same SDK.
-    processes = [_started(sdks[number % PROCESSES % len(sdks)]) for number in range(PROCESSES + 1)]
-    try:
-        _wait_ready(processes)
-        scenario, stopwatch = Scenario("proof", (down, slow)), Stopwatch()
-        with ChaosServer(
-            scenario, models=(MODEL,), prices={MODEL: PRICES}, on_request=stopwatch.seen, clock=stopwatch
-        ) as server:
-            for worker in range(WORKERS):
-                _introduce(server, worker)
-            for process, theirs in zip(processes, workers, strict=False):
-                _tell(process, way, folder, server, theirs)
-            victim = _with_calls_under_way(server, processes[:-1:2], workers[::2]) * 2
-            processes[victim].send_signal(signal.SIGKILL)
-            processes[victim].wait()
-            _tell(processes[-1], way, folder, server, workers[victim])
-            for process in processes:
-                if process is not processes[victim] and process.wait(LONGEST_S):
-                    raise _failed(process)
-            server.wait_idle()
-            return _figures(way, folder, server, time.monotonic() - began)
-    except subprocess.TimeoutExpired:
-        raise ProofError(f"the agents did not end within {LONGEST_S:g} s") from None
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-            for pipe in (process.stdin, process.stdout, process.stderr):
-                if pipe is not None:
-                    pipe.close()
+    scenario, stopwatch = Scenario("proof", (down, slow)), Stopwatch()
+    with ChaosServer(
+        scenario, models=(MODEL,), prices={MODEL: PRICES}, on_request=stopwatch.seen, clock=stopwatch
+    ) as server:
 
+        def plan(theirs: list[int]) -> Plan:
+            return Plan(way, folder, server.base_url, server.anthropic_base_url, str(LIMIT), STEPS, theirs)
 
-def _started(sdk: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", proof_worker.__name__, sdk],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def _wait_ready(processes: list[subprocess.Popen[str]]) -> None:
-    for process in processes:
-        assert process.stdout is not None
-        if process.stdout.readline() != "ready\n":
-            process.wait()
-            assert process.stderr is not None
-            raise ProofError(f"an agent did not start: {process.stderr.read().strip()[-500:]}")
-
-
-def _tell(
-    process: subprocess.Popen[str], way: str, folder: str, server: ChaosServer, workers: list[int]
-) -> None:
-    plan = proof_worker.Plan(
-        way, folder, server.base_url, server.anthropic_base_url, str(LIMIT), STEPS, workers
-    )
-    assert process.stdin is not None
-    process.stdin.write(json.dumps(plan._asdict()) + "\n")
-    process.stdin.flush()
-
-
-def _failed(process: subprocess.Popen[str]) -> ProofError:
-    assert process.stderr is not None
-    return ProofError(f"an agent failed: {process.stderr.read().strip()[-500:]}")
+        for worker in range(WORKERS):
+            _introduce(server, worker)
+        for process, theirs in zip(crew.processes, workers, strict=True):
+            process.tell(plan(theirs))
+        # Every second process has the SDK of those that wait to take a killed one's place.
+        moment = _with_calls_under_way(server, crew.processes[::2], workers[::2])
+        if moment is not None:
+            crew.replace(moment * 2).tell(plan(workers[moment * 2]))
+        for process in crew.processes:
+            process.wait_done()
+        if moment is None:
+            raise _MissedError("the agents did not get as far as the kill")
+        server.wait_idle()
+        return _figures(way, folder, server, time.monotonic() - began)
 
 
 def _with_calls_under_way(
-    server: ChaosServer, processes: list[subprocess.Popen[str]], workers: list[list[int]]
-) -> int:
-    """The first process whose agents have something to lose: two answers, and the next call under way."""
+    server: ChaosServer, processes: list[AgentProcess], workers: list[list[int]]
+) -> int | None:
+    """The first process whose agents have something to lose: two answers, and the next call under way.
+    None when all have ended before that."""
     end = time.monotonic() + LONGEST_S
     while time.monotonic() < end:
         asked = [record for record in server.injected if record.fault is FaultKind.SLOW_FIRST_TOKEN]
@@ -271,13 +230,11 @@ def _with_calls_under_way(
             keys = {worker + 1 for worker in theirs}
             if len(keys & answered) >= 2 and keys & answered & running:
                 return number
-        for process in processes:
-            if process.poll():
-                raise _failed(process)
-        if all(process.returncode == 0 for process in processes):
-            break
+        done = [process.seems_done() for process in processes]  # each is looked at: one may have failed
+        if all(done):
+            return None
         time.sleep(0.005)
-    raise _MissedError("the agents did not get as far as the kill")
+    raise ProofError(f"the agents did not get as far as the kill within {LONGEST_S:g} s")
 
 
 def _introduce(server: ChaosServer, worker: int) -> None:

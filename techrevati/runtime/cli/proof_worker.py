@@ -12,7 +12,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from decimal import Decimal
 from functools import partial
 from importlib import import_module
@@ -35,6 +35,7 @@ PATIENCE_S = 20.0  # for an outage
 MONEY_PATIENCE_S = 2.0  # for money that others have reserved, and may give back
 
 GUARDED, NAIVE = "guarded", "naive"
+READY, DONE = "ready", "done"  # what a process says: before its first plan, after each
 BOOKS, COUNTED, DIARY = "spend.db", "counted.db", "diary.txt"  # in the folder of a run
 
 
@@ -61,6 +62,10 @@ class Diary:
         """One line, whole."""
         os.write(self._file, (" ".join(map(str, words)) + "\n").encode())
 
+    def close(self) -> None:
+        """Give the file back."""
+        os.close(self._file)
+
     def has(self, *words: object) -> bool:
         """Whether that line is there."""
         with open(self._path, encoding="utf-8") as lines:
@@ -77,11 +82,12 @@ def name_of(worker: int) -> str:
     return f"worker-{worker:02}"
 
 
-def _client(sdk: str, plan: Plan, worker: int) -> Any:
+def _client(sdk: str, plan: Plan) -> Any:
+    """The client of a process; each agent has it with a key of its own, over the same connections."""
     module = import_module(sdk)
     if sdk == "openai":
-        return module.OpenAI(base_url=plan.openai_url, api_key=key_of(worker))
-    return module.Anthropic(base_url=plan.anthropic_url, api_key=key_of(worker))
+        return module.OpenAI(base_url=plan.openai_url, api_key="any")
+    return module.Anthropic(base_url=plan.anthropic_url, api_key="any")
 
 
 def _send(client: Any, question: str) -> Any:
@@ -98,8 +104,8 @@ def _question(worker: int, step: int) -> str:
     return f"Ticket {step} of clerk {worker}: what should we answer?"
 
 
-def guarded(plan: Plan, sdk: str) -> list[Callable[[], None]]:
-    """The agents of this process with breaker, budget, ledger and journal."""
+def guarded(plan: Plan, sdk: str, opened: ExitStack) -> list[Callable[[], None]]:
+    """The agents of this process with breaker, budget, ledger and journal; *opened* closes what is shared."""
     from techrevati.runtime.budgets import Budget
     from techrevati.runtime.circuit_breaker import CircuitBreaker
     from techrevati.runtime.integrations import guard
@@ -109,15 +115,17 @@ def guarded(plan: Plan, sdk: str) -> list[Callable[[], None]]:
     from techrevati.runtime.retry_policy import Retry
     from techrevati.runtime.stores import SqliteStore
 
-    diary = Diary(plan.folder)
-    ledger = SpendLedger(os.path.join(plan.folder, BOOKS))
+    diary = opened.enter_context(closing(Diary(plan.folder)))
+    ledger = opened.enter_context(SpendLedger(os.path.join(plan.folder, BOOKS)))
     budget = Budget("proof", Decimal(plan.limit_usd), ledger=ledger, lease_seconds=LEASE_S)
     breaker = CircuitBreaker("provider", failure_threshold=2, recovery_timeout_seconds=0.4)
-    journal = Journal(SqliteStore(os.path.join(plan.folder, "runs.db")), lease_seconds=LEASE_S)
+    store = opened.enter_context(closing(SqliteStore(os.path.join(plan.folder, "runs.db"))))
+    journal = Journal(store, lease_seconds=LEASE_S)
+    shared = opened.enter_context(_client(sdk, plan))
 
     def work(worker: int) -> None:
         client = guard(
-            _client(sdk, plan, worker),
+            shared.with_options(api_key=key_of(worker)),
             project="proof",
             user=name_of(worker),
             budget=budget,
@@ -191,9 +199,10 @@ def _ask(client: Any, diary: Diary, worker: int, step: int, asked: Event) -> dic
         time.sleep(min(max(wait_s, 0.02), 0.3))
 
 
-def naive(plan: Plan, sdk: str) -> list[Callable[[], None]]:
+def naive(plan: Plan, sdk: str, opened: ExitStack) -> list[Callable[[], None]]:
     """The same agents as most programs have them: check, call, count."""
-    diary = Diary(plan.folder)
+    diary = opened.enter_context(closing(Diary(plan.folder)))
+    shared = opened.enter_context(_client(sdk, plan))
     limit = Decimal(plan.limit_usd)
     path = os.path.join(plan.folder, COUNTED)
 
@@ -209,7 +218,7 @@ def naive(plan: Plan, sdk: str) -> list[Callable[[], None]]:
             connection.close()
 
     def work(worker: int) -> None:
-        client = _client(sdk, plan, worker)  # with the SDK's own retries
+        client = shared.with_options(api_key=key_of(worker))  # with the SDK's own retries
         end = time.monotonic() + PATIENCE_S
         for step in range(plan.steps):
             while True:
@@ -229,14 +238,29 @@ def naive(plan: Plan, sdk: str) -> list[Callable[[], None]]:
 
 
 def main(sdk: str) -> int:
-    """Say that it is ready, read the plan, work; returns the exit status."""
+    """Say that it is ready, do each plan that it is told; returns the exit status."""
     import_module(sdk)  # takes its time, and is not what is compared
+    register_pricing(MODEL, PRICES)
+    _say(READY)
+    for line in sys.stdin:
+        trouble = _do(Plan(**json.loads(line)), sdk)
+        for error in trouble:
+            sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        if trouble:
+            return 1
+        _say(DONE)
+    return 0
+
+
+def _say(word: str) -> None:
+    sys.stdout.write(word + "\n")
+    sys.stdout.flush()
+
+
+def _do(plan: Plan, sdk: str) -> list[BaseException]:
+    """All agents of a plan, to their ends; what went wrong."""
     from techrevati.runtime.budgets import BudgetExceededError
 
-    register_pricing(MODEL, PRICES)
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    plan = Plan(**json.loads(sys.stdin.readline()))
     trouble: list[BaseException] = []
 
     def run(work: Callable[[], None]) -> None:
@@ -248,14 +272,14 @@ def main(sdk: str) -> int:
             trouble.append(error)
 
     ways = {GUARDED: guarded, NAIVE: naive}
-    threads = [Thread(target=run, args=(work,), daemon=True) for work in ways[plan.way](plan, sdk)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for error in trouble:
-        sys.stderr.write(f"{type(error).__name__}: {error}\n")
-    return 1 if trouble else 0
+    with ExitStack() as opened:
+        works = ways[plan.way](plan, sdk, opened)
+        threads = [Thread(target=run, args=(work,), daemon=True) for work in works]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    return trouble
 
 
 if __name__ == "__main__":

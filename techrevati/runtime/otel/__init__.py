@@ -17,6 +17,7 @@ from techrevati.runtime._core import arguments
 from techrevati.runtime._core.redactor import Redactor
 from techrevati.runtime.agent_events import AgentEvent, AgentEventName as Name, AgentEventStatus as Status
 from techrevati.runtime.otel.hand_over import HandOver
+from techrevati.runtime.otel.sendable import encodable, sendable, span_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,13 +111,13 @@ class OpenTelemetrySink:
         if failed:
             known = event.failure_class
             attributes["error.type"] = event.event.value if known is None else known.value
-        subject = tool or event.role or event.phase
+        subject = tool if isinstance(tool, str) and tool else event.role or event.phase
         moment_ns = _nanoseconds(event.emitted_at)
         span = self._tracer.start_span(
-            f"{operation} {subject}" if subject else operation, attributes=attributes, start_time=moment_ns
+            span_name(operation, subject), attributes=sendable(attributes), start_time=moment_ns
         )
         if failed:
-            span.set_status(self._failure, event.detail)
+            span.set_status(self._failure, event.detail and encodable(event.detail))
         self._end(partial(span.end, moment_ns))
 
     @property
@@ -172,7 +173,7 @@ class OpenTelemetryUsageSink:
         attributes = {
             "gen_ai.operation.name": "chat",
             "gen_ai.provider.name": self._provider_name,
-            "gen_ai.request.model": model,
+            "gen_ai.request.model": encodable(model),
         }
         given = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
         self._tokens.record(given, {**attributes, "gen_ai.token.type": "input"})

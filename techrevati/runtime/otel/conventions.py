@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from techrevati.runtime.otel import _nanoseconds
+from techrevati.runtime.otel.sendable import encodable
 from techrevati.runtime.usage import UsageSnapshot
 
 if TYPE_CHECKING:
@@ -106,10 +107,6 @@ def provider_name(name: str) -> str:
     return _PROVIDERS.get(name, name)
 
 
-def span_name(operation: str, subject: str) -> str:
-    return f"{operation} {subject}" if subject else operation
-
-
 def usage_of(facts: Facts) -> UsageSnapshot | None:
     told = facts.get("usage")
     return UsageSnapshot.from_dict(told) if isinstance(told, dict) else None
@@ -127,6 +124,6 @@ def show_usage(span: Span, usage: UsageSnapshot, cost_usd: object) -> None:
     )
     for name, value in optional:
         if value:
-            span.set_attribute(name, value)
+            span.set_attribute(name, encodable(value) if isinstance(value, str) else value)
     if isinstance(cost_usd, float):
         span.set_attribute("techrevati.cost.usd", cost_usd)

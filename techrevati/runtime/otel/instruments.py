@@ -8,10 +8,11 @@ Source: OpenTelemetry semantic conventions for generative AI, client metrics.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.locks import fork_safe_lock
+from techrevati.runtime.otel.sendable import encodable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from techrevati.runtime.budgets import Budget
     from techrevati.runtime.circuit_breaker import AsyncCircuitBreaker, BreakerRegistry, CircuitBreaker
     from techrevati.runtime.usage import UsageSnapshot
+
+S = TypeVar("S")
 
 TOKEN_BUCKETS = tuple(4**power for power in range(14))
 SECONDS_BUCKETS = tuple(0.01 * 2**power for power in range(14))
@@ -37,6 +40,7 @@ class Names:
 
     def bounded(self, value: str) -> str:
         """*value*, or ``_other``."""
+        value = encodable(value)
         if value in self._known:
             return value
         if len(self._known) >= self.capacity:
@@ -100,7 +104,7 @@ class Instruments:
             "gen_ai.request.model": self._models.bounded(model),
         }
         if error_type is not None:
-            attributes["error.type"] = error_type
+            attributes["error.type"] = encodable(error_type)
         return attributes
 
     def server(self, address: str, port: int) -> dict[str, str | int]:
@@ -148,13 +152,15 @@ class Instruments:
         with self._lock:
             watched = list(self._breakers)
         shown: set[str] = set()
-        for breaker in _single(watched):
-            snapshot = breaker.snapshot()
+        for snapshot in _each(breaker.snapshot for breaker in _single(watched)):
             if snapshot.name in shown or len(shown) >= self.capacity:
                 continue
             shown.add(snapshot.name)
             for state in _STATES:
-                about = {"techrevati.circuit.name": snapshot.name, "techrevati.circuit.state": state}
+                about = {
+                    "techrevati.circuit.name": encodable(snapshot.name),
+                    "techrevati.circuit.state": state,
+                }
                 yield Observation(int(snapshot.state.value == state), about)
 
     def _left(self, _: CallbackOptions) -> Iterable[Observation]:
@@ -162,11 +168,23 @@ class Instruments:
 
         with self._lock:
             watched = list(self._budgets)
-        for budget in watched:
-            snapshot = budget.snapshot()
+        for snapshot in _each(budget.snapshot for budget in watched):
             for unit in snapshot.limits:
-                about = {"techrevati.budget.name": snapshot.name, "techrevati.budget.unit": unit}
+                about = {"techrevati.budget.name": encodable(snapshot.name), "techrevati.budget.unit": unit}
                 yield Observation(float(snapshot.remaining(unit)), about)
+
+
+def _each(snapshots: Iterable[Callable[[], S]]) -> Iterator[S]:
+    """All that can be taken; a store that fails keeps no other series away.  Its error is raised at the end,
+    for the log of the metrics' reader."""
+    trouble: Exception | None = None
+    for snapshot in snapshots:
+        try:
+            yield snapshot()
+        except Exception as error:
+            trouble = error
+    if trouble is not None:
+        raise trouble
 
 
 def _single(watched: Iterable[CircuitBreaker | BreakerRegistry]) -> Iterator[CircuitBreaker]:

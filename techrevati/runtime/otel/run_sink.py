@@ -24,16 +24,16 @@ from techrevati.runtime.otel.conventions import (
     noted,
     ns_of,
     operation_of,
-    provider_name,
+    provider_name as provider_name_of,
     request,
     show_usage,
-    span_name,
     text_of,
     usage_of,
 )
 from techrevati.runtime.otel.hand_over import HandOver
 from techrevati.runtime.otel.instruments import Instruments
 from techrevati.runtime.otel.open_spans import OpenSpan, OpenSpans, innermost
+from techrevati.runtime.otel.sendable import encodable, sendable, span_name
 from techrevati.runtime.pricing import cost_picodollars_or_none, usd
 from techrevati.runtime.usage import UsageSnapshot
 
@@ -110,7 +110,7 @@ class OpenTelemetryRunSink:
 
         self._trace = trace
         self._tracer = trace.get_tracer(_SCOPE) if tracer is None else tracer
-        self._provider_name = arguments.text("provider_name", provider_name)
+        self._provider_name = provider_name_of(arguments.text("provider_name", provider_name))
         self._agent_id = agent_id
         self._error_texts = error_texts
         self.takes_content: bool = bool(content)
@@ -202,7 +202,7 @@ class OpenTelemetryRunSink:
         ):
             if value is not None:
                 attributes[key] = value
-        name = f"invoke_agent {role}" if role else "invoke_agent"
+        name = span_name("invoke_agent", role)
         self._begin((run, "run", None), event, name, attributes, self._under(event.parent_id, strict=False))
 
     def _run_told(self, event: AgentEvent, run: str, facts: Facts) -> None:
@@ -332,7 +332,7 @@ class OpenTelemetryRunSink:
         span = self._tracer.start_span(
             span_name(operation, model),
             kind=self._trace.SpanKind.CLIENT,
-            attributes=attributes,
+            attributes=sendable(attributes),
             start_time=end_ns - int(took_s * 1e9),
         )
         failed = event.event in (Name.MODEL_FAILED, Name.MODEL_REFUSED) and event.status is not Status.GREEN
@@ -348,7 +348,7 @@ class OpenTelemetryRunSink:
             show_usage(span, usage, cost)
         if event.event is not Name.MODEL_REFUSED:  # that was never sent
             about = self._measures.about(
-                provider_name(provider), model, error_type(event) if failed else None, operation
+                provider_name_of(provider), model, error_type(event) if failed else None, operation
             )
             address, port = facts.get("server_address"), facts.get("server_port")
             if isinstance(address, str) and isinstance(port, int):
@@ -402,7 +402,7 @@ class OpenTelemetryRunSink:
             name,
             context,
             self._trace.SpanKind.INTERNAL if kind is None else kind,
-            attributes,
+            sendable(attributes),
             start_time=start_ns,
         )
         opened = OpenSpan(self._open, key, span, start_ns, model)
@@ -435,13 +435,13 @@ class OpenTelemetryRunSink:
                 self._ending.give(span.span.end)
 
     def _failed(self, span: Span, event: AgentEvent) -> None:
-        span.set_attribute("error.type", error_type(event))
-        text = event.detail if self._error_texts else None
+        span.set_attribute("error.type", encodable(error_type(event)))
+        text = encodable(event.detail) if self._error_texts and event.detail else None
         span.set_status(self._trace.StatusCode.ERROR, text)
 
     def _note(self, event: AgentEvent, facts: Facts) -> None:
         """An event with no duration: noted on the span it happened in, or a span of its own."""
-        attributes = noted(event, facts, texts=self._error_texts)
+        attributes = sendable(noted(event, facts, texts=self._error_texts))
         span = self._trace.get_current_span()
         if not span.get_span_context().is_valid and event.run_id is not None:
             home = self._open.find((event.run_id, "run", None))
