@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import uuid
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any, NamedTuple
 
 from techrevati.runtime.chaos import ChaosServer
@@ -174,13 +175,29 @@ async def _ataken(stream: Any, take: int | None) -> Any:
 # --- langchain ----------------------------------------------------------------------------------------------
 
 
+_own_timeouts = count(60)
+
+
+def own_timeout() -> float:
+    """A timeout that no other model has.
+
+    langchain keeps one HTTP client for each address and timeout; a test closes it, and ports come again.
+    """
+    return float(next(_own_timeouts))
+
+
 def chat_openai(server: ChaosServer, options: Options) -> Any:
     from langchain_openai import ChatOpenAI
 
     from techrevati.runtime.integrations.langchain import guard_model
 
     made: Any = ChatOpenAI(
-        model=MODEL, base_url=server.base_url, api_key=KEY, max_tokens=MAX_TOKENS, max_retries=2
+        model=MODEL,
+        base_url=server.base_url,
+        api_key=KEY,
+        max_tokens=MAX_TOKENS,
+        max_retries=2,
+        timeout=own_timeout(),
     )
     guarded_model = guard_model(made, **options)
     assert type(guarded_model) is type(made)
@@ -270,7 +287,9 @@ async def lc_aagent(server: ChaosServer, options: Options, take: int | None) -> 
 
     from techrevati.runtime.integrations.langchain_agents import GuardMiddleware
 
-    model: Any = ChatOpenAI(model=MODEL, base_url=server.base_url, api_key=KEY, max_tokens=MAX_TOKENS)
+    model: Any = ChatOpenAI(
+        model=MODEL, base_url=server.base_url, api_key=KEY, max_tokens=MAX_TOKENS, timeout=own_timeout()
+    )
     agent = create_agent(model, [], middleware=[GuardMiddleware(**options)])
     asked: Any = {"messages": lc_messages()}
     async with model.root_async_client:
@@ -550,7 +569,12 @@ async def lg_anode(server: ChaosServer, options: Options, take: int | None) -> s
     from techrevati.runtime.integrations.langgraph import guarded_node
 
     made: Any = ChatOpenAI(
-        model=MODEL, base_url=server.base_url, api_key=KEY, max_tokens=MAX_TOKENS, max_retries=0
+        model=MODEL,
+        base_url=server.base_url,
+        api_key=KEY,
+        max_tokens=MAX_TOKENS,
+        max_retries=0,
+        timeout=own_timeout(),
     )
 
     @guarded_node(model=MODEL, max_output_tokens=MAX_TOKENS, **options)

@@ -18,7 +18,13 @@ from techrevati.runtime.guardrails import GuardrailOutcome
 from techrevati.runtime.integrations import ToolGuard, coverage
 from techrevati.runtime.ledger import SpendLedger
 from techrevati.runtime.stores.memory import MemoryStore
-from tests.integration.adapters import MAX_TOKENS, assert_no_task_left, chat_openai, lc_messages
+from tests.integration.adapters import (
+    MAX_TOKENS,
+    assert_no_task_left,
+    chat_openai,
+    lc_messages,
+    own_timeout,
+)
 from tests.integration.guard_shapes import KEY, MODEL, endpoint
 
 
@@ -41,7 +47,13 @@ def bare(server: ChaosServer, **more: Any) -> Any:
 
     made: Any = ChatOpenAI
     return made(
-        model=MODEL, base_url=server.base_url, api_key=KEY, max_tokens=MAX_TOKENS, max_retries=0, **more
+        model=MODEL,
+        base_url=server.base_url,
+        api_key=KEY,
+        max_tokens=MAX_TOKENS,
+        max_retries=0,
+        timeout=own_timeout(),
+        **more,
     )
 
 
