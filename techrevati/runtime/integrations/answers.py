@@ -37,6 +37,20 @@ def usage_of(answer: object) -> UsageSnapshot | None:
         return None
 
 
+def surely_says_usage(answer: object) -> bool:
+    """Whether an answer, as a model of its SDK, says what it used, seen without reading it; False where only
+    reading shows it."""
+    usage = getattr(answer, "usage", None)
+    if usage is None:
+        return False
+    given = getattr(usage, "prompt_tokens", None)
+    if given is None:
+        given = getattr(usage, "input_tokens", None)
+        if type(getattr(usage, "output_tokens", None)) is not int:
+            return False
+    return type(given) is int and given >= 0
+
+
 def estimate_of(answer: object, request: ModelRequest) -> UsageSnapshot:
     """What an answer without a usage has used: the bound of its input, and about what it says.
 

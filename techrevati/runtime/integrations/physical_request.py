@@ -126,6 +126,11 @@ class PhysicalRequest:
         await self._off_loop(lambda: self._refused(error), error)
 
     @property
+    def unread(self) -> bool:
+        """Whether nobody asks what the answer used: there are no books, and no sink listens."""
+        return not self._reservations and not self._guard.events.heard
+
+    @property
     def timed(self) -> bool:
         """Whether a deadline is in force."""
         return self._deadline is not None

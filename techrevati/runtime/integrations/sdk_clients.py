@@ -16,7 +16,13 @@ from copy import copy
 from functools import wraps
 from typing import TYPE_CHECKING
 
-from techrevati.runtime.integrations.answers import Listener, estimate_of, http_response_of, usage_of
+from techrevati.runtime.integrations.answers import (
+    Listener,
+    estimate_of,
+    http_response_of,
+    surely_says_usage,
+    usage_of,
+)
 from techrevati.runtime.integrations.call_guard import CallGuard
 from techrevati.runtime.integrations.client_facts import ClientFacts
 from techrevati.runtime.integrations.model_request import (
@@ -30,6 +36,7 @@ from techrevati.runtime.integrations.model_request import (
     read_request,
 )
 from techrevati.runtime.retry_policy import Retry
+from techrevati.runtime.usage import UsageSnapshot
 
 if TYPE_CHECKING:
     from typing import Any, TypeVar
@@ -42,7 +49,6 @@ if TYPE_CHECKING:
     from techrevati.runtime.integrations.physical_request import PhysicalRequest
     from techrevati.runtime.ledger import SpendLedger
     from techrevati.runtime.sinks import EventSink
-    from techrevati.runtime.usage import UsageSnapshot
 
     C = TypeVar("C")
 
@@ -53,6 +59,7 @@ _RETRY_COUNT = "x-stainless-retry-count"
 _KEY = "stainless-python-retry-"
 _NO_HEADERS: Mapping[str, Any] = {}
 _CREATE = {api: f"{api}.create" for api in (CHAT, RESPONSES, EMBEDDINGS, COMPLETIONS, MESSAGES)}
+_SAID = UsageSnapshot()  # stands for a usage that is there and was not read
 _BASE_S, _CAP_S = 0.5, 8.0  # what both SDKs wait themselves
 
 
@@ -255,7 +262,7 @@ class _Call:
     """One call on its way through the SDK."""
 
     __slots__ = ("_answer", "_answered", "_cast_to", "_client", "_hide_usage", "_options", "_plain", "_raw",
-                 "_stream", "_stream_cls", "_timeout", "request")  # fmt: skip
+                 "_stream", "_stream_cls", "_timeout", "_unread", "request")  # fmt: skip
 
     def __init__(
         self,
@@ -316,7 +323,7 @@ class _Call:
         """The SDK's parser of answers, which may refuse one that is paid for."""
 
         def hearing(answer: Any) -> Any:
-            self._answer = usage_of(answer)
+            self._answer = self._used(answer)
             self._hear(answer)
             return parse(answer)
 
@@ -344,7 +351,7 @@ class _Call:
         """One physical request of a synchronous client."""
         if made.number > 1 or made.timed:
             self._prepare(made)
-        self._answer, self._answered = None, made.answered
+        self._answer, self._answered, self._unread = None, made.answered, made.unread
         try:
             result = self._plain(
                 self._cast_to, self._options, stream=self._stream, stream_cls=self._stream_cls
@@ -368,7 +375,7 @@ class _Call:
         """One physical request of an asynchronous client."""
         if made.number > 1 or made.timed:
             self._prepare(made)
-        self._answer, self._answered = None, made.answered
+        self._answer, self._answered, self._unread = None, made.answered, made.unread
         try:
             step = self._plain(self._cast_to, self._options, stream=self._stream, stream_cls=self._stream_cls)
             result = await (made.in_time(step) if made.timed else step)
@@ -397,7 +404,11 @@ class _Call:
             return self._answer
         answer = result if http is None else http.content
         self._hear(answer)
-        return usage_of(answer)
+        return self._used(answer)
+
+    def _used(self, answer: object) -> UsageSnapshot | None:
+        """What *answer* says it used; of one that nobody asks about, only whether it does."""
+        return _SAID if self._unread and surely_says_usage(answer) else usage_of(answer)
 
     def _estimate(self, result: Any, http: Any) -> UsageSnapshot:
         """What an answer that names no usage has used."""
