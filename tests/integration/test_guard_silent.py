@@ -106,6 +106,25 @@ def test_an_answer_without_usage_is_counted_by_its_text(ask: Any, ledger: SpendL
     assert row.without_usage == 1
 
 
+@pytest.mark.parametrize(
+    ("said", "silent"),
+    [
+        ({}, 1),
+        ({"usage": None}, 1),
+        ({"usage": {}}, 1),
+        ({"usage": {"prompt_tokens": None, "completion_tokens": None, "total_tokens": None}}, 1),
+        ({"usage": {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}}, 0),
+    ],
+)
+@pytest.mark.parametrize("ask", [create, raw, streaming], ids=["create", "raw", "streaming-response"])
+def test_a_guard_without_books_tells_silence_from_usage(ask: Any, said: dict[str, Any], silent: int) -> None:
+    """It reads no usage that nobody asks for, but coverage() says whether there was one."""
+    coverage(reset=True)
+    ask(guard(openai_answering(chat(**said)), breaker=BreakerRegistry()))
+    (row,) = coverage()
+    assert (row.calls, row.requests, row.without_usage) == (1, 1, silent)
+
+
 def test_the_same_of_a_task_and_of_a_response(ledger: SpendLedger) -> None:
     """Asynchronous; of a response only what it generated counts, not what it repeats of the request."""
     client = guarded(openai_answering(response(), openai.AsyncOpenAI), ledger)
