@@ -222,7 +222,7 @@ def first_step(price: object) -> object:
 
 
 def since_ever(mine: object, other: object) -> object:
-    """A tier's prices without the day on which genai-prices read them, if LiteLLM has the same ones without."""
+    """Prices of a tier without the day on which genai-prices read them, if LiteLLM has the same."""
     if isinstance(mine, list) and isinstance(other, list) and len(mine) == 1 and len(mine[0]) == 2:
         prices, known = mine[0][0], other[0][0]
         shared = prices.keys() & known.keys()
@@ -244,7 +244,7 @@ def undated_twins(models: dict[str, dict], litellm: dict[str, dict]) -> None:
 
 
 def add_retired(models: dict[str, dict]) -> None:
-    """What older files of LiteLLM's list and the book does not know by any name; the first file given wins."""
+    """What older files of LiteLLM list and the book does not know by any name; the first file wins."""
     book = PriceBook(write_book(models, {}))
     for path in sys.argv[1:]:
         older = json.loads(Path(path).read_text(encoding="utf-8"), parse_float=str)

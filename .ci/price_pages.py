@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-# Azure's own price lists; its rows for OpenAI's models are left to genai-prices, for LiteLLM mixes zones there.
+# Azure's own price lists; rows of OpenAI's models are left to genai-prices, for LiteLLM mixes zones there.
 AZURE = re.compile(r"https://(prices\.azure\.com/|learn\.microsoft\.com/.*models-sold-directly)")
 # The row that LiteLLM has for this name is the one on the page that it cites: aliases that moved on, and
 # models that their host sells at another price than their maker's other platform.

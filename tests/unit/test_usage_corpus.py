@@ -98,6 +98,16 @@ def test_a_stream_is_complete_with_its_final_usage_and_not_before(case: dict[str
         {"generations": [[{"text": "x", "message": {"content": "x"}}]], "llm_output": None},
         {"generations": [[]]},
         {"gpt-4o": {"input_tokens": 8, "output_tokens": 10, "total_tokens": 18}, "claude-x": {}},
+        # Not langchain's totals, which always say the total, too.
+        {
+            "first": {"input_tokens": 8, "output_tokens": 10},
+            "second": {"input_tokens": 1, "output_tokens": 2},
+        },
+        {"first": {"input_tokens": 8, "output_tokens": 10, "total_tokens": "18"}},
+        # pydantic-ai's count of a response whose provider said nothing.
+        {"input_tokens": 0, "output_tokens": 0, "details": {}, "unmeasured_requests": 1},
+        {"meta": {"billed_units": {"search_units": 1}}},
+        {"input_tokens": 12},
         [],
         None,
         "not JSON",

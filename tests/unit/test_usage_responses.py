@@ -90,6 +90,54 @@ def test_real_batch_and_langchain_results() -> None:
     assert found == UsageSnapshot.from_response(handler) == UsageSnapshot(16, 20, model="gpt-4o")
 
 
+def test_real_pydantic_ai_types() -> None:
+    """Its parts are inclusive; its cost is its own estimate; a response without usage is not zero."""
+    usages = pytest.importorskip("pydantic_ai.usage")
+    adapter = pytest.importorskip("pydantic").TypeAdapter(usages.RequestUsage)
+    usage = adapter.validate_python(
+        {
+            "input_tokens": 1000,
+            "cache_write_tokens": 300,
+            "cache_write_1h_tokens": 200,
+            "cache_read_tokens": 500,
+            "output_tokens": 90,
+            "output_reasoning_tokens": 40,
+            "cost": "0.0123",
+        }
+    )
+    wanted = UsageSnapshot(200, 90, 100, 500, 200, 40)
+    assert UsageSnapshot.from_response(usage) == dataclasses.replace(wanted, requests=1)
+    assert UsageSnapshot.from_response(adapter.dump_python(usage)) == wanted
+    assert UsageSnapshot.from_response(adapter.dump_json(usage)) == wanted
+    with pytest.raises(UsageNotFoundError):
+        UsageSnapshot.from_response(usages.RequestUsage(unmeasured_requests=1))
+
+
+def test_real_interaction_types() -> None:
+    """Gemini's interactions API, as google-genai parses it."""
+    module = pytest.importorskip("google.genai._gaos.types.interactions.usage")
+    usage = module.Usage.model_validate(
+        {
+            "total_input_tokens": 100,
+            "input_tokens_by_modality": [
+                {"modality": "text", "tokens": 70},
+                {"modality": "image", "tokens": 30},
+            ],
+            "total_cached_tokens": 40,
+            "total_output_tokens": 5,
+            "total_thought_tokens": 13,
+            "total_tool_use_tokens": 2,
+            "grounding_tool_count": [
+                {"type": "google_search", "count": 1},
+                {"type": "google_maps", "count": 4},
+            ],
+        }
+    )
+    wanted = UsageSnapshot(32, 18, 0, 40, 0, 13, 0, 0, 30, web_searches=1)
+    assert UsageSnapshot.from_response(usage) == wanted
+    assert UsageSnapshot.from_response(usage.model_dump()) == wanted
+
+
 def test_a_method_that_gives_usage_is_asked() -> None:
     """As pydantic-ai's results have it."""
 

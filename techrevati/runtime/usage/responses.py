@@ -80,7 +80,7 @@ def _elsewhere(response: View, depth: int) -> Fields | None:
         return None
     if response.get("custom_id") is not None:
         return _of_batch(response, depth)
-    for name in ("x_groq", "response_metadata", "context_wrapper", "metadata", "response"):
+    for name in ("x_groq", "response_metadata", "context_wrapper", "metadata", "response", "interaction"):
         inner = response.get(name)
         if inner is not None and not isinstance(inner, (str, int, float)):
             fields = find(view(inner), depth + 1)

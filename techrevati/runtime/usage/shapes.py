@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from techrevati.runtime.usage.interactions import interaction
 from techrevati.runtime.usage.looking import count, items, one, view, whole, word
 
 if TYPE_CHECKING:
@@ -50,6 +51,12 @@ def openai_chat(usage: View) -> Fields | None:
             view(usage.get("server_tool_use")), "web_search_requests"
         )
         fields["citation_tokens"] = one(usage, "citation_tokens")
+        image = one(usage, "prompt_image_tokens")  # xAI's gRPC; its REST API has details
+        if image and not fields.get("input_image_tokens"):
+            text = fields["input_tokens"]
+            assert isinstance(text, int)
+            image = min(image, text)
+            fields["input_tokens"], fields["input_image_tokens"] = text - image, image
     if write:
         ttl = view(given.get("cache_creation_token_details"))
         _take_writes(fields, write, one(ttl, "ephemeral_1h_input_tokens"))
@@ -79,7 +86,7 @@ _READ_NAMES = (
 _CHAT_EXTRAS = frozenset(
     (
         *_READ_NAMES,
-        *("reasoning_tokens", "cache_creation_input_tokens"),
+        *("reasoning_tokens", "cache_creation_input_tokens", "prompt_image_tokens"),
         *("num_search_queries", "server_tool_use", "citation_tokens"),
     )
 )
@@ -109,7 +116,8 @@ def input_output(usage: View) -> Fields | None:
     if "input_token_details" in usage or "output_token_details" in usage:
         return _openai_responses(usage, given, made, "input_token_details", "output_token_details")
     if "cache_audio_read_tokens" in usage or "details" in usage:
-        return _pydantic_ai(usage, given, made)
+        unknown = not given and not made and one(usage, "unmeasured_requests")  # the provider said nothing
+        return None if unknown else _pydantic_ai(usage, given, made)
     searches = one(view(usage.get("server_tool_use")), "web_search_requests")
     return {
         "input_tokens": given,
@@ -182,14 +190,17 @@ def _pydantic_ai(usage: View, given: int, made: int) -> Fields:
     audio_read = min(one(usage, "cache_audio_read_tokens"), read)
     details = view(usage.get("details"))
     output = max(0, made - audio_out)
-    hour = count(details, "ephemeral_1h_input_tokens", "cache_write_1h_tokens")
+    hour = one(usage, "cache_write_1h_tokens") or count(
+        details, "ephemeral_1h_input_tokens", "cache_write_1h_tokens"
+    )
+    reasoning = one(usage, "output_reasoning_tokens") or count(details, "reasoning_tokens", "thoughts_tokens")
     fields: Fields = {
         "input_tokens": max(0, given - read - write - max(0, audio - audio_read)),
         "output_tokens": output,
         "cache_read_tokens": read,
         "cache_write_tokens": max(0, write - hour),
         "cache_write_1h_tokens": min(hour, write),
-        "reasoning_tokens": min(count(details, "reasoning_tokens", "thoughts_tokens"), output),
+        "reasoning_tokens": min(reasoning, output),
         "input_audio_tokens": max(0, audio - audio_read),
         "output_audio_tokens": audio_out,
         "cache_read_audio_tokens": audio_read,
@@ -309,13 +320,15 @@ def titan(usage: View) -> Fields | None:
     return {"input_tokens": given, "output_tokens": made or one(usage, "totalOutputTextTokenCount")}
 
 
-SHAPES = (openai_chat, input_output, gemini, bedrock, cohere, ollama, titan)
+SHAPES = (openai_chat, input_output, gemini, bedrock, cohere, ollama, titan, interaction)
 
 
 def reported_cost(usage: View) -> object:
     """The provider's own figure in US dollars; None if it gives none."""
     cost = usage.get("cost")
     if cost is not None:
+        if "cache_audio_read_tokens" in usage:
+            return None  # pydantic-ai's, which it worked out itself
         if isinstance(cost, (int, float, str)) and not isinstance(cost, bool):
             return _money(cost, 0)
         return _money(view(cost).get("total_cost"), 0)  # Perplexity

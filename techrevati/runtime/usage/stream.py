@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from techrevati.runtime.usage.looking import View
     from techrevati.runtime.usage.shapes import Fields
 
-_ENDS = {"response.completed", "response.incomplete", "response.failed", "message-end", "stream-end"}
+_ENDS = {
+    *("response.completed", "response.incomplete", "response.failed", "message-end", "stream-end"),
+    *("response.done", "interaction.completed"),  # realtime; Gemini's interactions
+}
 _ANTHROPIC = {"message_start", "message_delta", "message_stop"}
 _UNFINISHED = {"", "null", "FINISH_REASON_UNSPECIFIED", "0"}
 
@@ -74,7 +77,7 @@ class UsageAccumulator:
 
     def _take(self, event: object) -> None:
         source = view(event)
-        kind = word(source.get("type"))
+        kind = word(source.get("type")) or word(source.get("event_type"))
         if kind is None or kind == "raw_response_event":  # Mistral's SDK and openai-agents wrap the event
             wrapped = source.get("data")
             if wrapped is not None and not isinstance(wrapped, (str, bytes, list, tuple)):
@@ -127,7 +130,7 @@ class UsageAccumulator:
 
     def _take_newest(self, kind: str | None, event: View) -> None:
         source = event
-        for name in ("response", "delta"):  # responses events; Cohere's last event
+        for name in ("response", "interaction", "delta"):  # responses events; Cohere's last event
             inner = event.get(name)
             if inner is not None and not isinstance(inner, str) and kind is not None:
                 source = view(inner)
