@@ -29,6 +29,29 @@ def http_response_of(result: Any, *, raw: bool, stream: bool) -> Any:
     return getattr(result, "response", None) if stream else None
 
 
+def _response_inside(answer: object) -> Any:
+    for name in ("http_response", "response"):
+        http = getattr(answer, name, None)
+        if type(getattr(http, "is_closed", None)) is bool and hasattr(http, "aiter_bytes"):
+            return http
+    return None
+
+
+def unread_inside(answer: object) -> Any:
+    """The HTTP response inside a stream or a raw response of an SDK, if its body is still to come."""
+    http = _response_inside(answer)
+    return None if http is None or http.is_closed else http
+
+
+def body_inside(answer: object) -> bytes | None:
+    """The body of the HTTP response inside a raw response of an SDK, if it was read."""
+    http = _response_inside(answer)
+    try:
+        return http.content if http is not None and http.is_closed else None
+    except Exception:  # closed before it was read
+        return None
+
+
 def usage_of(answer: object) -> UsageSnapshot | None:
     """What an answer says it used; None when it says nothing."""
     try:
