@@ -43,8 +43,8 @@ def _by_attributes(client: C, left_out: frozenset[str], error: Exception) -> C:
         if _calls(value, client):
             raise TypeError(
                 f"{kind.__name__} cannot be guarded: its copy() fails ({type(error).__name__}), and "
-                f"its attribute {name!r} would go on calling the client as it is, unguarded; give the class a "
-                "copy() of its own, or guard by techrevati run, which copies nothing"
+                f"its attribute {name!r} would go on calling the client as it is, unguarded; give the class "
+                "a copy() of its own, or guard by techrevati run, which copies nothing"
             ) from error
         vars(made)[name] = value
     return made
