@@ -3,6 +3,7 @@ books is what the command says."""
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import gc
 import inspect
@@ -11,9 +12,11 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import anthropic
 import openai
 import pytest
 
@@ -91,6 +94,78 @@ def test_it_is_copied_pickled_and_collected_as_before(ledger: SpendLedger) -> No
         del client
         gc.collect()
         assert seen() is None
+
+
+class Settings(NamedTuple):
+    """What the clients below are made of."""
+
+    url: str
+    key: str = "sk-test-0123456789abcdef"
+
+
+class OwnOpenAI(openai.OpenAI):
+    """A constructor of its own, which the SDK's ``copy`` cannot call."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(base_url=settings.url, api_key=settings.key)
+        self.settings = settings
+
+
+class OwnAsyncAnthropic(anthropic.AsyncAnthropic):
+    """One that fails in another way."""
+
+    def __init__(self, **settings: str) -> None:
+        super().__init__(base_url=settings["url"].removesuffix("/v1"), api_key=settings["key"])
+
+
+@pytest.mark.parametrize("used_before", [False, True])
+def test_a_subclass_with_a_constructor_of_its_own_is_guarded(used_before: bool, ledger: SpendLedger) -> None:
+    """It keeps its attributes; the client given stays as it is; guarded again, the new guard counts."""
+    with endpoint() as server, OwnOpenAI(Settings(server.base_url)) as plain:
+        if used_before:
+            plain.chat.completions.create(**request())
+        with SpendLedger(":memory:") as old:
+            first = guarded(plain, old)
+            assert type(first) is OwnOpenAI
+            assert first.settings is plain.settings
+            guarded(first, ledger).chat.completions.create(**request())
+            first.chat.completions.with_raw_response.create(**request())
+            plain.chat.completions.create(**request())
+            assert (len(list(old.records())), len(list(ledger.records()))) == (1, 1)
+        server.wait_idle()
+        assert server.bill.requests == 3 + used_before
+
+        async def go() -> None:
+            async with OwnAsyncAnthropic(url=server.base_url, key="sk-test-0123456789abcdef") as sdk:
+                await guarded(sdk, ledger).messages.create(**request())
+
+        asyncio.run(go())
+    assert len(list(ledger.records())) == 2
+
+
+def test_a_subclass_that_keeps_calling_the_old_client_is_refused(ledger: SpendLedger) -> None:
+    """What it keeps would pass by the guard: the text names it."""
+
+    class Keeping(OwnOpenAI):
+        def __init__(self, settings: Settings, how: str) -> None:
+            super().__init__(settings)
+            create = self.chat.completions.create
+            kept = {"chats": self.chat.completions, "ask": create, "short": partial(create, max_tokens=1)}
+            setattr(self, how, kept[how])
+
+    for how in ("chats", "ask", "short"):
+        refused = pytest.raises(TypeError, match=f"Keeping cannot be guarded: its copy.. fails .*'{how}'")
+        with Keeping(Settings("http://127.0.0.1:1/v1"), how) as client, refused:
+            guarded(client, ledger)
+
+
+def test_what_is_no_client_is_not_repeated() -> None:
+    """It may be a key."""
+    with pytest.raises(TypeError, match=r"client must be .* got an instance of builtins\.str") as caught:
+        guard("sk-test-0123456789abcdef")
+    assert "0123456789abcdef" not in str(caught.value)
+    with pytest.raises(TypeError, match="the class OpenAI itself"):
+        guard(openai.OpenAI)
 
 
 def test_requests_by_hand_are_guarded_too(ledger: SpendLedger) -> None:

@@ -19,6 +19,7 @@ from techrevati.runtime.integrations import coverage, guard
 from techrevati.runtime.ledger import SpendLedger, SpendRecord
 from techrevati.runtime.retry_policy import Retry
 from tests.integration.guard_shapes import (
+    MODEL,
     anthropic_client,
     async_anthropic_client,
     async_openai_client,
@@ -99,16 +100,48 @@ def test_an_aborted_messages_stream_knows_its_input(ledger: SpendLedger) -> None
         assert record.usage.input_tokens == server.bill.input_tokens
 
 
-def test_a_streaming_response_that_nobody_reads(ledger: SpendLedger) -> None:
-    """Closed with its body unread."""
+@pytest.mark.parametrize("read", [0, 1])
+@pytest.mark.parametrize("limited", [False, True])
+def test_a_streaming_response_that_nobody_reads(read: int, limited: bool, ledger: SpendLedger) -> None:
+    """Closed with its body unread, or not read to its end: the provider had generated all of it."""
+    body = request()
+    if not limited:
+        del body["max_tokens"]
     with endpoint() as server, openai_client(server) as plain:
         client = guarded(plain, ledger)
-        with client.chat.completions.with_streaming_response.create(**request()):
-            pass
+        with client.chat.completions.with_streaming_response.create(**body) as response:
+            for _ in range(read):
+                next(response.iter_bytes(10))
         server.wait_idle()
         record = the_record(ledger)
-    assert record.certainty == "estimated"
-    assert record.usage.input_tokens > 0
+        assert record.certainty == "estimated"
+        assert record.usage.input_tokens > 0
+        assert server.bill.output_tokens <= record.usage.output_tokens <= (60 if limited else 1_000)
+        if limited:
+            assert record.usage.output_tokens == 60
+
+
+@pytest.mark.parametrize("headers", [{}, {"content-length": None}, {"content-encoding": "gzip"}])
+def test_an_unread_response_is_as_long_as_it_says(headers: dict[str, Any], ledger: SpendLedger) -> None:
+    """Where it does not say, or is packed, the most that the request allows; embeddings generate nothing."""
+
+    def arrived(response: Any) -> None:
+        for name, value in headers.items():
+            response.headers.pop(name, None)
+            if value is not None:
+                response.headers[name] = value
+
+    http = openai.DefaultHttpxClient(event_hooks={"response": [arrived]})
+    with endpoint() as server, openai_client(server, http_client=http) as plain:
+        client = guarded(plain, ledger)
+        with client.embeddings.with_streaming_response.create(model=MODEL, input="hello"):
+            pass
+        body = {**request(), "max_tokens": 2_000}
+        with client.chat.completions.with_streaming_response.create(**body):
+            pass
+    vectors, chat = (record.usage.output_tokens for record in ledger.records())
+    assert vectors == 0
+    assert chat == 2_000 if headers else 60 < chat < 1_000
 
 
 def test_a_forgotten_stream_is_settled(ledger: SpendLedger) -> None:

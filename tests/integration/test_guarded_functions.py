@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import openai
@@ -215,6 +216,163 @@ def test_clients_among_the_arguments_are_not_input() -> None:
     ask_model(CallGuard(), "hello")
     with pytest.raises(BudgetExceededError):
         ask_model(None, "x" * 5_000)
+
+
+def test_the_texts_in_a_dataclass_are_input() -> None:
+    """Messages of pydantic-ai are dataclasses; a list of them is not taken for nothing."""
+
+    @dataclass
+    class Said:
+        text: str
+
+    @guarded(model=MODEL, budget=Budget("b", limits={"input_tokens": 2_000}))
+    def ask_model(messages: list[Said]) -> dict[str, Any]:
+        return {"usage": {"input_tokens": 1, "output_tokens": 1}}
+
+    ask_model([Said("hello")])
+    with pytest.raises(BudgetExceededError):
+        ask_model([Said("x" * 5_000)])
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_stream_or_a_raw_response_that_is_returned_is_heard(
+    streamed: bool, asynchronous: bool, ledger: SpendLedger
+) -> None:
+    """It counts exactly when it is read; a stream that is closed before is an estimate."""
+    made: Any = request()
+    if streamed:
+        made |= {"stream": True, "stream_options": {"include_usage": True}}
+    options: Any = {"ledger": ledger, "breaker": BreakerRegistry()}
+
+    def create(client: Any, body: Any) -> Any:
+        chat = client.chat.completions
+        return (chat if streamed else chat.with_raw_response).create(**body)
+
+    def calls(server: ChaosServer) -> None:
+        @guarded(**options)
+        def ask_model(client: Any, **body: Any) -> Any:
+            return create(client, body)
+
+        with openai_client(server, max_retries=0) as client:
+            assert len(list(ask_model(client, **made)) if streamed else ask_model(client, **made).content)
+            if streamed:
+                ask_model(client, **made).close()
+
+    async def acalls(server: ChaosServer) -> None:
+        @guarded(**options)
+        async def ask_model(client: Any, **body: Any) -> Any:
+            return await create(client, body)
+
+        async with async_openai_client(server, max_retries=0) as client:
+            answer = await ask_model(client, **made)
+            assert len([chunk async for chunk in answer] if streamed else answer.content)
+            if streamed:
+                await (await ask_model(client, **made)).close()
+
+    with endpoint() as server:
+        if asynchronous:
+            asyncio.run(acalls(server))
+        else:
+            calls(server)
+        server.wait_idle()
+        first, *left = ledger.records()
+        assert first.certainty == "measured"
+        assert (first.usage.input_tokens, first.usage.output_tokens) == (52, 18)
+        assert [record.certainty for record in left] == ["estimated"] * streamed
+        assert server.bill.requests == 1 + streamed
+
+
+@pytest.mark.parametrize("answer", [None, ("yes", 3), "y" * 40])
+def test_an_answer_that_says_nothing_is_no_less_than_its_text(answer: object, ledger: SpendLedger) -> None:
+    """By the text that comes back, 4 bytes a token; where nothing can be read, the most it may generate."""
+
+    @guarded(model=MODEL, ledger=ledger, max_output_tokens=30, breaker=BreakerRegistry())
+    def ask_model(prompt: str) -> object:
+        return answer
+
+    assert ask_model("hello") is answer
+    (record,) = ledger.records()
+    assert record.certainty == "estimated"
+    assert record.usage.output_tokens == (10 if isinstance(answer, str) else 30)
+    assert record.usage.input_tokens > 0
+
+
+def test_what_is_thrown_or_sent_into_a_generator_arrives() -> None:
+    """As without the decorator, in both colours; what it does not catch is a failure and comes out."""
+    seen: list[object] = []
+
+    @guarded(model=MODEL, max_output_tokens=10, breaker=BreakerRegistry())
+    def items(prompt: str) -> Any:
+        try:
+            seen.append((yield "first"))
+            yield "second"
+        except ValueError:
+            yield "caught"
+
+    @guarded(model=MODEL, max_output_tokens=10, breaker=BreakerRegistry())
+    async def aitems(prompt: str) -> Any:
+        try:
+            seen.append((yield "first"))
+            yield "second"
+        except ValueError:
+            yield "caught"
+
+    made = items("x")
+    assert [next(made), made.send("sent"), made.throw(ValueError())] == ["first", "second", "caught"]
+    with pytest.raises(KeyError):
+        made.throw(KeyError())
+
+    async def go() -> None:
+        made = aitems("x")
+        assert [await anext(made), await made.asend("sent"), await made.athrow(ValueError())] == [
+            "first",
+            "second",
+            "caught",
+        ]
+        with pytest.raises(KeyError):
+            await made.athrow(KeyError())
+
+    asyncio.run(go())
+    assert seen == ["sent", "sent"]
+    assert sum(row.requests for row in coverage()) == 2
+
+    @guarded(model=MODEL, max_output_tokens=10, breaker=BreakerRegistry())
+    def plain_items(prompt: str) -> Any:
+        yield from ["only"]
+
+    made = plain_items("x")
+    next(made)
+    with pytest.raises(LookupError):
+        made.throw(LookupError())
+
+
+def test_methods_are_functions_too(ledger: SpendLedger) -> None:
+    """The decorator stands below ``@classmethod`` and ``@staticmethod``, and says so."""
+
+    class Agent:
+        model = "another"
+
+        @guarded(model=MODEL, ledger=ledger, breaker=BreakerRegistry())
+        def ask(self, prompt: str) -> Any:
+            return {"usage": {"input_tokens": 1, "output_tokens": 1}}
+
+        @classmethod
+        @guarded(model=MODEL, ledger=ledger, breaker=BreakerRegistry())
+        def ask_class(cls, prompt: str) -> Any:
+            return {"usage": {"input_tokens": 1, "output_tokens": 1}}
+
+        @staticmethod
+        @guarded(model=MODEL, ledger=ledger, breaker=BreakerRegistry())
+        def ask_anybody(prompt: str) -> Any:
+            return {"usage": {"input_tokens": 1, "output_tokens": 1}}
+
+    for call in (Agent().ask, Agent.ask_class, Agent().ask_anybody):
+        call("hello")
+    assert [(record.model, record.certainty) for record in ledger.records()] == [(MODEL, "measured")] * 3
+    for kind in (classmethod, staticmethod):
+        with pytest.raises(TypeError, match=f"below @{kind.__name__}"):
+            guarded()(kind(lambda prompt: None))
 
 
 def test_bad_arguments_are_told_at_once() -> None:

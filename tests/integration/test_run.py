@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -15,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from techrevati.runtime.chaos import ChaosServer, Fault, FaultKind
+from techrevati.runtime.chaos import ChaosServer, Fault, FaultKind, ModelPrice
 from techrevati.runtime.ledger import SpendLedger
+from techrevati.runtime.pricing.files import write_book
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = [sys.executable, "-m", "techrevati.runtime", "run", "--project", "acme"]
@@ -228,6 +230,50 @@ def test_a_refusal_is_an_error_of_the_program_and_nothing_is_sent(tmp_path: Path
         "1 calls guarded in 1 process; 0 passed through unguarded; 0 without usage (estimated); 1 refused"
         in (done.stderr)
     )
+
+
+DEPLOYED = """
+client = openai.AzureOpenAI(
+    azure_endpoint=URL.removesuffix("/v1"), api_version="2024-10-21", api_key="any", max_retries=0
+)
+client.chat.completions.create(**body("prod-chat"))
+subprocess.run([sys.executable, sys.argv[0], "child"], check=True) if len(sys.argv) == 1 else None
+"""
+
+
+@pytest.mark.parametrize("form", ["models", "book"])
+def test_a_deployment_is_priced_by_a_file(form: str, tmp_path: Path) -> None:
+    """Azure's names are the deployments': without a price a budget refuses them, with one they are priced."""
+    agent = program(tmp_path, DEPLOYED)
+    prices = tmp_path / "prices"
+    if form == "models":
+        said = {"models": {"prod-chat": {"input_per_million": 2.5, "output_per_million": 10}}}
+        prices.write_text(json.dumps(said), encoding="utf-8")
+    else:
+        written = {"prices": [[{"input": 2.5, "output": 10}]]}
+        prices.write_text(write_book({"azure/prod-chat": written}, {"version": "mine"}), encoding="utf-8")
+    with ChaosServer(prices={"prod-chat": ModelPrice("2.5", "10")}) as server:
+        done = run("--budget-usd", "1", "--", agent, server=server)
+        assert done.returncode == 1
+        assert "UnknownModelError" in done.stderr
+        assert server.bill.requests == 0
+        done = run("--budget-usd", "1", "--prices", str(prices), "--", agent, server=server)
+        server.wait_idle()
+        assert done.returncode == 0, done.stderr
+        assert server.bill.requests == 2
+        assert total(done) == server.bill.cost_usd
+
+
+@pytest.mark.parametrize("said", [None, "{}", '{"models": {"x": {"input_per_million": -1}}}', "no prices"])
+def test_a_file_that_holds_no_prices_is_told_before(said: str | None, tmp_path: Path) -> None:
+    """The program is not begun."""
+    prices = tmp_path / "prices.json"
+    if said is not None:
+        prices.write_text(said, encoding="utf-8")
+    done = run("--prices", str(prices), "--", sys.executable, "-c", "print('begun')")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "prices.json" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_what_is_not_guarded_is_said(tmp_path: Path) -> None:

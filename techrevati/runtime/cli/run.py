@@ -43,7 +43,7 @@ def add_to(commands: argparse._SubParsersAction[P]) -> None:
         "run",
         help="run a program with every model call of it guarded and charged to a project",
         usage="techrevati run --project NAME [--budget-usd USD] [--per PERIOD] [--ledger FILE] "
-        "[--observe-only] [--strict] -- COMMAND …",
+        "[--prices FILE] [--observe-only] [--strict] -- COMMAND …",
         description="Runs COMMAND with the clients of openai, anthropic and SDKs generated like them "
         "guarded, in every Python that it starts; nothing of the program changes. What was spent and which "
         "calls were guarded is written to stderr at the end.",
@@ -65,6 +65,12 @@ def add_to(commands: argparse._SubParsersAction[P]) -> None:
         "--ledger", metavar="FILE", help="keep the books there; else they are thrown away at the end"
     )
     parser.add_argument(
+        "--prices",
+        metavar="FILE",
+        help='prices of models that are not known by their names, such as deployments: {"models": {NAME: '
+        '{"input_per_million": USD, "output_per_million": USD}}}, or a price book',
+    )
+    parser.add_argument(
         "--observe-only", action="store_true", help="refuse nothing; tell what would be refused"
     )
     parser.add_argument("--strict", action="store_true", help="see the exit status")
@@ -83,6 +89,7 @@ def run(options: argparse.Namespace, *, clock: Callable[[], float] = time.monoto
                 tempfile.TemporaryDirectory(prefix="techrevati-run-", ignore_cleanup_errors=True)
             )
             settings = _settings(options, notes)
+            _check_prices(settings)
             with SpendLedger(settings.ledger) as ledger:  # made here, so that trouble is told before
                 settings.budget(ledger)
         except (ValueError, StoreError) as error:
@@ -132,7 +139,17 @@ def _settings(options: argparse.Namespace, notes: str) -> RunSettings:
         None if options.budget_usd is None else _usd(options.budget_usd),
         options.per,
         options.observe_only,
+        None if options.prices is None else str(Path(options.prices).absolute()),
     )
+
+
+def _check_prices(settings: RunSettings) -> None:
+    try:
+        settings.load_prices()
+    except OSError as error:
+        raise _CannotBeginError(f"--prices {settings.prices}: {error.strerror or error}") from None
+    except ValueError as error:
+        raise _CannotBeginError(f"--prices: {error}") from None
 
 
 def _usd(text: str) -> Decimal:

@@ -56,7 +56,6 @@ class AnswerTap:
     __slots__ = (
         "_answered",
         "_buffer",
-        "_events",
         "_hide_usage",
         "_lost",
         "_pieces",
@@ -67,12 +66,13 @@ class AnswerTap:
         "_whole",
         "ended",
         "error",
+        "events",
         "silent",
     )  # fmt: skip
 
     def __init__(self, *, events: bool, hide_usage: bool, answered: Answered | None = None) -> None:
         self._answered = answered
-        self._events = events
+        self.events: bool = events
         self._hide_usage = hide_usage
         self._buffer = b""
         self._usage = UsageAccumulator()
@@ -95,7 +95,7 @@ class AnswerTap:
         """Hear *chunk*; what of the answer may be passed on now."""
         if self._lost:
             return chunk
-        if not self._events:
+        if not self.events:
             self._buffer += chunk
             if len(self._buffer) > MAX_BODY:
                 self._buffer, self._lost = b"", True
@@ -117,7 +117,7 @@ class AnswerTap:
     def finish(self) -> bytes:
         """The body is over; what was still held back."""
         rest, self._buffer = self._buffer, b""
-        if not self._events:
+        if not self.events:
             if rest and not self._lost:
                 try:
                     self._whole = UsageSnapshot.from_response(rest)

@@ -29,6 +29,29 @@ def http_response_of(result: Any, *, raw: bool, stream: bool) -> Any:
     return getattr(result, "response", None) if stream else None
 
 
+def _response_inside(answer: object) -> Any:
+    for name in ("http_response", "response"):
+        http = getattr(answer, name, None)
+        if type(getattr(http, "is_closed", None)) is bool and hasattr(http, "aiter_bytes"):
+            return http
+    return None
+
+
+def unread_inside(answer: object) -> Any:
+    """The HTTP response inside a stream or a raw response of an SDK, if its body is still to come."""
+    http = _response_inside(answer)
+    return None if http is None or http.is_closed else http
+
+
+def body_inside(answer: object) -> bytes | None:
+    """The body of the HTTP response inside a raw response of an SDK, if it was read."""
+    http = _response_inside(answer)
+    try:
+        return http.content if http is not None and http.is_closed else None
+    except Exception:  # closed before it was read
+        return None
+
+
 def usage_of(answer: object) -> UsageSnapshot | None:
     """What an answer says it used; None when it says nothing."""
     try:
@@ -61,21 +84,27 @@ def estimate_of(answer: object, request: ModelRequest) -> UsageSnapshot:
     said = plain(answer) or {}
     generated = generated_tokens(said)
     if said.get("status") in _UNDER_WAY:
-        most = request.max_output_tokens
-        if most is None and request.model is not None:
-            most = output_limit(request.model, provider=request.price_provider)
-        generated = max(generated, most or 0)
+        generated = max(generated, _most(request))
     return UsageSnapshot(request.input_tokens, generated)
+
+
+def _most(request: ModelRequest) -> int:
+    """The most that all its answers together can hold; 0 when nobody knows."""
+    most = request.max_output_tokens
+    if most is None and request.model is not None:
+        most = output_limit(request.model, provider=request.price_provider)
+    return (most or 0) * request.answers
 
 
 class Listener:
     """Ends one physical request when the body of its answer ends, however that comes about."""
 
-    __slots__ = ("__weakref__", "_finalizer", "_made", "_pulling", "_tap")
+    __slots__ = ("__weakref__", "_bytes", "_finalizer", "_made", "_pulling", "_tap")
 
     def __init__(self, made: PhysicalRequest, http: Any, *, hide_usage: bool) -> None:
         kind = str(http.headers.get("content-type", ""))
         self._made = made
+        self._bytes = _body_bytes(http.headers)
         self._tap = AnswerTap(events="event-stream" in kind, hide_usage=hide_usage, answered=made.answered)
         self._pulling = False
         # One that nobody reads or closes is settled when it is thrown away.
@@ -201,12 +230,32 @@ class Listener:
             return estimate_of(self._tap.silent, self._made.request)
         known = self._tap.usage()
         generated = max(known.output_tokens, self._tap.generated_tokens())
+        if not self._tap.events:  # it was generated whole before its first byte came
+            generated = max(generated, self._unread())
         if known == _NOTHING:
             return UsageSnapshot(self._made.request.input_tokens, generated)
         from dataclasses import replace
 
         return replace(known, output_tokens=generated)
 
+    def _unread(self) -> int:
+        """About how many tokens a whole answer holds that was not read to its end."""
+        request = self._made.request
+        most = _most(request)
+        if self._bytes is None:
+            return most
+        said = -(-self._bytes // _BYTES_PER_TOKEN)
+        return min(said, most) if most or request.max_output_tokens == 0 else said
+
+
+def _body_bytes(headers: Any) -> int | None:
+    """How long a body is that nobody read; None when its headers do not say."""
+    length = headers.get("content-length")
+    if headers.get("content-encoding") is not None or length is None or not str(length).isdecimal():
+        return None
+    return int(length)
+
 
 _NOTHING = UsageSnapshot()
+_BYTES_PER_TOKEN = 4
 _UNDER_WAY = ("queued", "in_progress")

@@ -12,10 +12,17 @@ from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.wrapping import ASYNC_GENERATOR, COROUTINE, GENERATOR, colour, innermost
-from techrevati.runtime.integrations.answers import usage_of as read_usage
+from techrevati.runtime.integrations.answers import (
+    Listener,
+    body_inside,
+    estimate_of,
+    unread_inside,
+    usage_of as read_usage,
+)
 from techrevati.runtime.integrations.call_guard import CallGuard
 from techrevati.runtime.integrations.guarded_streams import NOTHING, Heard, astream, stream
 from techrevati.runtime.integrations.model_request import ModelRequest
+from techrevati.runtime.usage import UsageSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
@@ -23,12 +30,12 @@ if TYPE_CHECKING:
 
     from techrevati.runtime.integrations.options import GuardOptions
     from techrevati.runtime.integrations.physical_request import PhysicalRequest
-    from techrevati.runtime.usage import UsageSnapshot
 
     F = TypeVar("F", bound=Callable[..., object])
 
 _MAXIMA = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 _MAX_DEPTH = 24
+_BYTES_PER_TOKEN = 4
 
 
 class GuardedFunction:
@@ -92,11 +99,22 @@ class GuardedFunction:
         """What the answer says it used."""
         found = answer if self._usage_of is None else self._usage_of(answer)
         used = None if found is None else read_usage(found)
+        if used is None and self._usage_of is None and (body := body_inside(answer)) is not None:
+            used = read_usage(body)
         return None if used == NOTHING else used  # frameworks' way not to know
 
     def heard(self) -> Heard:
         """A listener for one stream."""
         return Heard(text=_text, usage=None if self._usage_of is None else self._read)
+
+    def _listens(self, answer: object, made: PhysicalRequest, *, asynchronous: bool) -> bool:
+        """Whether *answer* is a stream of an SDK, or a response that is not read yet: its end is heard."""
+        http = None if self._usage_of is not None else unread_inside(answer)
+        if http is None:
+            return False
+        listener = Listener(made, http, hide_usage=False)
+        (listener.aattach if asynchronous else listener.attach)(http)
+        return True
 
     def _read(self, item: object) -> UsageSnapshot | None:
         return self.usage(item) if item is not None else None
@@ -116,7 +134,10 @@ class GuardedFunction:
                     except self._control_flow:
                         await made.aabandon()
                         raise
-                    await made.afinish(usage(answer))
+                    if (used := usage(answer)) is not None:
+                        await made.afinish(used)
+                    elif not self._listens(answer, made, asynchronous=True):
+                        await made.afinish(_estimate(answer, made.request), measured=False)
                     return answer
 
                 return await guard.acall(self.request(args, kwargs), send)
@@ -137,8 +158,18 @@ class GuardedFunction:
             async def aitems(*args: object, **kwargs: object) -> AsyncGenerator[Any, Any]:
                 made = astream(guard, self.request(args, kwargs), lambda: fn(*args, **kwargs), self.heard)
                 try:
-                    async for item in made:
-                        yield item
+                    item = await anext(made)
+                    while True:
+                        try:
+                            sent = yield item
+                        except GeneratorExit:
+                            raise
+                        except BaseException as error:
+                            item = await made.athrow(error)
+                        else:
+                            item = await made.asend(sent)
+                except StopAsyncIteration:
+                    return
                 finally:
                     await made.aclose()
 
@@ -156,7 +187,10 @@ class GuardedFunction:
                     if close is not None:
                         close()
                     raise TypeError(f"a plain function around an async one cannot be seen through: {fn!r}")
-                made.finish(usage(answer))
+                if (used := usage(answer)) is not None:
+                    made.finish(used)
+                elif not self._listens(answer, made, asynchronous=False):
+                    made.finish(_estimate(answer, made.request), measured=False)
                 return answer
 
             return guard.call(self.request(args, kwargs), send)
@@ -226,8 +260,22 @@ def _shown(value: object, depth: int) -> object:
         return {str(name): _shown(item, depth + 1) for name, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_shown(item, depth + 1) for item in value]
+    fields = getattr(value, "__dataclass_fields__", None)
+    if fields is not None and not isinstance(value, type):
+        return {name: _shown(getattr(value, name, None), depth + 1) for name in fields}
     dump = getattr(value, "model_dump", None)
     return _shown(dump(), depth + 1) if callable(dump) and not isinstance(value, type) else None
+
+
+def _estimate(answer: object, request: ModelRequest) -> UsageSnapshot:
+    """What a call has used whose answer does not say so: by its text, else the most that it may generate."""
+    if isinstance(answer, str):
+        text = answer.encode("utf-8", "surrogatepass")
+        return UsageSnapshot(request.input_tokens, -(-len(text) // _BYTES_PER_TOKEN))
+    used = estimate_of(answer, request)
+    if used.output_tokens or request.max_output_tokens is None:
+        return used
+    return UsageSnapshot(used.input_tokens, request.max_output_tokens)
 
 
 def _text(item: object) -> str:

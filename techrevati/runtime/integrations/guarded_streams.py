@@ -102,6 +102,7 @@ def stream(
     try:
         while item is not _END:
             hearing.hear(item)
+            sent = thrown = None
             try:
                 sent = yield item
             except GeneratorExit:
@@ -110,9 +111,14 @@ def stream(
                 else:
                     made.abandon(hearing.estimate(request))
                 raise
+            except BaseException as error:
+                thrown = error
             made.check_time()
             try:
-                item = next(items) if sent is None else items.send(sent)  # type: ignore[attr-defined]
+                if thrown is not None:
+                    item = _throw(items, "throw")(thrown)
+                else:
+                    item = next(items) if sent is None else items.send(sent)  # type: ignore[attr-defined]
             except StopIteration as end:
                 item, result = _END, end.value
     except BaseException as error:
@@ -149,6 +155,7 @@ async def astream(
     try:
         while item is not _END:
             hearing.hear(item)
+            sent = thrown = None
             try:
                 sent = yield item
             except GeneratorExit:
@@ -157,7 +164,12 @@ async def astream(
                 else:
                     await made.aabandon(hearing.estimate(request))
                 raise
-            step = anext(items) if sent is None else items.asend(sent)  # type: ignore[attr-defined]
+            except BaseException as error:
+                thrown = error
+            if thrown is not None:
+                step = _throw(items, "athrow")(thrown)
+            else:
+                step = anext(items) if sent is None else items.asend(sent)  # type: ignore[attr-defined]
             try:
                 item = await made.in_time(step)
             except StopAsyncIteration:
@@ -169,6 +181,15 @@ async def astream(
         await _aclosed(items)
     used = hearing.usage()
     await made.afinish(used or hearing.estimate(request), measured=used is not None)
+
+
+def _throw(items: object, name: str) -> Callable[[BaseException], Any]:
+    """How what a reader throws in reaches *items*; an iterator that is no generator lets it out again."""
+
+    def out(error: BaseException) -> Any:
+        raise error
+
+    return getattr(items, name, out)
 
 
 async def _aclosed(items: object) -> None:

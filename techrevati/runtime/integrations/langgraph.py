@@ -56,7 +56,8 @@ def guarded_node(
     its beginning: what it sends before an ``interrupt()`` is sent, and counted, again.
 
     Args:
-        usage_of: From the node's update to its usage; None reads the messages in it, or the update itself.
+        usage_of: From the node's update to its usage; None reads the messages in it, under any name,
+            or the update itself.
         provider, model, max_output_tokens, request: See ``guarded``; the state is taken as the input.
         options: Those of ``CallGuard``: project, breaker, budget, retry, ledger, deadline, …
 
@@ -133,13 +134,27 @@ def delegated_node(
 
 
 def _of_update(update: Any) -> UsageSnapshot | None:
-    """The usage in a state update: that of its last message that says so, or of itself."""
+    """The usage in a state update: that of its last message that says so, under any name, or of itself."""
     update = getattr(update, "update", None) if type(update).__name__ == "Command" else update
-    messages = update.get("messages") if isinstance(update, dict) else update
-    if not isinstance(messages, (list, tuple)):
-        messages = [messages]
-    for message in reversed(messages):
-        used = None if message is None else read_usage(message)
+    if not isinstance(update, dict):
+        return _of_last(update)
+    used = _of_last(update.get("messages"))
+    if used is None:
+        others = [value for name, value in update.items() if name != "messages"]
+        messages = [one for value in others for one in _several(value) if hasattr(one, "usage_metadata")]
+        used = _of_last(messages)
+    return read_usage(update) if used is None else used
+
+
+def _of_last(messages: Any) -> UsageSnapshot | None:
+    for message in reversed(_several(messages)):
+        used = _of_update(message) if type(message).__name__ == "Command" else None
+        if used is None and message is not None:
+            used = read_usage(message)
         if used is not None:
             return used
-    return read_usage(update) if isinstance(update, dict) else None
+    return None
+
+
+def _several(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]

@@ -32,6 +32,7 @@ class RunGuard:
     """What is around the calls of every client of one process."""
 
     def __init__(self, settings: RunSettings) -> None:
+        settings.load_prices()
         ledger = SpendLedger(settings.ledger)
         about = {
             "project": settings.project,

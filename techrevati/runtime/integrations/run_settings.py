@@ -30,6 +30,7 @@ class RunSettings(NamedTuple):
         budget_usd: What it may spend; None limits nothing.
         per: "run": this run alone; "total" or a window: the project, in this ledger.
         observe_only: Refuse nothing.
+        prices: A file of prices that count before the bundled ones, absolute; None adds none.
     """
 
     run: str
@@ -39,6 +40,22 @@ class RunSettings(NamedTuple):
     budget_usd: Decimal | None = None
     per: str = PER_RUN
     observe_only: bool = False
+    prices: str | None = None
+
+    def load_prices(self) -> None:
+        """Have the prices of the file count in this process.
+
+        Raises:
+            OSError, ValueError: It cannot be read, or holds something else.
+        """
+        if self.prices is None:
+            return
+        from techrevati.runtime.pricing import PriceBook, load_pricing_from_file, use_price_book
+
+        if _of_models(self.prices):
+            load_pricing_from_file(self.prices)
+        else:
+            use_price_book(PriceBook.load(self.prices))
 
     def budget(self, ledger: SpendLedger) -> Budget | None:
         """The budget that all processes share; None without a limit."""
@@ -72,3 +89,12 @@ class RunSettings(NamedTuple):
         told = json.loads(os.environ[VARIABLE])
         limit = told.pop("budget_usd")
         return cls(budget_usd=None if limit is None else Decimal(limit), **told)
+
+
+def _of_models(path: str) -> bool:
+    """Whether the file is a list of models as ``load_pricing_from_file`` reads it, and no price book."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except json.JSONDecodeError:
+        return False
+    return isinstance(content, dict) and isinstance(content.get("models"), dict)

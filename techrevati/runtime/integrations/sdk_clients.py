@@ -24,6 +24,7 @@ from techrevati.runtime.integrations.answers import (
     usage_of,
 )
 from techrevati.runtime.integrations.call_guard import CallGuard
+from techrevati.runtime.integrations.client_copies import copy_of
 from techrevati.runtime.integrations.client_facts import ClientFacts
 from techrevati.runtime.integrations.model_request import (
     CHAT,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     C = TypeVar("C")
 
 GUARD = "_techrevati_guard"  # on a guarded client
+_OURS = frozenset({GUARD, "_techrevati_run", "request", "copy", "with_options"})  # on a guarded client
 _RAW = "x-stainless-raw-response"
 _HELPERS = ("x-stainless-helper-method", "x-stainless-stream-helper", "x-stainless-helper")
 _RETRY_COUNT = "x-stainless-retry-count"
@@ -137,7 +139,7 @@ def guard(
 def guard_with(client: C, guarding: CallGuard, *, ask_usage: bool = True) -> C:
     """:func:`guard` with a guard that others share: the adapters', for the client inside of a model."""
     _check_surface(client)
-    made: C = type(client).copy(client)  # type: ignore[attr-defined]
+    made = copy_of(client, _OURS)
     Seam(made, made.request, guarding, ask_usage, own_retries=True).attach()  # type: ignore[attr-defined]
     return made
 
@@ -156,8 +158,15 @@ def _check_surface(client: object) -> None:
     if not is_client(client):
         raise TypeError(
             "client must be an OpenAI or Anthropic client (sync or async, Azure too), or one with their "
-            f"request(), copy() and max_retries; got {client!r}"
+            f"request(), copy() and max_retries; got {_kind_of(client)}"
         )
+
+
+def _kind_of(found: object) -> str:
+    """What was given instead, without its contents: they may hold a key."""
+    if isinstance(found, type):
+        return f"the class {found.__name__} itself"
+    return f"an instance of {type(found).__module__}.{type(found).__qualname__}"
 
 
 class Seam:
