@@ -324,6 +324,27 @@ def test_a_returned_value_can_be_a_failure(clock: FakeClock, colour: str) -> Non
         assert breaker.state() is OPEN
 
 
+@pytest.mark.parametrize("face", ["call", "acall", "decorated"])
+def test_results_are_judged_also_after_good_ones(clock: FakeClock, face: str) -> None:
+    """A breaker without a window may look at nothing once calls go well; one that judges results looks on."""
+    breaker = CircuitBreaker("api", 2, 10, clock=clock, result_is_failure=lambda answer: answer == "bad")
+
+    async def aanswer(text: str) -> str:
+        return text
+
+    def ask(text: str) -> object:
+        if face == "call":
+            return breaker.call(str, text)
+        if face == "decorated":
+            return breaker(lambda: text)()
+        return run(breaker.as_async().call(aanswer, text))
+
+    for text in ("good", "good", "bad", "bad"):
+        assert breaker.state() is CircuitState.CLOSED
+        assert ask(text) == text
+    assert breaker.state() is CircuitState.OPEN
+
+
 @pytest.mark.parametrize("colour", ["sync", "async", "decorated"])
 def test_a_judge_that_raises_is_logged_and_counts(
     clock: FakeClock, caplog: pytest.LogCaptureFixture, colour: str

@@ -5,11 +5,14 @@ A policy that only observes, or is switched off, is not there, and so does not r
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncGenerator, Callable, Generator
+from contextvars import copy_context
 from typing import Any
 
 import pytest
 
+from techrevati.runtime._core import deadline
 from techrevati.runtime.circuit_breaker import CircuitBreaker
 from techrevati.runtime.deadlines import Deadline, DeadlineExceededError, Timeout
 from techrevati.runtime.failover import Failover, NoTargetError, Target
@@ -76,14 +79,41 @@ def ask(part: Any, face: str, source: Source) -> object:
 @pytest.mark.parametrize("name", list(MAKERS))
 def test_after_the_deadline_no_call_begins(name: str, face: str) -> None:
     clock, source = FakeClock(), Source()
-    deadline = Deadline(5, clock=clock)
-    with deadline:
+    with Deadline(5, clock=clock):
         assert ask(MAKERS[name](), face, source) == "answer"
         clock.advance(5)
         with pytest.raises(DeadlineExceededError, match="the deadline of 5 s has passed"):
             ask(MAKERS[name](), face, source)
     assert source.requests == 1
     assert ask(MAKERS[name](), face, source) == "answer"
+
+
+@pytest.mark.parametrize("face", ["call", "acall"])
+@pytest.mark.parametrize("name", list(MAKERS))
+def test_a_context_keeps_its_deadline_after_the_block(name: str, face: str) -> None:
+    """A task that was begun inside, or a copied context in a pool, goes on when the block has been left."""
+    clock, source = FakeClock(), Source()
+    with Deadline(5, clock=clock):
+        context = copy_context()
+    clock.advance(5)
+    with pytest.raises(DeadlineExceededError):
+        context.run(ask, MAKERS[name](), face, source)
+    assert source.requests == 0
+    assert ask(MAKERS[name](), face, source) == "answer"
+
+
+def test_no_call_asks_for_deadlines_once_nobody_holds_one() -> None:
+    """Contexts end with what holds them; what they kept alive is told exactly until then."""
+    told = list[bool]()
+    deadline.when_running(told.append)
+    with Deadline(5, clock=FakeClock()):
+        context = copy_context()
+    gc.collect()
+    before = told[-1]
+    del context
+    gc.collect()
+    assert (before, told[-1]) == (True, False)
+    deadline._told.remove(told.append)
 
 
 @pytest.mark.parametrize("mode", ["observe_only", "off"])
@@ -101,10 +131,10 @@ def test_a_policy_that_is_not_there_does_not_refuse(name: str, face: str, mode: 
 @pytest.mark.parametrize("mode", ["observe_only", "off"])
 def test_a_deadline_that_is_not_there_refuses_nothing(name: str, mode: str) -> None:
     clock, source = FakeClock(), Source()
-    deadline = Deadline(5, clock=clock)
-    deadline.observe_only, deadline.enabled = mode == "observe_only", mode != "off"
+    absent = Deadline(5, clock=clock)
+    absent.observe_only, absent.enabled = mode == "observe_only", mode != "off"
     clock.advance(5)
-    with deadline:
+    with absent:
         assert ask(MAKERS[name](), "call", source) == "answer"
 
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 
-from techrevati.runtime._core.locks import fork_safe_lock
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,36 +31,39 @@ if TYPE_CHECKING:
 
 
 current: ContextVar[Remaining | None] = ContextVar("techrevati_deadline", default=None)
-_lock = fork_safe_lock()
-_running = 0
+_kept: set[int] = set()  # the links that some context may hold, by their addresses
 _told: list[Callable[[bool], None]] = []
 
 
 def when_running(tell: Callable[[bool], None]) -> None:
-    """Keep *tell* told whether any deadline runs in this process: a call then asks for none in vain."""
-    with _lock:
-        _told.append(tell)
-        tell(_running > 0)
+    """Keep *tell* told whether any context of this process may hold a deadline: if none does, a call asks for
+    none in vain."""
+    _told.append(tell)
+    tell(bool(_kept))
 
 
-def began() -> None:
-    """One more deadline runs; ``no_more`` follows."""
-    global _running
-    with _lock:
-        _running += 1
-        if _running == 1:
-            for tell in _told:
-                tell(True)
+class Link:
+    """What contexts hold of a deadline, for as long as any does: a task, or a copy of a context, may go on
+    after the block that it was made in.
 
+    Its end can come anywhere, also inside of a lock of ours, so none is taken: a set changes in one step.
+    """
 
-def no_more() -> None:
-    """One deadline runs no more."""
-    global _running
-    with _lock:
-        _running -= 1
-        if not _running:
-            for tell in _told:
+    __slots__ = ("__weakref__",)
+
+    def __init__(self) -> None:
+        _kept.add(id(self))
+        for tell in _told:
+            tell(True)
+
+    # The arguments: at the end of the interpreter the names of a module are gone first.
+    def __del__(self, kept: set[int] = _kept, told: list[Callable[[bool], None]] = _told) -> None:
+        kept.discard(id(self))
+        if not kept:
+            for tell in told:
                 tell(False)
+                if kept:  # another thread's came meanwhile
+                    tell(True)
 
 
 def remaining_s() -> float | None:

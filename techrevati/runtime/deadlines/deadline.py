@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
-from techrevati.runtime._core.deadline import began, current, no_more
+from techrevati.runtime._core.deadline import Link, current
 from techrevati.runtime._core.errors import DeadlineExceededError
 from techrevati.runtime._core.log import logger
 from techrevati.runtime._core.scrub import error_text
@@ -103,24 +103,23 @@ class Deadline(Switched):
             logger("deadlines").warning("on_shortened raised %s", error_text(trouble))
 
     def __enter__(self) -> Self:
-        began()
         current.set(_Entered(self, current.get()))
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         current.set(_without(self, current.get()))
-        no_more()
 
     def __repr__(self) -> str:
         return f"Deadline({self.seconds:g} s, {self.remaining():.3g} s left)"
 
 
-class _Entered:
+class _Entered(Link):
     """A deadline in force, with those around it: the link is kept here, so that tasks may share one."""
 
     __slots__ = ("deadline", "outer")
 
     def __init__(self, deadline: Deadline, outer: Remaining | None) -> None:
+        super().__init__()
         self.deadline: Deadline = deadline
         self.outer: Remaining | None = outer
 
@@ -145,7 +144,7 @@ class _Entered:
         return left_s
 
 
-class Rest:
+class Rest(Link):
     """What one timed call has left, for everything that waits inside it; in a context that nobody needs to
     leave.
 
@@ -156,6 +155,7 @@ class Rest:
     __slots__ = ("_clock", "_end_s", "given_s", "outer")
 
     def __init__(self, seconds: float, clock: Callable[[], float], outer: Remaining | None) -> None:
+        super().__init__()
         self.given_s: float = seconds
         self.outer: Remaining | None = outer
         self._clock = clock

@@ -10,7 +10,7 @@ import time
 from _thread import allocate_lock
 from typing import TYPE_CHECKING
 
-from techrevati.runtime._core.deadline import began, current, no_more, shortened
+from techrevati.runtime._core.deadline import current, shortened
 from techrevati.runtime.deadlines.deadline import Rest
 from techrevati.runtime.deadlines.timeout import LateOutcome, Timeout, TurnTimeoutError
 
@@ -156,13 +156,6 @@ class _ThreadSteps:
         return None
 
     def _work(self) -> None:
-        began()
-        try:
-            self._take_steps()
-        finally:
-            no_more()
-
-    def _take_steps(self) -> None:
         made: Generator[Any, Any, Any] | None = None
         while True:
             step = self._asked.get()
@@ -317,7 +310,6 @@ class _TaskSteps:
 
     async def _work(self) -> object:
         """Take the steps that are asked for; what nobody waits for any more is the task's outcome."""
-        began()
         current.set(self.rest)  # the task's own context: nobody has to leave it
         try:
             while True:
@@ -333,10 +325,7 @@ class _TaskSteps:
                     raise value
                 return value
         finally:
-            try:
-                await self._made.aclose()
-            finally:
-                no_more()
+            await self._made.aclose()
 
 
 async def _ataken(made: AsyncGenerator[Any, Any], step: Step) -> Answer:

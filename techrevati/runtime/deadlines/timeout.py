@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, cast
 
 from techrevati.runtime._core import arguments
-from techrevati.runtime._core.deadline import began, current, given_s, no_more, shortened
+from techrevati.runtime._core.deadline import current, given_s, shortened
 from techrevati.runtime._core.errors import DeadlineExceededError, TechrevatiError
 from techrevati.runtime._core.log import logger
 from techrevati.runtime._core.scrub import error_text
@@ -327,19 +327,14 @@ def answered(fn: Callable[..., object], result: T) -> T:
 
 
 def _under(rest: Rest, fn: Callable[..., T], args: tuple[object, ...], kwargs: dict[str, object]) -> T:
-    began()
     current.set(rest)  # the thread's own context: nobody has to leave it
-    try:
-        return fn(*args, **kwargs)
-    finally:
-        no_more()
+    return fn(*args, **kwargs)
 
 
 def _coroutine(
     fn: Callable[..., Awaitable[T]], args: tuple[object, ...], kwargs: dict[str, object], rest: Rest
 ) -> Coroutine[object, object, T]:
     async def awaited() -> T:
-        began()
         current.set(rest)  # the task's own context: nobody has to leave it
         try:
             return await fn(*args, **kwargs)
@@ -347,7 +342,5 @@ def _coroutine(
             if rest.ended(error):
                 raise TurnTimeoutError(rest.given_s) from error
             raise
-        finally:
-            no_more()
 
     return awaited()
