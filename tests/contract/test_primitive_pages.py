@@ -82,7 +82,8 @@ def rows(page: Path) -> Iterator[tuple[str, str, str]]:
 
 def parameters(name: str) -> dict[str, object]:
     found: Any = ELSEWHERE.get(name) or getattr(runtime.OrchestrationSession, name, None)
-    signature = inspect.signature(found or reduce(getattr, name.split("."), runtime))
+    made: Any = found or reduce(getattr, name.split("."), runtime)
+    signature = inspect.signature(made)
     return {
         key: None if each.default in (inf, ()) else each.default for key, each in signature.parameters.items()
     }
