@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -141,6 +142,16 @@ def test_examples_run(example: Path, tmp_path: Path) -> None:
         assert "a life ended with 0; requests so far: 3" in done.stdout
         bill, ledger = (float(part.split()[1]) for part in done.stdout.splitlines()[-1].split(", "))
         assert bill == ledger > 0
+
+
+def test_the_picture_shows_the_report_as_it_is_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``.ci/docs/picture`` makes it, and leaves a fingerprint of the page in it."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    picture = runpy.run_path(str(ROOT / ".ci/docs/picture"))
+    shown = re.search(rb"tEXtComment\0([0-9a-f]{64})", (ROOT / "docs/images/report.png").read_bytes())
+    assert shown is not None
+    now = picture["fingerprint"](picture["page"](tmp_path))
+    assert shown[1].decode() == now, "the report looks otherwise now: run .ci/docs/picture"
 
 
 @pytest.mark.parametrize("name", ["main-job", "tests"])

@@ -56,7 +56,8 @@ class SqliteStore:
     Args:
         path: The file, made when it is not there; ``":memory:"`` for this object alone.
         durability: ``"full"``: a write that returned survives a power failure.  ``"batched"``: it survives
-            the death of the process, and a power failure after :meth:`flush`; some ten times faster.
+            the death of the process, and a power failure after :meth:`flush`, and no write waits for
+            the disk.
         timeout_s: How long a write waits for others before ``StoreUnavailableError``; > 0.
         clock: Seconds since 1970, for expiry.
 
