@@ -123,7 +123,8 @@ def _passing(kind: type[TechrevatiError]) -> type[TechrevatiError]:
     if made is None:
 
         def reduced(self: Any) -> tuple[object, ...]:
-            rebuild, (_, args, facts) = kind.__reduce__(self)  # type: ignore[misc]
+            theirs: Any = kind.__reduce__(self)
+            rebuild, (_, args, facts) = theirs
             return rebuild, (kind, args, {name: facts[name] for name in facts if name != "run_data"})
 
         def body(namespace: dict[str, Any]) -> None:
