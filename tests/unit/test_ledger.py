@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import multiprocessing
@@ -391,6 +392,38 @@ def test_a_fork_does_not_write_twice(tmp_path: Path) -> None:
             os._exit(1)
     assert os.waitpid(pid, 0)[1] == 0
     assert [tuple(group)[:2] for group in ledger.by("project")] == [("child", 1), ("parent", 1)]
+    ledger.close()
+
+
+def test_a_refused_batch_is_pending_and_what_follows_it_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Group commit with a locked file: all records count as pending; behind the batch the oldest go first."""
+    monkeypatch.setattr("techrevati.runtime.ledger.ledger.BATCH", 2)
+    monkeypatch.setattr("techrevati.runtime.ledger.ledger.PENDING_CAPACITY", 3)
+    ledger = SpendLedger(tmp_path / "s.db", durability="batched", timeout_s=0.01)
+    ledger._flusher_runs = True  # nobody commits meanwhile
+
+    def record(key: str) -> None:
+        ledger.record(project="a", model="ledger-small", usage=USAGE, key=key)
+
+    record("1")
+    assert ledger.pending == 0  # acknowledged, and on its way
+    other = sqlite3.connect(tmp_path / "s.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    seen = []
+    with pytest.raises(StoreUnavailableError, match="locked"):
+        record("2")
+    for key in "34567":
+        with contextlib.suppress(StoreUnavailableError):
+            record(key)
+        seen.append((ledger.pending, ledger.dropped))
+    assert seen == [(3, 0), (4, 0), (5, 0), (5, 1), (5, 2)]
+    other.execute("ROLLBACK")
+    other.close()
+    ledger.flush()
+    assert (ledger.pending, ledger.dropped) == (0, 2)
+    assert [one.key for one in ledger.records()] == ["1", "2", "5", "6", "7"]
     ledger.close()
 
 

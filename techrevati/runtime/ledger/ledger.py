@@ -32,7 +32,7 @@ from techrevati.runtime.ledger.reports import LedgerReports
 from techrevati.runtime.ledger.reservations import LedgerReservations
 from techrevati.runtime.ledger.spool import Batch, adopt_orphans
 from techrevati.runtime.ledger.tables import SCHEMA, Writer, standing
-from techrevati.runtime.ledger.waiting import Waiting
+from techrevati.runtime.ledger.waiting import PENDING_CAPACITY, Waiting
 from techrevati.runtime.stores.errors import StoreError, StoreUnavailableError
 from techrevati.runtime.stores.forks import PATIENCE_S, watch
 from techrevati.runtime.stores.sqlite import SCHEMA as STORE_SCHEMA
@@ -112,6 +112,7 @@ class SpendLedger(LedgerReports, LedgerReservations):
         self._recorded, self._committing = Batch(self.path), Batch(self.path)
         self._commits = Lock()  # taken before the other one, and held while a batch is written
         self._flusher_runs = False
+        self._refused = False  # the batch on its way, by the disk
         self._waiting = Waiting()
         self.worker: Worker | None = None if self._file.is_memory else Worker("techrevati-ledger-io")
         self._prefix = os.urandom(8).hex()
@@ -245,6 +246,9 @@ class SpendLedger(LedgerReports, LedgerReservations):
         if not unique and self._is_known(made):
             return
         with self._lock:
+            if self._refused and len(self._recorded.drafts) >= PENDING_CAPACITY:
+                self._recorded.give_up_oldest()
+                self._waiting.lost_one()
             try:
                 full = self._recorded.add(made, unique) >= BATCH
             except OSError as error:
@@ -303,9 +307,14 @@ class SpendLedger(LedgerReports, LedgerReservations):
 
     def _commit(self, batch: Batch) -> None:
         if batch.drafts:
-            self._write(*batch.parted(), unique=True)
+            try:
+                self._write(*batch.parted(), unique=True)
+            except StoreError:
+                self._refused = True
+                raise
             with self._lock:
                 batch.committed()
+                self._refused = False
 
     def _write(self, drafts: Sequence[Draft], keyed: Sequence[Draft] = (), *, unique: bool) -> None:
         """Commit drafts: those of keys made here at once, the others after a look at what is there."""
@@ -346,7 +355,8 @@ class SpendLedger(LedgerReports, LedgerReservations):
     @property
     def pending(self) -> int:
         """Records and settlements that the disk refused and that wait in memory."""
-        return len(self._waiting)
+        batched = len(self._recorded.drafts) + len(self._committing.drafts) if self._refused else 0
+        return len(self._waiting) + batched
 
     @property
     def dropped(self) -> int:

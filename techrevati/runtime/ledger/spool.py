@@ -113,6 +113,11 @@ class Batch:
             self._keyed[draft.key] = draft
         return len(drafts)
 
+    def give_up_oldest(self) -> None:
+        """Let go of the record that came first; it stays in the spool until the others are committed."""
+        oldest = self.drafts.pop(0)
+        self._keyed.pop(oldest.key, None)
+
     def of_key(self, key: str) -> Draft | None:
         """The record of a key that a caller chose."""
         return self._keyed.get(key)

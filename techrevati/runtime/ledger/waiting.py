@@ -52,6 +52,11 @@ class Waiting:
             self._kept_locked(self._settlements)
             self._settlements.append(settle)
 
+    def lost_one(self) -> None:
+        """Count a record that was given up elsewhere, as too many waited."""
+        with self._lock:
+            self.dropped += 1
+
     def _kept_locked(self, kept: deque[Draft] | deque[Callable[[], object]]) -> None:
         if len(kept) >= PENDING_CAPACITY:
             kept.popleft()
