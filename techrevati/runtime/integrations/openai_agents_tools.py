@@ -122,9 +122,9 @@ def _passing(kind: type[TechrevatiError]) -> type[TechrevatiError]:
     made = _kinds.get(kind)
     if made is None:
 
-        def reduced(self: Any) -> tuple[object, ...]:
-            theirs: Any = kind.__reduce__(self)
-            rebuild, (_, args, facts) = theirs
+        def reduce(self: Any) -> tuple[object, ...]:
+            reduced: Any = kind.__reduce__(self)
+            rebuild, (_, args, facts) = reduced
             return rebuild, (kind, args, {name: facts[name] for name in facts if name != "run_data"})
 
         def body(namespace: dict[str, Any]) -> None:
@@ -134,7 +134,7 @@ def _passing(kind: type[TechrevatiError]) -> type[TechrevatiError]:
                 __doc__=kind.__doc__,
                 run_data=None,
             )
-            namespace["__reduce__"] = reduced
+            namespace["__reduce__"] = reduce
 
         made = _kinds[kind] = new_class(kind.__name__, (kind, AgentsException), {}, body)
     return made
