@@ -6,6 +6,7 @@ and count in ``dropped`` what they could not keep.  Anything with the right meth
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from itertools import count
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, runtime_checkable
@@ -17,11 +18,11 @@ from techrevati.runtime._core.redactor import Redactor
 from techrevati.runtime._core.scrub import error_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, MutableMapping
     from io import FileIO
     from logging import Logger
     from os import PathLike
-    from typing import Self
+    from typing import Any, Self
 
     from techrevati.runtime.agent_events import AgentEvent, AgentEventName
     from techrevati.runtime.usage import UsageSnapshot
@@ -32,6 +33,7 @@ S = TypeVar("S")
 announce("sinks")
 
 DEFAULT_RING_CAPACITY = 1000
+_BREAKS = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # lines, terminals, files in UTF-8
 
 
 @runtime_checkable
@@ -273,12 +275,12 @@ class JsonlUsageSink(_JsonlFile):
 class LoggingSink:
     """Makes one record of standard ``logging`` of every event.  Thread-safe; never raises.
 
-    The message is one line for people; the fields of the event are attributes of the record (``extra``), as a
-    JSON formatter shows them: ``event``, ``status``, ``emitted_at``, and where they are set ``role``,
-    ``phase``, ``project_id``, ``failure_class``, ``detail``, ``data``, ``run_id``, ``parent_id``,
-    ``sequence``, ``event_id``.  A run or recovery that failed is an ERROR; what failed, was refused or
-    blocked, an open circuit, and a budget's threshold are WARNING; calls, deadlines and hooks that let
-    something pass are DEBUG; the rest is INFO.
+    The message is one line for people, control characters escaped; the fields of the event are attributes of
+    the record (``extra``), as a JSON formatter shows them: ``event``, ``status``, ``emitted_at``, and where
+    they are set ``role``, ``phase``, ``project_id``, ``failure_class``, ``detail``, ``data``, ``run_id``,
+    ``parent_id``, ``sequence``, ``event_id``.  A run or recovery that failed is an ERROR; what failed, was
+    refused or blocked, an open circuit, and a budget's threshold are WARNING; calls, deadlines and hooks that
+    let something pass are DEBUG; the rest is INFO.
 
     A handler runs in the thread that emits; one that may block belongs behind ``QueueHandler``.
 
@@ -344,8 +346,15 @@ class LoggingSink:
             wire["event_id"] = wire.pop("id")
         who = "/".join(part for part in (event.role, event.phase) if part)
         message = " ".join(part for part in (event.event.value, who) if part)
-        detail = "" if event.detail is None else f": {event.detail}"
-        self.logger.log(level, "%s%s", message, detail, extra=wire)
+        if event.detail is not None:
+            message = f"{message}: {event.detail}"
+        message = _BREAKS.sub(lambda found: found[0].encode("unicode_escape").decode(), message)
+        target: Any = self.logger
+        told: MutableMapping[str, Any] = {}
+        while (process := getattr(target, "process", None)) is not None:  # an adapter; adds to what we say
+            message, told = process(message, {**told, "extra": {**(told.get("extra") or {}), **wire}})
+            target = target.logger
+        target.log(level, "%s", message, **{**told, "extra": {**(told.get("extra") or {}), **wire}})
 
 
 def _log_levels() -> dict[AgentEventName, int]:
