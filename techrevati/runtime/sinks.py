@@ -6,7 +6,6 @@ and count in ``dropped`` what they could not keep.  Anything with the right meth
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from itertools import count
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, runtime_checkable
@@ -33,7 +32,6 @@ S = TypeVar("S")
 announce("sinks")
 
 DEFAULT_RING_CAPACITY = 1000
-_BREAKS = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # lines, terminals, files in UTF-8
 
 
 @runtime_checkable
@@ -348,13 +346,22 @@ class LoggingSink:
         message = " ".join(part for part in (event.event.value, who) if part)
         if event.detail is not None:
             message = f"{message}: {event.detail}"
-        message = _BREAKS.sub(lambda found: found[0].encode("unicode_escape").decode(), message)
+        if not message.isprintable():
+            message = "".join(map(_escaped, message))
         target: Any = self.logger
         told: MutableMapping[str, Any] = {}
         while (process := getattr(target, "process", None)) is not None:  # an adapter; adds to what we say
             message, told = process(message, {**told, "extra": {**(told.get("extra") or {}), **wire}})
             target = target.logger
         target.log(level, "%s", message, **{**told, "extra": {**(told.get("extra") or {}), **wire}})
+
+
+def _escaped(character: str) -> str:
+    """*character*, or its escape where it would break a line, a terminal or a file in UTF-8."""
+    breaks = character < " " or "\x7f" <= character <= "\x9f" or "\ud800" <= character <= "\udfff"
+    if breaks or character in "\u2028\u2029":
+        return character.encode("unicode_escape").decode()
+    return character
 
 
 def _log_levels() -> dict[AgentEventName, int]:

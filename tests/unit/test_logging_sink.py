@@ -156,7 +156,7 @@ def test_an_adapter_adds_its_fields_and_loses_none_of_ours(records: Records) -> 
 
 
 def test_a_message_is_one_line_that_every_file_takes(records: Records) -> None:
-    """Whatever an error says: no second line like a record of its own, no terminal codes, no half of an emoji."""
+    """Whatever an error says: no line that looks like a record, no terminal codes, no half of an emoji."""
     event = AgentEvent(
         AgentEventName.AGENT_FAILED,
         AgentEventStatus.FAILED,
