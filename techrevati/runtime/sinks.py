@@ -17,11 +17,11 @@ from techrevati.runtime._core.redactor import Redactor
 from techrevati.runtime._core.scrub import error_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, MutableMapping
     from io import FileIO
     from logging import Logger
     from os import PathLike
-    from typing import Self
+    from typing import Any, Self
 
     from techrevati.runtime.agent_events import AgentEvent, AgentEventName
     from techrevati.runtime.usage import UsageSnapshot
@@ -273,12 +273,12 @@ class JsonlUsageSink(_JsonlFile):
 class LoggingSink:
     """Makes one record of standard ``logging`` of every event.  Thread-safe; never raises.
 
-    The message is one line for people; the fields of the event are attributes of the record (``extra``), as a
-    JSON formatter shows them: ``event``, ``status``, ``emitted_at``, and where they are set ``role``,
-    ``phase``, ``project_id``, ``failure_class``, ``detail``, ``data``, ``run_id``, ``parent_id``,
-    ``sequence``, ``event_id``.  A run or recovery that failed is an ERROR; what failed, was refused or
-    blocked, an open circuit, and a budget's threshold are WARNING; calls, deadlines and hooks that let
-    something pass are DEBUG; the rest is INFO.
+    The message is one line for people, control characters escaped; the fields of the event are attributes of
+    the record (``extra``), as a JSON formatter shows them: ``event``, ``status``, ``emitted_at``, and where
+    they are set ``role``, ``phase``, ``project_id``, ``failure_class``, ``detail``, ``data``, ``run_id``,
+    ``parent_id``, ``sequence``, ``event_id``.  A run or recovery that failed is an ERROR; what failed, was
+    refused or blocked, an open circuit, and a budget's threshold are WARNING; calls, deadlines and hooks that
+    let something pass are DEBUG; the rest is INFO.
 
     A handler runs in the thread that emits; one that may block belongs behind ``QueueHandler``.
 
@@ -344,8 +344,24 @@ class LoggingSink:
             wire["event_id"] = wire.pop("id")
         who = "/".join(part for part in (event.role, event.phase) if part)
         message = " ".join(part for part in (event.event.value, who) if part)
-        detail = "" if event.detail is None else f": {event.detail}"
-        self.logger.log(level, "%s%s", message, detail, extra=wire)
+        if event.detail is not None:
+            message = f"{message}: {event.detail}"
+        if not message.isprintable():
+            message = "".join(map(_escaped, message))
+        target: Any = self.logger
+        told: MutableMapping[str, Any] = {}
+        while (process := getattr(target, "process", None)) is not None:  # an adapter; adds to what we say
+            message, told = process(message, {**told, "extra": {**(told.get("extra") or {}), **wire}})
+            target = target.logger
+        target.log(level, "%s", message, **{**told, "extra": {**(told.get("extra") or {}), **wire}})
+
+
+def _escaped(character: str) -> str:
+    """*character*, or its escape where it would break a line, a terminal or a file in UTF-8."""
+    breaks = character < " " or "\x7f" <= character <= "\x9f" or "\ud800" <= character <= "\udfff"
+    if breaks or character in "\u2028\u2029":
+        return character.encode("unicode_escape").decode()
+    return character
 
 
 def _log_levels() -> dict[AgentEventName, int]:

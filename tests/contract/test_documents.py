@@ -9,10 +9,13 @@ import runpy
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
+from techrevati.runtime.cli import main
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -152,6 +155,28 @@ def test_the_picture_shows_the_report_as_it_is_now(tmp_path: Path, monkeypatch: 
     assert shown is not None
     now = picture["fingerprint"](picture["page"](tmp_path))
     assert shown[1].decode() == now, "the report looks otherwise now: run .ci/docs/picture"
+
+
+def claims() -> list[str]:
+    """The commands of the README's table of claims."""
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Each claim has a command")[2]
+    rows = [line for line in table.partition("\n## ")[0].splitlines() if line.startswith("| ")][1:]
+    found = [re.findall(r"`([^`]+)`", row.split(" | ")[-1]) for row in rows]
+    assert all(found), "a claim without a command"
+    return [command for row in found for command in row]
+
+
+@pytest.mark.parametrize("command", claims())
+def test_the_command_of_a_claim_is_there(command: str) -> None:
+    """What takes minutes is only looked up; other tests and CI run all of them."""
+    first, *rest = command.split()
+    if first == "python":
+        assert rest[0] == "-m"
+        assert find_spec(rest[1]) is not None
+    elif first == "techrevati":
+        assert main([rest[0], "--help"]) == 0
+    else:
+        assert os.access(ROOT / first, os.X_OK)
 
 
 @pytest.mark.parametrize("name", ["main-job", "tests"])

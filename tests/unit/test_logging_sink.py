@@ -134,3 +134,36 @@ def test_bad_arguments(options: dict[str, object], error: type[Exception], text:
     """The error names the argument."""
     with pytest.raises(error, match=text):
         LoggingSink(**options)  # type: ignore[arg-type]
+
+
+def test_an_adapter_adds_its_fields_and_loses_none_of_ours(records: Records) -> None:
+    """``LoggerAdapter`` would put its own ``extra`` for that of the call; adapters may stand in adapters."""
+
+    class Prefix(logging.LoggerAdapter):  # type: ignore[type-arg]
+        def process(self, msg, kwargs):  # type: ignore[no-untyped-def]
+            return f"[50% {msg}]", kwargs
+
+    plain = logging.LoggerAdapter(
+        logging.getLogger("techrevati.events"), {"tenant": "acme", "role": "its own"}
+    )
+    for adapter in (plain, Prefix(plain, {})):
+        LoggingSink(adapter).emit(AgentEvent.started("writer", "draft"))  # type: ignore[arg-type]
+    for record in records.seen:
+        assert vars(record)["tenant"] == "acme"
+        assert vars(record)["role"] == "writer"
+        assert vars(record)["event"] == "agent.started"
+    assert records.seen[1].getMessage() == "[50% agent.started writer/draft]"
+
+
+def test_a_message_is_one_line_that_every_file_takes(records: Records) -> None:
+    """Whatever an error says: no line that looks like a record, no terminal codes, no half of an emoji."""
+    event = AgentEvent(
+        AgentEventName.AGENT_FAILED,
+        AgentEventStatus.FAILED,
+        role="wr\ud83diter",
+        detail="bad\r\nERROR:root:forged \x1b[2J \u2028 ä 👍",
+    )
+    LoggingSink().emit(event)
+    (record,) = records.seen
+    assert record.getMessage() == (r"agent.failed wr\ud83diter: bad\r\nERROR:root:forged \x1b[2J \u2028 ä 👍")
+    record.getMessage().encode()
