@@ -37,6 +37,7 @@ from techrevati.runtime import (
     UsageSnapshot,
 )
 from techrevati.runtime._core.scrub import error_text
+from techrevati.runtime._core.unbegun import CoroutineGiven
 from techrevati.runtime.approvals import (
     ApprovalConsumedError,
     ApprovalDeniedError,
@@ -94,6 +95,7 @@ def error_classes() -> list[type[BaseException]]:
                 and issubclass(value, BaseException)
                 and value.__module__.startswith("techrevati.runtime")
                 and not value.__name__.startswith("_")  # never leaves its module
+                and value is not CoroutineGiven  # no error, and never leaves the package
             ):
                 found[f"{value.__module__}.{value.__qualname__}"] = value
     return [found[name] for name in sorted(found)]
