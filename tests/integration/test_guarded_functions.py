@@ -14,9 +14,10 @@ import pytest
 from techrevati.runtime.budgets import Budget, BudgetExceededError
 from techrevati.runtime.chaos import ChaosServer, Fault, FaultKind
 from techrevati.runtime.circuit_breaker import BreakerRegistry, CircuitBreaker, CircuitOpenError
-from techrevati.runtime.deadlines import DeadlineExceededError
+from techrevati.runtime.deadlines import Deadline, DeadlineExceededError
 from techrevati.runtime.integrations import CallGuard, ModelRequest, coverage, guarded
 from techrevati.runtime.ledger import SpendLedger
+from techrevati.runtime.testing import run
 from tests.integration.guard_shapes import (
     ANSWER,
     MODEL,
@@ -383,3 +384,142 @@ def test_bad_arguments_are_told_at_once() -> None:
         guarded(budget=3)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="function"):
         guarded()(int)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_generator_that_fails_or_is_left_is_closed(asynchronous: bool, ledger: SpendLedger) -> None:
+    """Its own cleaning up is done before the reader goes on; what it said it used until then counts."""
+    log: list[str] = []
+    used = {"type": "message_stop", "usage": {"input_tokens": 4, "output_tokens": 2}}
+
+    @guarded(model=MODEL, ledger=ledger, max_output_tokens=9, breaker=BreakerRegistry(), usage_of=read)
+    def items(fails: bool) -> Any:
+        try:
+            yield "first"
+            yield used
+            if fails:
+                raise ConnectionError("the line is dead")
+            yield "last"
+        finally:
+            log.append("closed")
+
+    @guarded(model=MODEL, ledger=ledger, max_output_tokens=9, breaker=BreakerRegistry(), usage_of=read)
+    async def aitems(fails: bool) -> Any:
+        try:
+            yield "first"
+            yield used
+            if fails:
+                raise ConnectionError("the line is dead")
+            yield "last"
+        finally:
+            log.append("closed")
+
+    def go(fails: bool, take: int) -> None:
+        made = items(fails)
+        for _ in range(take):
+            next(made)
+        made.close()
+        assert log == ["closed"]
+
+    async def ago(fails: bool, take: int) -> None:
+        made = aitems(fails)
+        for _ in range(take):
+            await anext(made)
+        await made.aclose()
+        assert log == ["closed"]
+
+    def once(fails: bool, take: int) -> None:
+        log.clear()
+        if asynchronous:
+            asyncio.run(ago(fails, take))
+        else:
+            go(fails, take)
+
+    once(False, 1)  # left before it said what it used
+    once(False, 2)  # left after
+    with pytest.raises(ConnectionError):
+        once(True, 3)
+    before, after, failed = ledger.records()
+    assert (before.certainty, before.failure) == ("estimated", None)
+    assert (after.certainty, after.usage.input_tokens, after.failure) == ("measured", 4, None)
+    assert (failed.certainty, failed.usage.input_tokens, failed.failure) == ("measured", 4, "network")
+
+
+def read(item: Any) -> Any:
+    """The usage in one item of a stream."""
+    return item if isinstance(item, dict) else None
+
+
+def test_a_deadline_ends_what_can_be_ended(ledger: SpendLedger) -> None:
+    """A coroutine under way, and a generator between two items."""
+    now = [0.0]
+
+    @guarded(model=MODEL, ledger=ledger, max_output_tokens=9, breaker=BreakerRegistry())
+    async def forever(prompt: str) -> None:
+        await asyncio.Event().wait()
+
+    @guarded(model=MODEL, ledger=ledger, max_output_tokens=9, breaker=BreakerRegistry())
+    async def hangs(prompt: str) -> Any:
+        yield "first"
+        await asyncio.Event().wait()
+
+    @guarded(model=MODEL, ledger=ledger, max_output_tokens=9, breaker=BreakerRegistry())
+    def items(prompt: str) -> Iterator[str]:
+        while True:
+            yield "piece"
+
+    async def read_all() -> None:
+        async for _ in hangs("x"):
+            pass
+
+    async def in_time(task: Any) -> None:
+        with Deadline(5, clock=asyncio.get_running_loop().time):
+            await task()
+
+    for task in (lambda: forever("x"), read_all):
+        with pytest.raises(DeadlineExceededError):
+            run(in_time(task))
+    made = items("x")
+    with Deadline(5, clock=lambda: now[0]):
+        next(made)
+        now[0] = 6.0
+        with pytest.raises(DeadlineExceededError):
+            next(made)
+    assert [record.failure for record in ledger.records()] == ["timeout"] * 3
+
+
+def test_the_request_is_read_from_the_arguments() -> None:
+    """By their names, defaults and keywords included; else what the decorator says; a function that is not
+    awaited cannot be seen through."""
+    budget = Budget("acme", limits={"output_tokens": 100})
+    used = {"usage": {"input_tokens": 1, "output_tokens": 0}}
+
+    @guarded(max_output_tokens=10, budget=budget, breaker=BreakerRegistry())
+    def ask_model(prompt: str, max_tokens: int | None = 101, **more: Any) -> Any:
+        seen.append(budget.snapshot().reserved["output_tokens"])
+        return used
+
+    seen: list[Any] = []
+    with pytest.raises(BudgetExceededError):
+        ask_model("x")
+    ask_model("x", max_tokens=None)
+    ask_model("x", max_completion_tokens=20)
+    assert seen == [10, 20]
+
+    async def hidden() -> None: ...
+
+    @guarded(breaker=BreakerRegistry())
+    def plain(prompt: str) -> Any:
+        return hidden()
+
+    with pytest.raises(TypeError, match="cannot be seen through"):
+        plain("x")
+
+    @guarded(request=lambda prompt: prompt, breaker=BreakerRegistry())  # type: ignore[arg-type,return-value]
+    def wrong(prompt: str) -> Any:
+        raise AssertionError
+
+    with pytest.raises(TypeError, match="request must return a ModelRequest"):
+        wrong("x")
+    with pytest.raises(ValueError, match="max_output_tokens"):
+        guarded(max_output_tokens=-1)

@@ -17,6 +17,7 @@ from techrevati.runtime.circuit_breaker import BreakerRegistry, CircuitBreaker
 from techrevati.runtime.guardrails import GuardrailOutcome
 from techrevati.runtime.integrations import ToolGuard, coverage
 from techrevati.runtime.ledger import SpendLedger
+from techrevati.runtime.sinks import RingBufferEventSink
 from techrevati.runtime.stores.memory import MemoryStore
 from tests.integration.adapters import (
     MAX_TOKENS,
@@ -281,3 +282,155 @@ def test_what_langchain_adds_to_arguments_is_no_part_of_the_act() -> None:
     approvals.grant("r/c1", "alice")
     assert go(HumanMessage("now")) == "refunded 4 after 2 messages for c1"
     assert seen.arguments == [{"amount": 3}] * 2
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_stream_that_is_left_counts_what_came(asynchronous: bool, ledger: SpendLedger) -> None:
+    """The handler hears the pieces; a reader who goes away is no failure."""
+    from techrevati.runtime.integrations.langchain import GuardHandler
+
+    sink = RingBufferEventSink(9)
+    handler = GuardHandler(ledger=ledger, breaker=BreakerRegistry(), event_sink=sink)
+    config: Any = {"callbacks": [handler]}
+
+    def leave(model: Any) -> None:
+        stream = model.stream(lc_messages(), config=config)
+        for _ in range(4):
+            next(stream)
+        stream.close()
+
+    async def aleave(model: Any) -> None:
+        async with model.root_async_client:
+            stream = model.astream(lc_messages(), config=config)
+            for _ in range(4):
+                await anext(stream)
+            await stream.aclose()
+
+    with endpoint(Fault(FaultKind.SLOW_STREAM, delay_s=0.05)) as server:
+        if asynchronous:
+            asyncio.run(aleave(bare(server)))
+        else:
+            leave(bare(server))
+    (record,) = ledger.records()
+    assert (record.certainty, record.failure) == ("estimated", None)
+    assert record.usage.output_tokens >= 3
+    assert [event.event.value for event in sink.events] == ["model.abandoned"]
+
+
+def test_the_handler_reads_the_request_wherever_langchain_says_it(ledger: SpendLedger) -> None:
+    """Tools are input; model and maximum may stand in the metadata alone; usage in the output of an LLM."""
+    from uuid import uuid4
+
+    from langchain_core.outputs import Generation, LLMResult
+
+    from techrevati.runtime.integrations.langchain import GuardHandler
+
+    budget = Budget("acme", 1, limits={"input_tokens": 3_000, "output_tokens": 90}, ledger=ledger)
+    handler = GuardHandler(budget=budget, ledger=ledger, breaker=BreakerRegistry())
+    metadata = {"ls_provider": "mine", "ls_model_name": MODEL, "ls_max_tokens": 50}
+    first, second, third = uuid4(), uuid4(), uuid4()
+    handler.on_llm_start({}, ["hello"], run_id=first, metadata=metadata, invocation_params={})
+    assert budget.snapshot().reserved["output_tokens"] == 50
+    with pytest.raises(BudgetExceededError, match="output_tokens"):
+        handler.on_llm_start({}, ["hello"], run_id=second, metadata=metadata)
+    used = {"token_usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}}
+    handler.on_llm_end(LLMResult(generations=[[Generation(text="hi")]], llm_output=used), run_id=first)
+    (record,) = ledger.records()
+    assert (record.model, record.certainty) == (MODEL, "measured")
+    assert (record.usage.input_tokens, record.usage.output_tokens) == (7, 3)
+    params = {"tools": [{"description": "x" * 9_000}], "max_tokens": 1}
+    with pytest.raises(BudgetExceededError, match="input_tokens"):
+        handler.on_llm_start({}, ["hello"], run_id=third, metadata=metadata, invocation_params=params)
+
+
+def test_calls_that_never_end_are_bounded(monkeypatch: pytest.MonkeyPatch, ledger: SpendLedger) -> None:
+    """The oldest is settled as an estimate when there are too many."""
+    from uuid import uuid4
+
+    from techrevati.runtime.integrations import langchain
+
+    monkeypatch.setattr(langchain, "_OPEN", 3)
+    handler = langchain.GuardHandler(ledger=ledger, breaker=BreakerRegistry())
+    runs = [uuid4() for _ in range(5)]
+    for run in runs:
+        handler.on_llm_start({}, ["hello"], run_id=run, metadata={"ls_model_name": MODEL})
+    assert [record.certainty for record in ledger.records()] == ["estimated"] * 2
+    handler.on_llm_error(ValueError("late"), run_id=runs[0])  # forgotten: nothing happens
+    assert len(list(ledger.records())) == 2
+
+
+def test_told_refusals_are_errors_of_the_tool() -> None:
+    """The model sees that the call failed."""
+    from langchain_core.tools import tool
+
+    from techrevati.runtime.integrations.langchain import guard_tool
+    from tests.integration.test_openai_agents import reader
+
+    def look_up(word: str) -> str:
+        """Look something up."""
+        raise AssertionError
+
+    call: Any = {"type": "tool_call", "name": "look_up", "args": {"word": "x"}, "id": "c1"}
+    guarded = guard_tool(tool(look_up), reader("look_up", on_refusal="tell"))
+    said = guarded.invoke(call)
+    assert (said.status, said.tool_call_id, said.name) == ("error", "c1", "look_up")
+    assert "was refused" in guarded.invoke({"word": "x"})
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_guardrails_rewrite_what_an_agents_tools_get(asynchronous: bool) -> None:
+    """In the middleware of ``create_agent``, in both colours; the tool's own message is kept."""
+    pytest.importorskip("langchain.agents.middleware")
+    from langchain.agents import create_agent
+    from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
+    from langchain_core.messages import AIMessage
+    from langchain_core.tools import tool
+
+    from techrevati.runtime.integrations.langchain_agents import GuardMiddleware
+
+    class Fake(GenericFakeChatModel):
+        def bind_tools(self, tools: Any, **more: Any) -> Any:
+            return self
+
+    def refund(amount: int) -> str:
+        """Refund."""
+        return f"refunded {amount}"
+
+    seen = Seen()
+    call: Any = {"name": "refund", "args": {"amount": 3}, "id": "c1", "type": "tool_call"}
+    model = Fake(messages=iter([AIMessage("", tool_calls=[call]), AIMessage("done")]))
+    agent = create_agent(
+        model,
+        [tool(refund)],
+        middleware=[GuardMiddleware(ToolGuard(guardrails=[seen]), breaker=BreakerRegistry())],
+    )
+    asked: Any = {"messages": [("user", "go")]}
+    said = asyncio.run(agent.ainvoke(asked)) if asynchronous else agent.invoke(asked)
+    assert next(message.content for message in said["messages"] if message.type == "tool") == "refunded 4"
+    assert seen.arguments == [{"amount": 3}]
+
+
+def test_a_middleware_keeps_a_few_guarded_models() -> None:
+    """A model is guarded once, bad options are told at once, and models made for each call do not pile up."""
+    pytest.importorskip("langchain.agents.middleware")
+    from langchain.agents.middleware import ModelRequest
+
+    from techrevati.runtime.integrations.langchain_agents import GuardMiddleware
+
+    with pytest.raises(TypeError, match="budget"):
+        GuardMiddleware(budget=3)  # type: ignore[typeddict-item]
+    middleware = GuardMiddleware(breaker=BreakerRegistry())
+    seen: list[Any] = []
+
+    def asked(model: Any) -> Any:
+        middleware.wrap_model_call(
+            ModelRequest(model=model, messages=[]), lambda request: seen.append(request.model)
+        )
+        return seen[-1]
+
+    model = fake()
+    assert asked(model) is asked(model) is not model
+    for _ in range(100):
+        asked(fake())
+    assert len(middleware._models) <= 16
+    assert asked(model) is not model

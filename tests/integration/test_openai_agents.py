@@ -42,13 +42,13 @@ def counted_anew() -> None:
     coverage(reset=True)
 
 
-def reader(*tools: str) -> ToolGuard:
+def reader(*tools: str, **more: Any) -> ToolGuard:
     """May only read; all of *tools* need more."""
     policy = PermissionPolicy(
         [RolePermissionConfig("reader", PermissionMode.READ_ONLY)],
         dict.fromkeys(tools, PermissionMode.FULL_ACCESS),
     )
-    return ToolGuard(role="reader", permissions=policy)
+    return ToolGuard(role="reader", permissions=policy, **more)
 
 
 def run(agent: Any) -> str:
@@ -302,3 +302,266 @@ def test_a_guardrail_beside_the_call_ends_it(ledger: SpendLedger) -> None:
     (record,) = ledger.records()
     assert record.certainty == "estimated"
     assert not any(budget.snapshot().reserved.values())
+
+
+def ask(model: Any, settings: Any = None, tools: Any = (), instructions: str = "", **more: Any) -> Any:
+    """The arguments of one call of a model."""
+    from agents import ModelSettings
+    from agents.models.interface import ModelTracing
+
+    kept = {"previous_response_id": None, "conversation_id": None, "prompt": None, **more}
+    given = (instructions, "hi", settings or ModelSettings(), list(tools), None, [], ModelTracing.DISABLED)
+    return given, kept
+
+
+def fake_stream(pieces: list[str], seen: list[Any], usage: Any = None) -> Any:
+    """A model without a client that streams *pieces*; notes its settings, and when it is closed."""
+    from agents.models.interface import Model
+    from openai.types.responses import Response, ResponseCompletedEvent, ResponseTextDeltaEvent
+
+    class Streaming(Model):
+        model = MODEL
+
+        async def get_response(self, *args: Any, **more: Any) -> Any: ...
+
+        async def stream_response(self, *args: Any, **more: Any) -> Any:
+            seen.append(args[2].include_usage)
+            try:
+                for piece in pieces:
+                    yield ResponseTextDeltaEvent.model_construct(
+                        type="response.output_text.delta", delta=piece
+                    )
+                done = Response.model_construct(id="r", output=[], usage=usage)
+                yield ResponseCompletedEvent.model_construct(type="response.completed", response=done)
+            finally:
+                seen.append("closed")
+
+        async def close(self) -> None:
+            seen.append("closed for good")
+
+        def get_retry_advice(self, request: Any) -> Any:
+            return f"advice for {request}"
+
+    return Streaming()
+
+
+def test_a_models_stream_that_is_left_is_closed_and_estimated(ledger: SpendLedger) -> None:
+    """By what came of it; one that names no usage is an estimate, too."""
+    from techrevati.runtime.integrations.openai_agents import GuardedModel
+
+    seen: list[Any] = []
+
+    async def go(take: int) -> None:
+        model = GuardedModel(fake_stream(["x" * 40] * 3, seen), ledger=ledger, breaker=BreakerRegistry())
+        given, kept = ask(model)
+        events: Any = model.stream_response(*given, **kept)
+        for _ in range(take):
+            await anext(events)
+        await events.aclose()
+        assert seen == [True, "closed"]
+        seen.clear()
+
+    asyncio.run(go(2))
+    asyncio.run(go(4))
+    left, whole = ledger.records()
+    assert (left.certainty, left.usage.output_tokens) == ("estimated", 20)
+    assert (whole.certainty, whole.usage.output_tokens) == ("estimated", 30)
+
+
+def test_what_a_caller_says_of_usage_stays() -> None:
+    """Chat streams are asked for it only where the settings do not say."""
+    from agents import ModelSettings
+
+    from techrevati.runtime.integrations.openai_agents import GuardedModel
+
+    async def go(said: bool | None) -> Any:
+        seen: list[Any] = []
+        model = GuardedModel(fake_stream([], seen), breaker=BreakerRegistry())
+        given, kept = ask(model, ModelSettings(include_usage=said))
+        assert [event async for event in model.stream_response(*given, **kept)]
+        return seen[0]
+
+    assert [asyncio.run(go(said)) for said in (None, True, False)] == [True, True, False]
+
+
+def test_the_rest_of_a_model_is_reached() -> None:
+    """Its advice to the runner, its end, its attributes; the provider's end as well."""
+    from agents.models.interface import ModelProvider
+
+    from techrevati.runtime.integrations.openai_agents import GuardedModel, GuardedProvider
+
+    seen: list[Any] = []
+    model = GuardedModel(fake_stream([], seen), breaker=BreakerRegistry())
+    assert model.get_retry_advice("x") == "advice for x"
+    assert model.model == MODEL
+    asyncio.run(model.close())
+
+    class Provider(ModelProvider):
+        def get_model(self, model_name: Any) -> Any:
+            seen.append(model_name)
+            return fake_agents_model([agents_text("hi")])
+
+        async def aclose(self) -> None:
+            seen.append("provider closed")
+
+    provider = GuardedProvider(Provider(), breaker=BreakerRegistry())
+    assert isinstance(provider.get_model("a"), GuardedModel)
+    asyncio.run(provider.aclose())
+    assert seen == ["closed for good", "a", "provider closed"]
+    with pytest.raises(TypeError, match="budget"):
+        GuardedProvider(budget=3)  # type: ignore[typeddict-item]
+
+
+def test_models_by_name_come_from_the_provider_that_is_given(ledger: SpendLedger) -> None:
+    """Agents that hand off to each other are guarded once; each model is looked up by its name."""
+    from agents import Agent
+    from agents.models.interface import ModelProvider
+
+    from techrevati.runtime.integrations.openai_agents import guard_agent
+
+    names: list[Any] = []
+
+    class Provider(ModelProvider):
+        def get_model(self, model_name: Any) -> Any:
+            names.append(model_name)
+            return fake_agents_model([agents_text("hi")])
+
+    one = Agent(name="one", model="first")
+    two = Agent(name="two", model="second", handoffs=[one])
+    one.handoffs = [two]
+    team = guard_agent(one, provider=Provider(), ledger=ledger, breaker=BreakerRegistry())
+    assert names == ["first", "second"]
+    assert team.handoffs[0].handoffs[0] is team
+    assert one.handoffs == [two]
+    assert run(team) == "hi"
+    assert len(list(ledger.records())) == 1
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_the_whole_request_is_bounded(streamed: bool) -> None:
+    """Instructions, tools and the maximum; what the provider adds by itself cannot be."""
+    from agents import ModelSettings, function_tool
+
+    from techrevati.runtime.integrations.openai_agents import GuardedModel
+
+    def look_up(word: str) -> str:
+        return word
+
+    seen: list[Any] = []
+    tool = function_tool(look_up, description_override="x" * 5_000)
+    budget = Budget("acme", limits={"input_tokens": 3_000, "output_tokens": 50})
+    inner = fake_stream([], seen) if streamed else fake_agents_model([agents_text("hi")])
+    model = GuardedModel(inner, budget=budget, breaker=BreakerRegistry())
+
+    async def call(most: int = 50, **more: Any) -> None:
+        given, kept = ask(model, ModelSettings(max_tokens=most), **more)
+        if streamed:
+            async for _ in model.stream_response(*given, **kept):
+                pass
+        else:
+            await model.get_response(*given, **kept)
+
+    for more in ({"most": 51}, {"tools": [tool]}, {"instructions": "x" * 5_000}):
+        with pytest.raises(BudgetExceededError):
+            asyncio.run(call(**more))
+    with pytest.raises(ValueError, match="previous_response_id adds input"):
+        asyncio.run(call(previous_response_id="r1"))
+    assert seen == []
+    asyncio.run(call())
+
+
+def test_an_answer_that_names_no_usage_is_estimated(ledger: SpendLedger) -> None:
+    """Zeros are the SDK's way not to know."""
+    from agents import ModelResponse, Usage
+    from agents.models.interface import Model
+
+    from techrevati.runtime.integrations.openai_agents import GuardedModel
+
+    class Silent(Model):
+        model = MODEL
+
+        async def get_response(self, *args: Any, **more: Any) -> Any:
+            return ModelResponse([agents_text("hi")], Usage(), None)
+
+        def stream_response(self, *args: Any, **more: Any) -> Any: ...
+
+    model = GuardedModel(Silent(), ledger=ledger, breaker=BreakerRegistry())
+    given, kept = ask(model)
+    asyncio.run(model.get_response(*given, **kept))
+    (record,) = ledger.records()
+    assert record.certainty == "estimated"
+    assert record.usage.input_tokens > 0
+
+
+def test_a_model_over_websockets_is_guarded_where_the_runner_calls_it(ledger: SpendLedger) -> None:
+    """Nothing of it passes through its client's requests."""
+    from agents import ModelResponse, OpenAIResponsesModel, Usage
+
+    from techrevati.runtime.integrations.openai_agents import GuardedModel
+
+    class QuickWSModel(OpenAIResponsesModel):
+        async def get_response(self, *args: Any, **more: Any) -> Any:
+            used = Usage(requests=1, input_tokens=7, output_tokens=3, total_tokens=10)
+            return ModelResponse([agents_text("hi")], used, None)
+
+    async def go() -> None:
+        async with async_openai_client(server) as sdk:
+            model = GuardedModel(QuickWSModel(MODEL, sdk), ledger=ledger, breaker=BreakerRegistry())
+            given, kept = ask(model)
+            await model.get_response(*given, **kept)
+
+    with endpoint() as server:
+        asyncio.run(go())
+    assert [record.usage.input_tokens for record in ledger.records()] == [7]
+
+
+def test_a_tool_says_itself_what_is_wrong_with_its_arguments() -> None:
+    """The guard lets broken JSON through to it; the tool that was given stays as it is."""
+    from agents import function_tool
+    from agents.tool_context import ToolContext
+
+    from techrevati.runtime.integrations.openai_agents import guard_tool
+
+    @function_tool
+    def look_up(word: str) -> str:
+        """Look something up."""
+        return word
+
+    before = look_up.on_invoke_tool
+    guarded = guard_tool(look_up, ToolGuard())
+    assert guarded is not look_up
+    assert look_up.on_invoke_tool is before
+    for text in ('{"word": "x"}', "not json", "[1]", ""):
+        context: Any = ToolContext(None, tool_name="look_up", tool_call_id="c1", tool_arguments=text)
+        said = asyncio.run(guarded.on_invoke_tool(context, text))
+        assert said == asyncio.run(look_up.on_invoke_tool(context, text))
+        assert (said == "x") == text.startswith("{")
+
+
+def test_custom_tools_need_permission() -> None:
+    """Tools of newer versions whose input is no JSON."""
+    agents = pytest.importorskip("agents")
+    if not hasattr(agents, "CustomTool"):
+        pytest.skip("this version has none")
+    from agents.tool_context import ToolContext
+
+    from techrevati.runtime.integrations.openai_agents import guard_agent
+
+    ran: list[str] = []
+
+    async def shout(context: Any, text: str) -> str:
+        ran.append(text)
+        return text.upper()
+
+    def tool(guard: ToolGuard) -> Any:
+        made = agents.CustomTool(name="shout", description="Shouts.", on_invoke_tool=shout)
+        (guarded,) = guard_agent(
+            agents.Agent(name="a", model=fake_agents_model([]), tools=[made]), tools=guard
+        ).tools
+        context: Any = ToolContext(None, tool_name="shout", tool_call_id="c1", tool_arguments="hello")
+        return asyncio.run(guarded.on_invoke_tool(context, "hello"))
+
+    with pytest.raises(PermissionDeniedError):
+        tool(reader("shout"))
+    assert ran == []
+    assert tool(ToolGuard()) == "HELLO"

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from techrevati.runtime.budgets import Budget
+from techrevati.runtime.budgets import Budget, BudgetExceededError
 from techrevati.runtime.circuit_breaker import BreakerRegistry
 from techrevati.runtime.integrations import coverage
 from techrevati.runtime.ledger import SpendLedger
 from tests.integration.adapters import MAX_TOKENS, _pa_history, _pa_model, assert_no_task_left
-from tests.integration.guard_shapes import MODEL, NOTES, endpoint
+from tests.integration.guard_shapes import MODEL, NOTES, async_openai_client, endpoint
 from tests.integration.test_adapters import FlakyModel
 
 
@@ -130,3 +130,103 @@ def test_what_is_asked_again_is_counted_again(ledger: SpendLedger) -> None:
         server.wait_idle()
         assert server.bill.requests == len(list(ledger.records())) == 3
         assert ledger.total() == server.bill.cost_usd == budget.snapshot().settled["usd"]
+
+
+def test_the_model_that_was_given_stays_as_it_is(ledger: SpendLedger) -> None:
+    """Its provider's client, too: what is asked of it itself is on no books."""
+    from pydantic_ai import Agent
+    from pydantic_ai.models.openai import OpenAIChatModel
+    from pydantic_ai.providers.openai import OpenAIProvider
+
+    from techrevati.runtime.integrations.pydantic_ai import GuardedModel
+
+    async def go(server: Any) -> None:
+        client: Any = async_openai_client(server)
+        async with client:
+            model = OpenAIChatModel(MODEL, provider=OpenAIProvider(openai_client=client))
+            guarded = GuardedModel(model, ledger=ledger, breaker=BreakerRegistry())
+            for one in (model, guarded):
+                agent: Any = Agent(one, model_settings={"max_tokens": MAX_TOKENS})
+                await agent.run(NOTES, message_history=_pa_history())
+
+    with endpoint() as server:
+        asyncio.run(go(server))
+        server.wait_idle()
+        assert (server.bill.requests, len(list(ledger.records()))) == (2, 1)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_the_whole_request_is_bounded(streamed: bool) -> None:
+    """Prompt, images, tools, and the maximum of the run or of the model itself."""
+    from pydantic_ai import Agent, ImageUrl
+    from pydantic_ai.models.test import TestModel
+
+    from techrevati.runtime.integrations.pydantic_ai import GuardedModel
+
+    def look_up(word: str) -> str:
+        """Look something up."""
+        return word
+
+    look_up.__doc__ = "x" * 6_000
+    budget = Budget("acme", limits={"input_tokens": 4_000, "output_tokens": 50})
+
+    def ask(prompt: Any = "hi", most: int | None = 50, own: int | None = None, tools: Any = ()) -> None:
+        inner = TestModel(
+            call_tools=[], custom_output_text="hi", settings={"max_tokens": own} if own else None
+        )
+        settings: Any = {"max_tokens": most} if most else None
+        agent: Any = Agent(GuardedModel(inner, budget=budget, breaker=BreakerRegistry()), tools=list(tools))
+
+        async def stream() -> None:
+            async with agent.run_stream(prompt, model_settings=settings) as result:
+                await result.get_output()
+
+        asyncio.run(stream() if streamed else agent.run(prompt, model_settings=settings))
+
+    picture = ImageUrl("https://example.com/a.png")
+    for refused in (
+        {"most": 51},
+        {"most": None, "own": 51},
+        {"prompt": "x" * 4_000},
+        {"tools": [look_up]},
+        {"prompt": ["what is it?", picture, picture]},
+    ):
+        with pytest.raises(BudgetExceededError):
+            ask(**refused)  # type: ignore[arg-type]
+    assert not any(budget.snapshot().settled.values())
+    ask()
+
+
+def test_what_says_no_usage_is_estimated(ledger: SpendLedger) -> None:
+    """Zeros are no measure; a stream that is left counts what came."""
+    from pydantic_ai import Agent
+    from pydantic_ai.messages import ModelResponse, TextPart
+    from pydantic_ai.models.wrapper import WrapperModel
+    from pydantic_ai.usage import RequestUsage
+
+    from techrevati.runtime.integrations.pydantic_ai import GuardedModel
+
+    class Silent(WrapperModel):
+        async def request(self, *args: Any, **more: Any) -> Any:
+            return ModelResponse(parts=[TextPart("hi")], usage=RequestUsage())
+
+    once(GuardedModel(Silent(FlakyModel().model()), ledger=ledger, breaker=BreakerRegistry()))
+
+    async def pieces(history: Any, info: Any) -> Any:
+        for _ in range(9):
+            yield "x" * 40
+
+    async def leave() -> None:
+        from pydantic_ai.models.function import FunctionModel
+
+        model = FunctionModel(stream_function=pieces, model_name=MODEL)
+        agent: Any = Agent(GuardedModel(model, ledger=ledger, breaker=BreakerRegistry()))
+        async with agent.run_stream("hi") as result:
+            async for _ in result.stream_text(delta=True, debounce_by=None):
+                break
+
+    asyncio.run(leave())
+    silent, left = ledger.records()
+    assert (silent.certainty, left.certainty) == ("estimated", "estimated")
+    assert silent.usage.input_tokens > 0
+    assert 10 <= left.usage.output_tokens < 90

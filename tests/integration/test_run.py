@@ -58,10 +58,13 @@ def surroundings(server: ChaosServer | None = None, **more: str) -> dict[str, st
     return {**os.environ, "PYTHONPATH": str(ROOT), **url, **more}
 
 
-def run(*arguments: str, **more: str | ChaosServer) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str, folder: Path | None = None, **more: str | ChaosServer
+) -> subprocess.CompletedProcess[str]:
     """The command to its end, with pipes for its streams."""
     return subprocess.run(
         [*RUN, *arguments],
+        cwd=folder,
         env=surroundings(**more),  # type: ignore[arg-type]
         capture_output=True,
         text=True,
@@ -615,3 +618,95 @@ def test_importing_an_sdk_imports_nothing_more(tmp_path: Path) -> None:
         [sys.executable, agent], capture_output=True, text=True, timeout=BOUND_S, check=True
     )
     assert run("--", sys.executable, agent).stdout.split() == plain.stdout.split() != []
+
+
+COPIED = """
+import copy, importlib
+
+first = sync_client()
+first.chat.completions.create(**body())
+second = copy.copy(first)
+del second.__dict__["chat"]
+second.base_url = os.environ["OTHER"] + "/"
+second.chat.completions.create(**body())
+importlib.reload(openai)
+sync_client(openai.OpenAI).chat.completions.create(**body())
+"""
+
+
+def test_copies_by_hand_and_reloads_are_guarded_once(tmp_path: Path) -> None:
+    """Each client sends by its own way, and an SDK that is imported again is not charged twice."""
+    agent = program(tmp_path, COPIED)
+    with ChaosServer() as server, ChaosServer() as other:
+        done = run("--budget-usd", "1", "--", agent, server=server, OTHER=other.base_url)
+        server.wait_idle()
+        other.wait_idle()
+        assert done.returncode == 0, done.stderr
+        assert (server.bill.requests, other.bill.requests) == (2, 1)
+        assert total(done) == (server.bill.cost_usd or 0) + (other.bill.cost_usd or 0)
+    assert "3 calls guarded in 1 process" in done.stderr
+
+
+def test_a_budget_in_total_holds_over_runs(tmp_path: Path) -> None:
+    """The same ledger, from wherever it is named; each report shows its own run; --strict tells refusals."""
+    agent = program(
+        tmp_path,
+        """
+        os.chdir("/")
+        try:
+            sync_client().chat.completions.create(**body())
+        except Exception as error:
+            assert type(error).__name__ == "BudgetExceededError", error
+        """,
+    )
+    with ChaosServer() as server:
+        limit = ("--budget-usd", "0.0004", "--per", "total", "--ledger", "spend.db", "--strict", "--", agent)
+        spent = Decimal(0)
+        statuses = []
+        for _ in range(9):
+            done = run(*limit, server=server, folder=tmp_path)
+            statuses.append(done.returncode)
+            if done.returncode:
+                break
+            spent += total(done)
+        server.wait_idle()
+        assert statuses[-1] == 3, done.stderr
+        assert len(statuses) > 1
+        assert spent == server.bill.cost_usd
+        with SpendLedger(tmp_path / "spend.db", read_only=True) as ledger:
+            assert ledger.total(project="acme") == spent
+
+
+def test_a_process_that_outlives_the_command_goes_on(tmp_path: Path) -> None:
+    """With a ledger of its own to write to; that nobody reads its notes any more is no trouble."""
+    book, mark = tmp_path / "spend.db", tmp_path / "done"
+    agent = program(
+        tmp_path,
+        """
+        import shutil, time
+        sync_client().chat.completions.create(**body())
+        if os.fork() == 0:
+            os.setsid()
+            for stream in (0, 1, 2):
+                os.close(stream)
+            notes = json.loads(os.environ["TECHREVATI_RUN"])["notes"]
+            while os.path.exists(notes):
+                time.sleep(0.01)
+            sync_client().chat.completions.create(**body())
+            open(sys.argv[1], "w").close()
+            os._exit(0)
+        """,
+        preamble="import json\n" + PREAMBLE,
+    )
+    with ChaosServer() as server:
+        done = run("--ledger", str(book), "--", agent, str(mark), server=server)
+        assert done.returncode == 0, done.stderr
+        for _ in range(6_000):
+            if mark.exists():
+                break
+            threading.Event().wait(0.01)
+        assert mark.exists()
+        server.wait_idle()
+        with SpendLedger(book, read_only=True) as ledger:
+            assert ledger.total() == server.bill.cost_usd
+            assert len(list(ledger.records())) == 2
