@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import signal
 from contextlib import closing
@@ -66,6 +67,19 @@ def test_the_claim_holds_and_counting_after_the_call_overspends(
     with SpendLedger(kept / "guarded" / "spend.db") as ledger:
         assert ledger.total() == Decimal(ours["booked"])
         assert ledger.doubts() == []
+
+
+def test_the_readme_shows_the_table_as_it_is_printed() -> None:
+    """Its rows, in their order; and figures for which the claim holds."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    shown = readme.partition("```text\n")[2].partition("```")[0].splitlines()
+    printed = [line for line in proof._told(figures(), figures(), ["openai"]) if line.startswith("  ")]
+    labels = [re.split(r" {2,}", line.strip())[0] for line in printed]
+    assert [re.split(r" {2,}", line.strip())[0] for line in shown] == labels
+    values = {line[2:50].strip(): re.split(r" {2,}", line.strip())[1:] for line in shown[1:]}
+    assert values["the provider's bill"][0] == values["our books"][0]
+    assert values["difference, agent by agent"][0] == "$0"
+    assert values["steps repeated after the kill"][0] == "0"
 
 
 @pytest.fixture
