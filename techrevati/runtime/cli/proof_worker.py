@@ -6,10 +6,9 @@ there is money left, call, and count what it cost afterwards.  Both may be kille
 
 from __future__ import annotations
 
-import json
 import os
+import signal
 import sqlite3
-import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
@@ -23,6 +22,7 @@ from techrevati.runtime.pricing import ModelPricing, cost_usd, register_pricing
 from techrevati.runtime.usage import UsageSnapshot
 
 if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
     from typing import Any
 
     from techrevati.runtime.orchestrator import OrchestrationSession, Orchestrator
@@ -40,7 +40,7 @@ BOOKS, COUNTED, DIARY = "spend.db", "counted.db", "diary.txt"  # in the folder o
 
 
 class Plan(NamedTuple):
-    """What a process is told, as one line of JSON."""
+    """What a process is told."""
 
     way: str
     folder: str
@@ -237,24 +237,26 @@ def naive(plan: Plan, sdk: str, opened: ExitStack) -> list[Callable[[], None]]:
     return [partial(work, worker) for worker in plan.workers]
 
 
-def main(sdk: str) -> int:
-    """Say that it is ready, do each plan that it is told; returns the exit status."""
-    import_module(sdk)  # takes its time, and is not what is compared
-    register_pricing(MODEL, PRICES)
-    _say(READY)
-    for line in sys.stdin:
-        trouble = _do(Plan(**json.loads(line)), sdk)
-        for error in trouble:
-            sys.stderr.write(f"{type(error).__name__}: {error}\n")
-        if trouble:
-            return 1
-        _say(DONE)
-    return 0
+def serve(told: Connection, sdk: str) -> None:
+    """Say that it is ready, do each plan that it is told, and say that, or what went wrong."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that started it ends it
+    try:
+        import_module(sdk)  # takes its time, and is not what is compared
+        register_pricing(MODEL, PRICES)
+        told.send(READY)
+        while True:
+            trouble = _do(told.recv(), sdk)
+            told.send("; ".join(map(_named, trouble)) or DONE)
+            if trouble:
+                return
+    except (EOFError, OSError):
+        pass  # nobody wants anything any more
+    except Exception as error:
+        told.send(_named(error))
 
 
-def _say(word: str) -> None:
-    sys.stdout.write(word + "\n")
-    sys.stdout.flush()
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _do(plan: Plan, sdk: str) -> list[BaseException]:
@@ -280,7 +282,3 @@ def _do(plan: Plan, sdk: str) -> list[BaseException]:
         for thread in threads:
             thread.join()
     return trouble
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1]))
