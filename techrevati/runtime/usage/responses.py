@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from techrevati.runtime.usage.looking import described, items, view, word
+from techrevati.runtime.usage.reported import reported_cost
 from techrevati.runtime.usage.several import by_model, of_prompts
-from techrevati.runtime.usage.shapes import SHAPES, reported_cost
+from techrevati.runtime.usage.shapes import SHAPES
 from techrevati.runtime.usage.snapshot import FIELDS, UsageNotFoundError, UsageSnapshot
 
 if TYPE_CHECKING:

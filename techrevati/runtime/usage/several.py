@@ -17,10 +17,16 @@ if TYPE_CHECKING:
 
 def of_prompts(result: View, find: Callable[[View, int], Fields | None]) -> Fields | None:
     """langchain's ``LLMResult``: one list of answers for each prompt, of which each says what all of them
-    used; or, where messages do not say it, the sum that the model's own class made."""
+    used; or, where messages do not say it, the sum that the model's own class made.  Its ``ChatResult`` has
+    the list of a single prompt, and a generation is one answer."""
+    if result.get("message") is not None and result.get("choices") is None:
+        return find(view(result.get("message")), 1)
     parts: list[Fields] = []
-    for answers in items(result.get("generations")):
-        answers = items(answers)
+    prompts = items(result.get("generations"))
+    if prompts and not isinstance(prompts[0], (list, tuple)):
+        prompts = [prompts]
+    for each in prompts:
+        answers = items(each)
         fields = find(view(view(answers[0]).get("message")), 1) if answers else None
         if fields is None:
             parts = []

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     Fields: TypeAlias = dict[str, object]
 
-_TICK_PLACES = 10  # xAI's ticks are 1e-10 US dollars
-
 
 def openai_chat(usage: View) -> Fields | None:
     """``prompt_tokens``: OpenAI, Azure, Groq, DeepSeek, Mistral, xAI, Perplexity, OpenRouter, Moonshot,
@@ -51,6 +49,13 @@ def openai_chat(usage: View) -> Fields | None:
             view(usage.get("server_tool_use")), "web_search_requests"
         )
         fields["citation_tokens"] = one(usage, "citation_tokens")
+        connectors = one(usage, "connector_tokens")
+        if connectors and whole(usage.get("total_tokens")) == prompt + completion + connectors:
+            text = fields["input_tokens"]
+            assert isinstance(text, int)
+            fields["input_tokens"] = text + connectors  # what Mistral's tools found, beside the prompt
+            used = view(usage.get("connectors"))
+            fields["web_searches"] = one(used, "web_search") + one(used, "web_search_premium")
         image = one(usage, "prompt_image_tokens")  # xAI's gRPC; its REST API has details
         if image and not fields.get("input_image_tokens"):
             text = fields["input_tokens"]
@@ -87,6 +92,7 @@ _CHAT_EXTRAS = frozenset(
     (
         *_READ_NAMES,
         *("reasoning_tokens", "cache_creation_input_tokens", "prompt_image_tokens"),
+        "connector_tokens",
         *("num_search_queries", "server_tool_use", "citation_tokens"),
     )
 )
@@ -321,33 +327,6 @@ def titan(usage: View) -> Fields | None:
 
 
 SHAPES = (openai_chat, input_output, gemini, bedrock, cohere, ollama, titan, interaction)
-
-
-def reported_cost(usage: View) -> object:
-    """The provider's own figure in US dollars; None if it gives none."""
-    cost = usage.get("cost")
-    if cost is not None:
-        if "cache_audio_read_tokens" in usage:
-            return None  # pydantic-ai's, which it worked out itself
-        if isinstance(cost, (int, float, str)) and not isinstance(cost, bool):
-            return _money(cost, 0)
-        return _money(view(cost).get("total_cost"), 0)  # Perplexity
-    ticks = usage.get("cost_in_usd_ticks")
-    return _money(ticks, _TICK_PLACES) if ticks else None  # 0 where a message has no word for "not said"
-
-
-def _money(amount: object, places: int) -> object:
-    if isinstance(amount, bool) or not isinstance(amount, (int, float, str)):
-        return None
-    from decimal import Decimal, InvalidOperation
-
-    try:
-        cost = Decimal(str(amount))
-    except InvalidOperation:
-        return None
-    if not cost.is_finite() or cost < 0:
-        return None
-    return cost.scaleb(-places) if places else cost
 
 
 def _inclusive(given: int, made: int, read: int, details: View, made_of: View, reasoning: int) -> Fields:
