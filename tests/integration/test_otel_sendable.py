@@ -154,7 +154,7 @@ def test_a_breaker_that_is_called_like_a_key_does_not_show_it() -> None:
     key = "sk-proj-" + "a1B2c3D4" * 6
     scope = Scope()
     sink = OpenTelemetryRunSink(scope.tracer, scope.meter)
-    for each in (key, key.swapcase()):
+    for each in (key, key + "Z9"):
         sink.watch_breaker(CircuitBreaker(f"openai/{each}"))
     sink.watch_budget(Budget(f"acme {key}", limit_usd=1))
     with Orchestrator("writer", "draft", event_sink=sink).session() as session:
