@@ -189,8 +189,11 @@ def _warn_unpriced(model: str) -> None:
     if len(_warned_unpriced_models) >= MODEL_CAPACITY:
         return  # a program that invents model names has been told often enough
     _warned_unpriced_models.add(model)
+    from techrevati.runtime._core.scrub import without_credentials
+
+    shown = without_credentials(model)
     logger("usage_tracking").warning(
         "no price for model %r: its calls count as 0 USD; register_pricing(%r, ModelPricing(…)) prices them",
-        model,
-        model,
+        shown,
+        shown,
     )

@@ -147,3 +147,18 @@ def test_a_budget_that_cannot_be_read_hides_no_other(
     assert left.attributes["techrevati.budget.name"] == "sound"
     assert left.value == 2.0
     assert "not a database" in caplog.text
+
+
+def test_a_breaker_that_is_called_like_a_key_does_not_show_it() -> None:
+    """A registry refuses such a name, a breaker alone does not; nor do budgets and models."""
+    key = "sk-proj-" + "a1B2c3D4" * 6
+    scope = Scope()
+    sink = OpenTelemetryRunSink(scope.tracer, scope.meter)
+    for each in (key, key + "Z9"):
+        sink.watch_breaker(CircuitBreaker(f"openai/{each}"))
+    sink.watch_budget(Budget(f"acme {key}", limit_usd=1))
+    with Orchestrator("writer", "draft", event_sink=sink).session() as session:
+        session.run_turn(lambda: "x", f"gpt-5-mini {key}", USED)
+    points = [point for every in scope.points().values() for point in every]
+    assert len(scope.points()["techrevati.circuit.state"]) == 3  # one series for each state
+    assert key not in repr([dict(point.attributes) for point in points])

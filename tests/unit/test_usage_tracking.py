@@ -286,3 +286,10 @@ def test_format_cost(dollars: str, text: str) -> None:
     tracker = UsageTracker()
     tracker.record_turn("m", UsageSnapshot(1_000_000))
     assert tracker.format_cost() == tracker.summary()["formatted_cost"] == text
+
+
+def test_the_warning_of_an_unpriced_model_shows_no_key(caplog: pytest.LogCaptureFixture) -> None:
+    key = "sk-proj-" + "a1B2c3D4" * 6
+    UsageTracker().record_turn(f"unpriced {key}", UsageSnapshot(1, 1))
+    assert "no price for model 'unpriced " in caplog.text
+    assert key not in caplog.text

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
 
+    from techrevati.runtime._core.redactor import Redactor
     from techrevati.runtime.budgets import Budget
     from techrevati.runtime.circuit_breaker import AsyncCircuitBreaker, BreakerRegistry, CircuitBreaker
     from techrevati.runtime.usage import UsageSnapshot
@@ -32,21 +33,21 @@ OTHER = "_other"
 
 
 class Names:
-    """The first *capacity* values as they are, all later ones as ``_other``.  Thread-safe."""
+    """The first *capacity* values, as *shown* makes them, all later ones as ``_other``.  Thread-safe."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, shown: Callable[[str], str]) -> None:
         self.capacity: int = arguments.count("max_series", capacity, minimum=1)
-        self._known: set[str] = set()
+        self._shown = shown
+        self._known: dict[str, str] = {}
 
     def bounded(self, value: str) -> str:
-        """*value*, or ``_other``."""
-        value = encodable(value)
-        if value in self._known:
-            return value
-        if len(self._known) >= self.capacity:
-            return OTHER
-        self._known.add(value)
-        return value
+        """*value* as it is shown, or ``_other``."""
+        known = self._known.get(value)
+        if known is None:
+            if len(self._known) >= self.capacity:
+                return OTHER
+            known = self._known[value] = self._shown(value)
+        return known
 
 
 class Instruments:
@@ -55,12 +56,14 @@ class Instruments:
     Args:
         meter: Where metrics go.
         max_series: Models, and watched breakers and budgets, that are told apart.
+        redactor: Goes over every name: a breaker for each key may be called like the key.
     """
 
-    def __init__(self, meter: Meter, max_series: int) -> None:
-        self._models = Names(max_series)
-        self._providers = Names(max_series)
-        self._servers = Names(max_series)
+    def __init__(self, meter: Meter, max_series: int, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self._models = Names(max_series, self._shown)
+        self._providers = Names(max_series, self._shown)
+        self._servers = Names(max_series, self._shown)
         self._lock = fork_safe_lock()
         self._breakers: list[CircuitBreaker | BreakerRegistry] = []
         self._budgets: list[Budget] = []
@@ -106,6 +109,9 @@ class Instruments:
         if error_type is not None:
             attributes["error.type"] = encodable(error_type)
         return attributes
+
+    def _shown(self, name: str) -> str:
+        return encodable(self._redactor.text(name))
 
     def server(self, address: str, port: int) -> dict[str, str | int]:
         """Who was asked, for the same metrics."""
@@ -153,14 +159,12 @@ class Instruments:
             watched = list(self._breakers)
         shown: set[str] = set()
         for snapshot in _each(breaker.snapshot for breaker in _single(watched)):
-            if snapshot.name in shown or len(shown) >= self.capacity:
+            name = self._shown(snapshot.name)
+            if name in shown or len(shown) >= self.capacity:
                 continue
-            shown.add(snapshot.name)
+            shown.add(name)
             for state in _STATES:
-                about = {
-                    "techrevati.circuit.name": encodable(snapshot.name),
-                    "techrevati.circuit.state": state,
-                }
+                about = {"techrevati.circuit.name": name, "techrevati.circuit.state": state}
                 yield Observation(int(snapshot.state.value == state), about)
 
     def _left(self, _: CallbackOptions) -> Iterable[Observation]:
@@ -170,7 +174,7 @@ class Instruments:
             watched = list(self._budgets)
         for snapshot in _each(budget.snapshot for budget in watched):
             for unit in snapshot.limits:
-                about = {"techrevati.budget.name": encodable(snapshot.name), "techrevati.budget.unit": unit}
+                about = {"techrevati.budget.name": self._shown(snapshot.name), "techrevati.budget.unit": unit}
                 yield Observation(float(snapshot.remaining(unit)), about)
 
 

@@ -119,7 +119,8 @@ class OpenTelemetryRunSink:
         self._open = OpenSpans(max_open_spans)
         self._ending = HandOver(queue_size)
         max_series = arguments.count("max_series", max_series, minimum=1)
-        self._measures = Instruments(metrics.get_meter(_SCOPE) if meter is None else meter, max_series)
+        meter = metrics.get_meter(_SCOPE) if meter is None else meter
+        self._measures = Instruments(meter, max_series, self._redactor)
         self.evicted: int = 0
 
     # --- for the program -----------------------------------------------------------------------------------
