@@ -7,7 +7,9 @@ Linux all are forked from one that has the SDKs.
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 from techrevati.runtime.cli import proof_worker
@@ -88,7 +90,9 @@ class Crew:
     def __init__(self, sdks: list[str], processes: int, spares: int) -> None:
         # Elsewhere libraries of the system may have threads, which a fork would not take along.
         context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
-        context.set_forkserver_preload([proof_worker.__name__, *sdks])
+        if sys.platform == "linux":
+            context.set_forkserver_preload([proof_worker.__name__, *sdks])
+            _start_forkserver()
         self.processes: list[AgentProcess] = []
         self._spares: list[AgentProcess] = []
         try:
@@ -112,3 +116,16 @@ class Crew:
         """End them all, whatever they do."""
         for process in (*self.processes, *self._spares):
             process.kill()
+
+
+def _start_forkserver() -> None:
+    """It leaves Ctrl-C to us from its first moment, as what a process ignores its children do."""
+    from multiprocessing import forkserver
+
+    if threading.current_thread() is not threading.main_thread():
+        return forkserver.ensure_running()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -17,7 +17,11 @@ from techrevati.runtime._core import arguments
 from techrevati.runtime._core.redactor import Redactor
 from techrevati.runtime.agent_events import AgentEvent, AgentEventName as Name, AgentEventStatus as Status
 from techrevati.runtime.otel.hand_over import HandOver
-from techrevati.runtime.otel.sendable import encodable, sendable, span_name
+from techrevati.runtime.otel.sendable import (
+    encodable as _encodable,
+    sendable as _sendable,
+    span_name as _span_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,10 +118,10 @@ class OpenTelemetrySink:
         subject = tool if isinstance(tool, str) and tool else event.role or event.phase
         moment_ns = _nanoseconds(event.emitted_at)
         span = self._tracer.start_span(
-            span_name(operation, subject), attributes=sendable(attributes), start_time=moment_ns
+            _span_name(operation, subject), attributes=_sendable(attributes), start_time=moment_ns
         )
         if failed:
-            span.set_status(self._failure, event.detail and encodable(event.detail))
+            span.set_status(self._failure, event.detail and _encodable(event.detail))
         self._end(partial(span.end, moment_ns))
 
     @property
@@ -173,7 +177,7 @@ class OpenTelemetryUsageSink:
         attributes = {
             "gen_ai.operation.name": "chat",
             "gen_ai.provider.name": self._provider_name,
-            "gen_ai.request.model": encodable(model),
+            "gen_ai.request.model": _encodable(model),
         }
         given = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
         self._tokens.record(given, {**attributes, "gen_ai.token.type": "input"})
