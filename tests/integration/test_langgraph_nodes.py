@@ -8,8 +8,9 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 from langchain_core.messages import AIMessage
+from langchain_core.runnables import RunnableConfig
 
-from techrevati.runtime.budgets import Budget
+from techrevati.runtime.budgets import Budget, BudgetExceededError
 from techrevati.runtime.circuit_breaker import BreakerRegistry
 from techrevati.runtime.integrations import coverage
 from techrevati.runtime.ledger import SpendLedger
@@ -127,3 +128,30 @@ def test_the_usage_of_updates_of_every_form(ledger: SpendLedger) -> None:
         node(update)
     measured = [one.usage.input_tokens for one in ledger.records() if one.certainty == "measured"]
     assert measured == [2, 4, 5, 6, 7, 8]
+
+
+def test_what_langgraph_adds_to_a_node_is_no_input(ledger: SpendLedger) -> None:
+    """Its configuration may be long; what is wrong with a decorator is told at once."""
+    from langgraph.graph import END, START, MessagesState, StateGraph
+
+    from techrevati.runtime.integrations.langgraph import delegated_node, guarded_node
+
+    budget = Budget("acme", limits={"input_tokens": 2_000})
+
+    @guarded_node(model=MODEL, max_output_tokens=9, budget=budget, breaker=BreakerRegistry())
+    def ask(state: Any, config: RunnableConfig) -> dict[str, Any]:
+        return {"messages": [said(len(config["configurable"]["text"]))]}
+
+    graph: Any = StateGraph(MessagesState)
+    graph.add_node("ask", ask)
+    graph.add_edge(START, "ask")
+    graph.add_edge("ask", END)
+    where: Any = {"configurable": {"text": "x" * 1_900}}
+    graph.compile().invoke({"messages": [("user", "hi")]}, where)
+    with pytest.raises(BudgetExceededError):
+        graph.compile().invoke({"messages": [("user", "x" * 1_900)]}, where)
+    with pytest.raises(ValueError, match="provider"):
+        guarded_node(provider="")
+    for decorator in (guarded_node(), delegated_node(budget)):
+        with pytest.raises(TypeError, match=r"function|callable"):
+            decorator(3)  # type: ignore[type-var]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import pickle
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -565,3 +567,29 @@ def test_custom_tools_need_permission() -> None:
         tool(reader("shout"))
     assert ran == []
     assert tool(ToolGuard()) == "HELLO"
+
+
+def test_agents_that_hand_offs_make_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was made for an earlier hand-off can be collected."""
+    from agents import Agent, Handoff
+
+    from techrevati.runtime.integrations import openai_agents
+
+    monkeypatch.setattr(openai_agents, "_AGENTS", 4)
+    made: list[Any] = []
+
+    async def fresh(context: Any, text: str) -> Any:
+        agent = Agent(name="fresh", model=fake_agents_model([agents_text("hi")]))
+        made.append(weakref.ref(agent))
+        return agent
+
+    there: Any = Handoff("go", "", {}, fresh, "fresh")
+    triage = Agent(
+        name="t", model=fake_agents_model([agents_call("go") for _ in range(20)]), handoffs=[there]
+    )
+    guarded = openai_agents.guard_agent(triage, breaker=BreakerRegistry())
+    for _ in range(20):
+        assert run(guarded) == "hi"
+    gc.collect()
+    assert len(made) == 20
+    assert sum(one() is not None for one in made) <= 8

@@ -411,6 +411,7 @@ def test_a_module_and_what_is_missing(tmp_path: Path) -> None:
         (("--budget-usd", "much", "--", "true"), "--budget-usd must be a number >= 0, got 'much'"),
         (("--per", "day", "--", "true"), "--per day needs --budget-usd and a --ledger"),
         (("--ledger", str(text), "--", "true"), "text"),
+        (("--project", " ", "--", "true"), "--project is empty"),
     ):
         done = run(*arguments)
         assert done.returncode == 2, done.stderr
@@ -419,6 +420,7 @@ def test_a_module_and_what_is_missing(tmp_path: Path) -> None:
         assert "Traceback" not in done.stderr
     assert run("--", "true", TECHREVATI_RUN="{}").returncode == 2
     assert run("--strict", "--", "true").returncode == 4
+    assert run("--strict", "--", sys.executable, "-c", "raise SystemExit(7)").returncode == 7
 
 
 def test_a_python_that_cannot_be_guarded_lets_no_sdk_in(tmp_path: Path) -> None:

@@ -169,10 +169,15 @@ def _unguarded(model: Any) -> Any:
         made.models = [_unguarded(one) for one in inner]
         return made
     if isinstance(model, WrapperModel):
-        made = copy(model)
-        made.wrapped = _unguarded(model.wrapped)
-        return made
+        return _wrapped_anew(model, _unguarded(model.wrapped))
     return model
+
+
+def _wrapped_anew(model: WrapperModel, wrapped: Any) -> Any:
+    """The same wrapper around another model."""
+    made: Any = object.__new__(type(model))  # copy() asks it for attributes, which it looks for inside
+    vars(made).update(vars(model), wrapped=wrapped)
+    return made
 
 
 def _with_guarded_clients(model: Any, guard: CallGuard) -> Any:
@@ -184,11 +189,7 @@ def _with_guarded_clients(model: Any, guard: CallGuard) -> Any:
         return made
     if isinstance(model, WrapperModel):
         found = _with_guarded_clients(model.wrapped, guard)
-        if found is None:
-            return None
-        made = copy(model)
-        made.wrapped = found
-        return made
+        return None if found is None else _wrapped_anew(model, found)
     provider = getattr(model, "_provider", None)
     client = getattr(provider, "_client", None)
     if provider is None or not is_client(client):
