@@ -153,5 +153,5 @@ def test_what_langgraph_adds_to_a_node_is_no_input(ledger: SpendLedger) -> None:
     with pytest.raises(ValueError, match="provider"):
         guarded_node(provider="")
     for decorator in (guarded_node(), delegated_node(budget)):
-        with pytest.raises(TypeError, match="function|callable"):
+        with pytest.raises(TypeError, match=r"function|callable"):
             decorator(3)  # type: ignore[type-var]
