@@ -10,6 +10,7 @@ from typing import Any
 
 import openai
 import pytest
+from pydantic import BaseModel
 
 from techrevati.runtime.budgets import Budget, BudgetExceededError
 from techrevati.runtime.chaos import ChaosServer, Fault, FaultKind
@@ -523,3 +524,55 @@ def test_the_request_is_read_from_the_arguments() -> None:
         wrong("x")
     with pytest.raises(ValueError, match="max_output_tokens"):
         guarded(max_output_tokens=-1)
+
+
+def test_models_among_the_arguments_are_input() -> None:
+    """Messages of langchain and the like, which say themselves what they hold."""
+
+    class Message(BaseModel):
+        text: str
+
+    @guarded(model=MODEL, budget=Budget("b", limits={"input_tokens": 2_000}), breaker=BreakerRegistry())
+    def ask_model(messages: list[Message]) -> dict[str, Any]:
+        return {"usage": {"input_tokens": 1, "output_tokens": 1}}
+
+    ask_model([Message(text="hello")])
+    with pytest.raises(BudgetExceededError):
+        ask_model([Message(text="x" * 5_000)])
+
+
+def test_the_methods_of_an_sdk_can_be_decorated(ledger: SpendLedger) -> None:
+    """Those of an async client, too, which look like plain functions."""
+
+    async def go(server: ChaosServer) -> None:
+        async with async_openai_client(server, max_retries=0) as client:
+            ask_model: Any = guarded(ledger=ledger, breaker=BreakerRegistry())(client.chat.completions.create)
+            await ask_model(**request())
+
+    with endpoint() as server:
+        asyncio.run(go(server))
+        server.wait_idle()
+        (record,) = ledger.records()
+        assert record.certainty == "measured"
+        assert ledger.total() == server.bill.cost_usd
+
+
+def test_what_a_generator_returns_may_say_its_usage(ledger: SpendLedger) -> None:
+    """Where none of its items did; it is still returned."""
+    answer = {"usage": {"input_tokens": 7, "output_tokens": 2}}
+
+    @guarded(model=MODEL, ledger=ledger, breaker=BreakerRegistry())
+    def items(prompt: str) -> Any:
+        yield "yes"
+        return answer
+
+    def all_of() -> Any:
+        return (yield from items("x"))
+
+    reading = all_of()
+    assert next(reading) == "yes"
+    with pytest.raises(StopIteration) as end:
+        next(reading)
+    assert end.value.value is answer
+    (record,) = ledger.records()
+    assert (record.certainty, record.usage.input_tokens) == ("measured", 7)
