@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from techrevati.runtime.circuit_breaker import BreakerRegistry, CircuitBreaker
 from techrevati.runtime.failover import Failover, Target
 from techrevati.runtime.failures import registered
 from techrevati.runtime.hedging import Hedge
+from techrevati.runtime.integrations.sdk_clients import _new_key
 from techrevati.runtime.pipeline import Pipeline
 from techrevati.runtime.rate_limit import RateLimit
 from techrevati.runtime.retry_policy import RecoveryContext, Retry, RetryBudget, retry as retry_module
@@ -110,3 +112,16 @@ def test_the_test_can_fail() -> None:
         lock.acquire()
 
     assert held_elsewhere([lock], work) == -signal.SIGALRM
+
+
+def test_idempotency_keys_of_a_fork_are_its_own() -> None:
+    """Parent and child go on from the same number, and no provider may take one's call for the other's."""
+    before = _new_key()
+
+    def work() -> None:
+        assert uuid.UUID(_new_key().removeprefix("stainless-python-retry-")).version == 4
+        assert _new_key().rpartition("-")[0] != before.rpartition("-")[0]
+
+    assert held_elsewhere([], work) == 0
+    assert _new_key().rpartition("-")[0] == before.rpartition("-")[0]
+    assert len({_new_key() for _ in range(100)}) == 100

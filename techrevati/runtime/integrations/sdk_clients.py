@@ -14,6 +14,7 @@ import os
 from collections.abc import Mapping
 from copy import copy
 from functools import wraps
+from itertools import count
 from typing import TYPE_CHECKING
 
 from techrevati.runtime.integrations.answers import (
@@ -424,10 +425,26 @@ class _Call:
         return estimate_of(result if http is None else http.content, self.request)
 
 
+def _new_prefix() -> str:
+    """How idempotency keys of this process begin: like those of the SDKs, a random UUID but for its end."""
+    digits = os.urandom(10).hex()
+    return f"{_KEY}{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-"
+
+
+def _in_a_fork() -> None:
+    global _prefix
+    _prefix = _new_prefix()
+
+
 def _new_key() -> str:
-    """An idempotency key as the SDKs make them: a random UUID, without the price of making the object."""
-    digits = os.urandom(16).hex()
-    return f"{_KEY}{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+    """An idempotency key that no other call has; asking the system for each would cost more than the rest."""
+    return f"{_prefix}{next(_numbers):012x}"
+
+
+_prefix = _new_prefix()
+_numbers = count(1)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_a_fork)
 
 
 def _silent(body: Mapping[str, object]) -> bool:
