@@ -15,7 +15,7 @@ from contextlib import ExitStack, closing
 from dataclasses import replace
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from techrevati.runtime._core.errors import TechrevatiError
 from techrevati.runtime._core.redactor import Redactor
@@ -137,6 +137,16 @@ def run(
         return CANNOT_BEGIN
 
 
+class _Crew(NamedTuple):
+    """Those who answer the question, and what counts and shows what they do."""
+
+    team: Team
+    caller: ModelCaller
+    books: Books
+    lines: LiveLines
+    end: RunDeadline
+
+
 class _Demo:
     def __init__(
         self, options: argparse.Namespace, sleep: Callable[[float], object], clock: Callable[[], float]
@@ -218,6 +228,47 @@ class _Demo:
     ) -> int:
         lives = self._lives
         self._introduce(client, models)
+        crew = self._crew(client, models, patience, jsonl, key)
+        with closing(crew.books), crew.end.deadline:
+            if lives is not None:
+                lives.on_recalled = crew.lines.recalled
+                lives.enter_program()
+                crew.books.settle_doubts()
+            crew.end.begin()
+            try:
+                answer = crew.team.answer()
+            except (OutputClosedError, *_LIVES_ERRORS):
+                raise
+            except Exception as error:
+                reason = stop_reason(
+                    error, client, self._key_variables()[-1], answered_before=self._tally.total().turns > 0
+                )
+                if not reason.begun:
+                    raise _CannotBeginError(reason.line) from None
+                crew.end.end()
+                self._conclude(crew, jsonl, server)
+                sys.stderr.write(f"techrevati demo: {_visible(reason.line)}\n")
+                return NOT_ANSWERED
+            if self._is_scripted:
+                self._second_edition(crew.team, answer)
+            crew.end.end()
+            status = self._judge(answer)
+            if lives is not None:
+                self._terminal.line(lives.publish(self._question, answer), head="  ")
+                lives.ended()
+            self._conclude(crew, jsonl, server)
+            return status
+
+    def _crew(
+        self,
+        client: ChatClient,
+        models: Sequence[str],
+        patience: Patience,
+        jsonl: JsonlEventSink,
+        key: str,
+    ) -> _Crew:
+        """Those who answer, wired to what guards, counts and shows them."""
+        lives = self._lives
         lines = LiveLines(
             self._terminal, clock=time.monotonic, tool_under_way=lambda: self._toolbox.under_way
         )
@@ -255,35 +306,7 @@ class _Demo:
             tell_step=self._terminal.title,
             lives=lives,
         )
-        with closing(books), end.deadline:
-            if lives is not None:
-                lives.on_recalled = lines.recalled
-                lives.enter_program()
-                books.settle_doubts()
-            end.begin()
-            try:
-                answer = team.answer()
-            except (OutputClosedError, *_LIVES_ERRORS):
-                raise
-            except Exception as error:
-                reason = stop_reason(
-                    error, client, self._key_variables()[-1], answered_before=self._tally.total().turns > 0
-                )
-                if not reason.begun:
-                    raise _CannotBeginError(reason.line) from None
-                end.end()
-                self._conclude(caller, books, jsonl, lines, server)
-                sys.stderr.write(f"techrevati demo: {_visible(reason.line)}\n")
-                return NOT_ANSWERED
-            if self._is_scripted:
-                self._second_edition(team, answer)
-            end.end()
-            status = self._judge(answer)
-            if lives is not None:
-                self._terminal.line(lives.publish(self._question, answer), head="  ")
-                lives.ended()
-            self._conclude(caller, books, jsonl, lines, server)
-            return status
+        return _Crew(team, caller, books, lines, end)
 
     # --- before --------------------------------------------------------------------------------------------
 
@@ -420,14 +443,8 @@ class _Demo:
         self._terminal.line(f"{verdict}: {found}.", head="  ", style=style)
         return ANSWERED if found.answered else NOT_ANSWERED
 
-    def _conclude(
-        self,
-        caller: ModelCaller,
-        books: Books,
-        jsonl: JsonlEventSink,
-        lines: LiveLines,
-        server: ChaosServer | None,
-    ) -> None:
+    def _conclude(self, crew: _Crew, jsonl: JsonlEventSink, server: ChaosServer | None) -> None:
+        books = crew.books
         self._terminal.title("What it took")
         show_table(self._terminal, self._tally)
         if server is not None:
@@ -439,10 +456,12 @@ class _Demo:
                 "Turns, tokens and cost are of all lives, calls and retries of this one."
             )
         self._terminal.title("Circuit breakers")
-        show_circuits(self._terminal, caller.circuits.values())
+        show_circuits(self._terminal, crew.caller.circuits.values())
         self._terminal.line()
         lost = f"; {jsonl.dropped} could not be written" if jsonl.dropped else ""
-        self._terminal.line(f"{lines.count - jsonl.dropped} events were added to {self._events_path}{lost}.")
+        self._terminal.line(
+            f"{crew.lines.count - jsonl.dropped} events were added to {self._events_path}{lost}."
+        )
         books.show(self._terminal)
         if self._lives is not None:
             self._lives.conclude(books)
