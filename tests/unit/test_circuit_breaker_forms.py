@@ -750,3 +750,13 @@ def test_it_can_be_switched_off_and_on_by_one_name() -> None:
     breaker.force_open()
     breaker.enabled = True
     assert breaker.snapshot().mode == "forced_open"
+
+
+def test_what_is_asked_for_again_is_kept() -> None:
+    """A full registry forgets the closed breaker that was asked for longest ago, not the oldest."""
+    registry = BreakerRegistry(CircuitBreaker, capacity=2)
+    first = registry.get("first")
+    registry.get("second")
+    assert registry.get("first") is first
+    registry.get("third")
+    assert [key[0] for key in registry.all()] == ["first", "third"]

@@ -868,3 +868,28 @@ def test_whoever_hedges_says_that_it_may_be_repeated() -> None:
     make: Callable[..., Hedge] = Hedge
     with pytest.raises(TypeError, match="idempotent"):
         make(delay_seconds=1)
+
+
+def test_an_exit_of_a_request_ends_the_call_though_another_runs() -> None:
+    """Like Ctrl-C: it is no failure that a hedge is for."""
+
+    class Exit(BaseException):
+        pass
+
+    second, go_on = threading.Event(), threading.Event()
+    numbers = iter((1, 2))
+
+    def ask() -> str:
+        if next(numbers) == 1:
+            second.wait(10)
+            raise Exit
+        second.set()
+        go_on.wait(10)
+        return "late"
+
+    try:
+        with pytest.raises(Exit):
+            Hedge(idempotent=True, delay_seconds=0).call(ask)
+        assert not go_on.is_set()
+    finally:
+        go_on.set()

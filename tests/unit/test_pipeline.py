@@ -810,3 +810,53 @@ def test_a_timeout_around_a_stream_shortens_the_waits_inside(colour: str) -> Non
     else:
         run(amain())
         assert left == [10, 6]
+
+
+def test_successes_give_back_to_the_budget_of_the_pipeline() -> None:
+    """As they do to a budget that the retry was given itself."""
+    budget = RetryBudget(2, refill_per_success=0.5)
+    retry = Retry(base_delay_seconds=0, sleep=lambda seconds: None)
+    retry.call(len, "")  # it has seen a call before it was given a budget
+    pipeline = Pipeline(budget, retry)
+    with pytest.raises(ConnectionError):
+        pipeline.call(_refuse)
+    assert budget.left == 0
+    for _ in range(4):
+        pipeline.call(len, "")
+    assert budget.left == 2
+
+
+def _refuse() -> None:
+    raise ConnectionError("refused")
+
+
+def test_the_last_attempt_may_begin_when_the_time_for_retries_is_over() -> None:
+    """``max_elapsed_seconds`` says when attempts may begin: the last one still takes its own time."""
+    retry = Retry(100, max_elapsed_seconds=10, max_delay_seconds=1)
+    with pytest.raises(PipelineOrderError, match="need 15 s"):
+        Pipeline(Timeout(12), retry, Timeout(5))
+    Pipeline(Timeout(15), retry, Timeout(5))
+
+
+def test_of_two_waits_that_the_wrapped_call_asked_for_the_longer_one_holds() -> None:
+    """Two calls are under way: the shorter wait, which is told last, does not end the longer one."""
+    clock = FakeClock()
+    waits = [5, 60]  # the outer one's, the inner one's
+
+    class AskedToWaitError(Exception):
+        status_code = 429
+
+    def ask() -> str:
+        wait = waits.pop(0)
+        if waits:
+            assert pipeline.call(ask) == "another"
+        error = AskedToWaitError("rate limited")
+        error.headers = {"retry-after": str(wait)}  # type: ignore[attr-defined]
+        raise error
+
+    pipeline = Pipeline(Failover([Target("another", lambda: "another")], clock=clock))
+    assert pipeline.call(ask) == "another"
+    clock.advance(30)
+    assert pipeline.call(lambda: "asked") == "another"
+    clock.advance(30)
+    assert pipeline.call(lambda: "asked") == "asked"

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from techrevati.runtime.circuit_breaker import CircuitBreaker, CircuitOpenError, CircuitState
-from techrevati.runtime.deadlines import Deadline
+from techrevati.runtime.deadlines import Deadline, DeadlineExceededError
 from techrevati.runtime.failover import Failover, Target, TargetSwitch
 from techrevati.runtime.pipeline import Pipeline
 from techrevati.runtime.retry_policy import Retry
@@ -278,3 +278,25 @@ def test_everybody_refusing_is_one_error(colour: str) -> None:
     failover = Failover([Target("t", other.of(colour), breaker=guards[1])])
     assert read(Pipeline(failover, guards[0])(first.of(colour)), colour) == ([], CircuitOpenError)
     assert (first.asked, other.asked) == ([], [])
+
+
+def test_a_stream_that_the_deadline_ends_is_closed_at_once() -> None:
+    """Not when the garbage collector finds it: its connection is free when the error is raised."""
+    clock, closed = FakeClock(), list[str]()
+
+    async def items() -> AsyncGenerator[int, None]:
+        try:
+            yield 1
+            yield 2
+        finally:
+            closed.append("async")
+
+    async def read() -> None:
+        made = Pipeline(Deadline(5, clock=clock))(items)()
+        assert await made.__anext__() == 1
+        clock.advance(5)
+        with pytest.raises(DeadlineExceededError):
+            await made.__anext__()
+        assert closed == ["async"]
+
+    run(read())

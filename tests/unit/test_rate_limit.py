@@ -421,3 +421,33 @@ def test_what_was_reserved_is_settled_also_when_it_was_switched_off_meanwhile(cl
     sent.settle(40)
     limit.enabled = True
     assert (limit.snapshot().requests, limit.snapshot().tokens) == (1, 60)
+
+
+class AskedToWaitError(Exception):
+    status_code = 429
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__("rate limited")
+        self.headers = {"retry-after": str(seconds)}
+
+
+@pytest.mark.parametrize(("asked", "paused"), [(60, 60.0), (10 * 86_400, 86_400.0)])
+def test_a_pause_is_a_day_at_most(clock: FakeClock, asked: int, paused: float) -> None:
+    """Whatever the provider asks for: a limit that stands still for a month is a mistake of somebody."""
+    limit = RateLimit(60, clock=clock)
+
+    def fail() -> None:
+        raise AskedToWaitError(asked)
+
+    with pytest.raises(AskedToWaitError):
+        limit.call(fail)
+    assert limit.snapshot().paused_seconds == paused
+
+
+def test_a_limit_of_ours_inside_pauses_nobody(clock: FakeClock) -> None:
+    """Its refusal says when a call may begin there; it is not the provider that asks to be left alone."""
+    limit, inner = RateLimit(60, clock=clock), RateLimit(1, burst_requests=1, max_wait_seconds=0, clock=clock)
+    inner.reserve()
+    with pytest.raises(RateLimitExceededError):
+        limit.call(inner.call, len, "")
+    assert limit.snapshot().paused_seconds == 0

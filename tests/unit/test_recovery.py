@@ -409,15 +409,10 @@ def test_ctrl_c_in_a_wait_gives_back_too() -> None:
     assert (budget.left, budget.taken) == (3, 0)
 
 
-class InterruptedAttemptError(BaseException):
-    """Like Ctrl-C, which a test runner takes for its own."""
-
-
 @pytest.mark.parametrize(
     ("end", "attempt", "reason"),
     [
         (BudgetExceededError(1.0, 2.0), 1, "budget exceeded"),
-        (InterruptedAttemptError(), 1, "interrupted"),
         ("enabled", 1, "off"),
         ("observe_only", 2, "observed only"),
     ],
@@ -433,30 +428,13 @@ def test_a_recovery_that_was_begun_is_told_to_its_end(ask: Ask, end: Any, attemp
             return super().__call__()
 
     script = Ended(HttpError(500), HttpError(502) if isinstance(end, str) else end)
-    with pytest.raises((HttpError, BudgetExceededError, InterruptedAttemptError)) as raised:
+    with pytest.raises((HttpError, BudgetExceededError)) as raised:
         ask(bench, script)
     assert script.calls == 2
     assert bench.events() == ["attempted", "failed"]
     last = bench.news[-1]
     assert (last.attempt, last.reason, last.error, last.policy) == (attempt, reason, raised.value, None)
     assert last.steps == (Step.RETRY_WITH_BACKOFF,)
-
-
-@pytest.mark.parametrize("at", ["wait", "handler"])
-def test_an_interrupted_recovery_is_told_to_its_end(at: str) -> None:
-    """Ctrl-C in a handler or a wait: what was attempted has failed, and the call's error says with what."""
-
-    def interrupted(what: object) -> None:
-        raise InterruptedAttemptError
-
-    handlers = {Step.RETRY_WITH_SMALLER_CONTEXT: interrupted} if at == "handler" else {}
-    news = list[RecoveryNews]()
-    recovery = Recovery(handlers, sleep=interrupted, on_event=news.append)
-    error = OVERFLOW if at == "handler" else HttpError(500)
-    with pytest.raises(InterruptedAttemptError):
-        recovery.call(Script(error))
-    assert [(each.event, each.reason) for each in news] == [("attempted", None), ("failed", "interrupted")]
-    assert news[-1].error is error
 
 
 @pytest.mark.parametrize(

@@ -1019,3 +1019,15 @@ def test_an_open_breaker_puts_nobody_to_sleep_for_a_minute(clock: FakeClock, ask
     assert clock.now == 20
     assert ask(retry_on(clock), Endpoint(HttpError(429, retry_after=50), "answer")) == "answer"
     assert clock.now == 70
+
+
+def test_another_number_of_attempts_is_another_retry() -> None:
+    """The one it was made from keeps its own."""
+    retry = Retry(3, base_delay_seconds=0, sleep=lambda seconds: None)
+    counts = []
+    for each in (retry.with_attempts(5), retry, retry.with_attempts(1)):
+        endpoint = Endpoint(HttpError)
+        with pytest.raises(HttpError):
+            each.call(endpoint)
+        counts.append(endpoint.requests)
+    assert counts == [5, 3, 1]

@@ -416,3 +416,24 @@ def test_it_can_be_switched_off_and_on_at_run_time() -> None:
     timeout.observe_only = True
     assert timeout.call(lambda: 1) == 1
     assert told == [] or told[0].observed
+
+
+def test_a_stream_whose_consumer_comes_too_late_is_closed_where_it_waits() -> None:
+    """Its thread waits for a next step that never comes: it closes the stream instead, and ends."""
+    clock, closed = FakeClock(), threading.Event()
+
+    @Timeout(60)
+    def items() -> Iterator[int]:
+        try:
+            yield 1
+            yield 2
+        finally:
+            closed.set()
+
+    with Deadline(5, clock=clock):
+        made = items()
+        assert next(made) == 1
+        clock.advance(5)
+        with pytest.raises(DeadlineExceededError):
+            next(made)
+    assert closed.wait(10)

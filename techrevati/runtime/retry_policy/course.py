@@ -32,9 +32,9 @@ class RecoveryNews(NamedTuple):
     Attributes:
         event: ``"attempted"``: handlers begin, the call will be made again; ``"provider_switched"``: that
             handler has run; then exactly one of ``"succeeded"``: the call returned after all;
-            ``"escalated"``: given up, a human is needed; ``"failed"``: given up, cancelled, ended by a
-            budget, or switched off meanwhile.  When only observing, ``"attempted"`` with the reason
-            ``"observed only"`` is all.
+            ``"escalated"``: given up, a human is needed; ``"failed"``: given up, ended by a budget, or
+            switched off meanwhile; and none of them where the call is cancelled: nobody waits for it.  When
+            only observing, ``"attempted"`` with the reason ``"observed only"`` is all.
         attempt: The attempt of the call that failed, or that returned; from 1.
         failure: What it failed with; the last one before, when it returned.
         steps: The steps taken, since the last failure; of all that was tried when it returned.
@@ -49,7 +49,7 @@ class RecoveryNews(NamedTuple):
     steps: tuple[RecoveryStep, ...] = ()
     policy: EscalationPolicy | None = None
     reason: str | None = None
-    error: BaseException | None = None
+    error: Exception | None = None
 
     @property
     def scenario(self) -> FailureScenario:
@@ -127,8 +127,7 @@ class Course:
                 if reason is not None and claim is not None:
                     claim.give_back()
                 if reason == "interrupted":
-                    self._all_taken += taken
-                    self.ended(reason, error)
+                    self._last = None
         self._all_taken += taken
         if reason is None:
             if failure.origin is not FailureOrigin.RUNTIME:
@@ -239,7 +238,7 @@ class Course:
         self._failures += 1
         self._tell("succeeded", tuple(self._all_taken))
 
-    def ended(self, reason: str, error: BaseException) -> None:
+    def ended(self, reason: str, error: Exception) -> None:
         """It was begun, and goes no further for a reason that is none of the recipe's."""
         self._last = None
         self._tell("failed", tuple(self._all_taken), reason=reason, error=error)
@@ -250,7 +249,7 @@ class Course:
         steps: tuple[RecoveryStep, ...],
         policy: EscalationPolicy | None = None,
         reason: str | None = None,
-        error: BaseException | None = None,
+        error: Exception | None = None,
     ) -> RecoveryNews:
         assert self._failure is not None
         news = RecoveryNews(event, self._failures, self._failure, steps, policy, reason, error)

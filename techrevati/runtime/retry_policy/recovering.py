@@ -11,7 +11,7 @@ from techrevati.runtime._core import arguments
 from techrevati.runtime._core.deadline import check_running, current
 from techrevati.runtime._core.errors import BudgetExceededError
 from techrevati.runtime._core.switches import Switched
-from techrevati.runtime._core.unbegun import UNBEGUN, CoroutineGiven, refuse_unbegun
+from techrevati.runtime._core.unbegun import UNBEGUN, refuse_unbegun
 from techrevati.runtime.failures import FailureScenario
 from techrevati.runtime.retry_policy import retry
 from techrevati.runtime.retry_policy.attempts import RetryRules
@@ -196,9 +196,6 @@ class Recovery(Switched):
                 if verdict.answers:
                     return cast("T", verdict.answer)
                 raise
-            except BaseException as error:
-                _ended(course, "interrupted", error)
-                raise
             if not isinstance(result, CoroutineType):  # else nothing ran yet
                 self._returned(course)
             return result
@@ -225,9 +222,6 @@ class Recovery(Switched):
                     continue
                 if verdict.answers:
                     return cast("T", verdict.answer)
-                raise
-            except BaseException as error:
-                _ended(course, "interrupted", error)
                 raise
             self._returned(course)
             return result
@@ -314,8 +308,8 @@ class Recovery(Switched):
         return f"Recovery({', '.join(step.value for step in self.handlers)})"
 
 
-def _ended(course: Course | None, reason: str, error: BaseException) -> None:
-    if course is not None and not isinstance(error, CoroutineGiven):  # which begins anew when it is awaited
+def _ended(course: Course | None, reason: str, error: Exception) -> None:
+    if course is not None:
         course.ended(reason, error)
 
 
