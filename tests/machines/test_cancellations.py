@@ -168,13 +168,10 @@ def test_a_cancelled_recovery_gives_its_token_back() -> None:
         assert budget.left == 5 - budget.taken
         names = [news.event for news in told]
         assert names.count("attempted") == api.failed
-        recovered, failed = names.count("succeeded"), names.count("failed")
+        recovered = names.count("succeeded")
         assert recovered <= ends.count("answer")
         assert recovered + sum(map(cancelled, ends)) >= api.failed
-        assert names.count("escalated") == 0
-        # Only who was cancelled did not get through, and what was begun is told to its end.
-        assert failed <= sum(map(cancelled, ends))
-        assert {news.reason for news in told if news.event == "failed"} <= {"interrupted"}
+        assert names.count("escalated") + names.count("failed") == 0
 
     assert explore(scenario) > 100
 
