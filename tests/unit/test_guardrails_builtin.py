@@ -235,6 +235,7 @@ def test_listed_urls_pass(url: str) -> None:
         " \thttps://evil.com",
         "ht\ntps://evil.com/",
         "https://api.example.com:8443/v1/",
+        "https://api.example.com:0/v1/",
         "https://api.example.com/v1/../admin",
         "https://api.example.com/v1/%2e%2e/admin",
         "https://api.example.com/v1/%252e%252e/admin",

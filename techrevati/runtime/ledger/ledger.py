@@ -32,7 +32,7 @@ from techrevati.runtime.ledger.reports import LedgerReports
 from techrevati.runtime.ledger.reservations import LedgerReservations
 from techrevati.runtime.ledger.spool import Batch, adopt_orphans
 from techrevati.runtime.ledger.tables import SCHEMA, Writer, standing
-from techrevati.runtime.ledger.waiting import Waiting
+from techrevati.runtime.ledger.waiting import PENDING_CAPACITY, Waiting
 from techrevati.runtime.stores.errors import StoreError, StoreUnavailableError
 from techrevati.runtime.stores.forks import PATIENCE_S, watch
 from techrevati.runtime.stores.sqlite import SCHEMA as STORE_SCHEMA
@@ -110,6 +110,8 @@ class SpendLedger(LedgerReports, LedgerReservations):
         self._lock = Lock()
         # Who records while a batch is written does not wait for the disk: there is another one.
         self._recorded, self._committing = Batch(self.path), Batch(self.path)
+        self._is_refused = False  # the batch that is written next was refused
+        self._left: list[tuple[str, int]] = []  # spools that hold what was too much for memory
         self._commits = Lock()  # taken before the other one, and held while a batch is written
         self._flusher_runs = False
         self._waiting = Waiting()
@@ -245,6 +247,9 @@ class SpendLedger(LedgerReports, LedgerReservations):
         if not unique and self._is_known(made):
             return
         with self._lock:
+            if self._is_refused and len(self._recorded.drafts) >= PENDING_CAPACITY and os.name == "posix":
+                # The spool has them: memory need not.  Elsewhere nobody could tell that it was left.
+                self._left.append(self._recorded.hand_over())
             try:
                 full = self._recorded.add(made, unique) >= BATCH
             except OSError as error:
@@ -303,9 +308,14 @@ class SpendLedger(LedgerReports, LedgerReservations):
 
     def _commit(self, batch: Batch) -> None:
         if batch.drafts:
-            self._write(*batch.parted(), unique=True)
+            try:
+                self._write(*batch.parted(), unique=True)
+            except StoreError:
+                self._is_refused = True
+                raise
             with self._lock:
                 batch.committed()
+                self._is_refused = False
 
     def _write(self, drafts: Sequence[Draft], keyed: Sequence[Draft] = (), *, unique: bool) -> None:
         """Commit drafts: those of keys made here at once, the others after a look at what is there."""
@@ -340,13 +350,23 @@ class SpendLedger(LedgerReports, LedgerReservations):
             self._write((), drafts, unique=True)
 
         adopt_orphans(self.path, write)
+        with self._lock:
+            self._left = [one for one in self._left if os.path.exists(one[0])]
 
     # --- what the disk refused --------------------------------------
 
     @property
     def pending(self) -> int:
-        """Records and settlements that the disk refused and that wait in memory."""
-        return len(self._waiting)
+        """Records and settlements that the disk refused and that wait, batches that were refused included.
+
+        Of batches at most twice ``PENDING_CAPACITY`` records wait in memory (on POSIX systems); what is more
+        stays in spool files beside the database, and is written with the next :meth:`flush`, report or
+        opening that can.  A key among those is looked at only then: other content under it is warned of.
+        """
+        with self._lock:
+            refused = len(self._recorded.drafts) + len(self._committing.drafts) if self._is_refused else 0
+            left = list(self._left)
+        return len(self._waiting) + refused + sum(many for name, many in left if os.path.exists(name))
 
     @property
     def dropped(self) -> int:
@@ -379,6 +399,8 @@ class SpendLedger(LedgerReports, LedgerReservations):
             self.worker.close()
         if not self._read_only:
             self._commit_buffer()
+            if self._left:
+                self._adopt()
             if not self._retry():
                 raise StoreUnavailableError(self.path, f"{self.pending} records wait for the disk", "locked")
         with self._commits, self._lock:
@@ -412,6 +434,7 @@ class SpendLedger(LedgerReports, LedgerReservations):
             self._recorded.leave()
             self._committing.leave()
             self._flusher_runs = False
+            self._is_refused, self._left = False, []
             self._waiting.forget()
             self._prefix = os.urandom(8).hex()
         if held:
