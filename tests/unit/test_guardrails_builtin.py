@@ -526,3 +526,26 @@ def test_sessions_stop_loops() -> None:
             session.run_turn(lambda: {"id": os.urandom(4).hex(), "text": "same"})
         assert isinstance(caught.value.result, dict)
         assert caught.value.result["text"] == "same"
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        {("a", KEY): 1},
+        {KEY.encode(): 1},
+        {frozenset({KEY}): 1},
+        memoryview(KEY.encode()),
+        [{"x": {(1, (KEY,)): None}}],
+    ],
+    ids=["tuple as key", "bytes as key", "set as key", "view", "nested"],
+)
+def test_secrets_that_hide_in_keys_and_views_do_not_pass(hidden: object) -> None:
+    """Blocked; where they are to be redacted, they are redacted, or blocked where that cannot be done."""
+    assert refusal(SecretsGuardrail(), {"a": hidden}) is not None
+    try:
+        outcome = SecretsGuardrail(action="redact").check_pre(role="r", tool="t", arguments={"a": hidden})
+    except ValueError as unreadable:  # a guardrail that raises blocks
+        assert "cannot be rewritten" in str(unreadable)
+        assert KEY not in str(unreadable)
+        return
+    assert not outcome.allowed or KEY not in repr(outcome.rewritten)

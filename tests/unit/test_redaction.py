@@ -326,3 +326,10 @@ def test_logs_of_listeners_and_errors_of_arguments_show_no_secret(caplog: pytest
     with pytest.raises(TypeError) as caught:
         CircuitBreaker("x", failure_threshold=KEY)  # type: ignore[arg-type]
     assert "abcdefgh" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["X-Amz-Signature", "X-Goog-Signature", "sig", "signature"])
+def test_signatures_in_urls_go(name: str) -> None:
+    """Whoever has a signed URL has what it leads to; the rest of the URL stays."""
+    shown = PLAIN.text(f"GET https://files.example/a?{name}=0f1e2d3c4b5a&x=1")
+    assert shown == f"GET https://files.example/a?{name}=[redacted]&x=1"

@@ -49,7 +49,7 @@ CREDENTIALS: tuple[tuple[str, tuple[str, ...], str], ...] = (
         r"(?i)(?P<keep>\b(?:set-)?cookie(?:\\{0,8}['\"])?\s{0,20}(?::|,\s{0,20}(?=b?\\{0,8}['\"]))\s{0,20}(?:b?\\{0,8}['\"])?)"
         r"[^\s'\",}]+=[^\n'\"}]+",
     ),
-    ("key in a URL", ("=",), r"(?i)(?P<keep>[?&](?:key|token|sig|signature)=)[^\s'\"&]+"),
+    ("key in a URL", ("=",), r"(?i)(?P<keep>[?&](?:key|token|sig|(?:x-(?:amz|goog)-)?signature)=)[^\s'\"&]+"),
     ("password in a URL", ("://",), r"(?P<keep>://[^\s/:@]*:)[^\s/@]+(?=@)"),
     ("token in a URL", ("://",), r"(?P<keep>://)[^\s/:@]{16,}(?=@)"),
     (
