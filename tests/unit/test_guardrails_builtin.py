@@ -29,6 +29,7 @@ from techrevati.runtime.guardrails import (
     UrlGuardrail,
     run_pre_checks,
 )
+from techrevati.runtime.guardrails.walking import UnreadableValueError
 from techrevati.runtime.orchestrator import Orchestrator, ToolCall
 from techrevati.runtime.testing import run
 
@@ -236,6 +237,8 @@ def test_listed_urls_pass(url: str) -> None:
         "ht\ntps://evil.com/",
         "https://api.example.com:8443/v1/",
         "https://api.example.com:0/v1/",
+        "https://user@api.example.com/v1/",
+        "https://api.example.com/v1/a%2Fb",
         "https://api.example.com/v1/../admin",
         "https://api.example.com/v1/%2e%2e/admin",
         "https://api.example.com/v1/%252e%252e/admin",
@@ -544,8 +547,6 @@ def test_secrets_that_hide_in_keys_and_views_do_not_pass(hidden: object) -> None
     assert refusal(SecretsGuardrail(), {"a": hidden}) is not None
     try:
         outcome = SecretsGuardrail(action="redact").check_pre(role="r", tool="t", arguments={"a": hidden})
-    except ValueError as unreadable:  # a guardrail that raises blocks
-        assert "cannot be rewritten" in str(unreadable)
-        assert KEY not in str(unreadable)
+    except UnreadableValueError:  # a guardrail that raises blocks
         return
     assert not outcome.allowed or KEY not in repr(outcome.rewritten)
