@@ -29,6 +29,7 @@ from techrevati.runtime.guardrails import (
     UrlGuardrail,
     run_pre_checks,
 )
+from techrevati.runtime.guardrails.walking import UnreadableValueError
 from techrevati.runtime.orchestrator import Orchestrator, ToolCall
 from techrevati.runtime.testing import run
 
@@ -235,6 +236,9 @@ def test_listed_urls_pass(url: str) -> None:
         " \thttps://evil.com",
         "ht\ntps://evil.com/",
         "https://api.example.com:8443/v1/",
+        "https://api.example.com:0/v1/",
+        "https://user@api.example.com/v1/",
+        "https://api.example.com/v1/a%2Fb",
         "https://api.example.com/v1/../admin",
         "https://api.example.com/v1/%2e%2e/admin",
         "https://api.example.com/v1/%252e%252e/admin",
@@ -525,3 +529,24 @@ def test_sessions_stop_loops() -> None:
             session.run_turn(lambda: {"id": os.urandom(4).hex(), "text": "same"})
         assert isinstance(caught.value.result, dict)
         assert caught.value.result["text"] == "same"
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        {("a", KEY): 1},
+        {KEY.encode(): 1},
+        {frozenset({KEY}): 1},
+        memoryview(KEY.encode()),
+        [{"x": {(1, (KEY,)): None}}],
+    ],
+    ids=["tuple as key", "bytes as key", "set as key", "view", "nested"],
+)
+def test_secrets_that_hide_in_keys_and_views_do_not_pass(hidden: object) -> None:
+    """Blocked; where they are to be redacted, they are redacted, or blocked where that cannot be done."""
+    assert refusal(SecretsGuardrail(), {"a": hidden}) is not None
+    try:
+        outcome = SecretsGuardrail(action="redact").check_pre(role="r", tool="t", arguments={"a": hidden})
+    except UnreadableValueError:  # a guardrail that raises blocks
+        return
+    assert not outcome.allowed or KEY not in repr(outcome.rewritten)

@@ -398,7 +398,8 @@ def test_a_fork_does_not_write_twice(tmp_path: Path) -> None:
 def test_a_refused_batch_is_pending_and_what_follows_it_is_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Group commit with a locked file: all records count as pending; behind the batch the oldest go first."""
+    """Without spools that are adopted: all records count as pending, and behind the batch the oldest go."""
+    monkeypatch.setattr("techrevati.runtime.ledger.ledger._ARE_ADOPTED", False)
     monkeypatch.setattr("techrevati.runtime.ledger.ledger.BATCH", 2)
     monkeypatch.setattr("techrevati.runtime.ledger.ledger.PENDING_CAPACITY", 3)
     ledger = SpendLedger(tmp_path / "s.db", durability="batched", timeout_s=0.01)
@@ -549,3 +550,29 @@ def test_what_waits_is_written_once_by_whoever_comes_first() -> None:
     assert (len(waiting), written) == (2, ["refused"])
     assert waiting.retry(lambda drafts: None) is True
     assert (len(waiting), written) == (0, ["refused", "first", "second"])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere a spool that was left is not found")
+def test_a_refused_batch_is_pending_and_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is too much for memory waits in its spool; all is counted, and written once."""
+    monkeypatch.setattr("techrevati.runtime.ledger.ledger.PENDING_CAPACITY", 4)
+    path = tmp_path / "spend.db"
+    ledger = SpendLedger(path, durability="batched", timeout_s=0.01)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    for number in range(11):
+        key = f"key {number}" if number % 2 else None
+        ledger.record(project="p", model="ledger-small", usage=USAGE, key=key)
+        with pytest.raises(StoreUnavailableError):
+            ledger.flush()
+        assert ledger.pending == number + 1
+    assert len(list(tmp_path.glob("*.spool-*"))) == 4  # the batch that is tried, two left, the newest
+    other.execute("ROLLBACK")
+    other.close()
+    ledger.flush()
+    ledger.record(project="p", model="ledger-small", usage=USAGE)
+    assert (ledger.pending, ledger.dropped) == (0, 0)  # what only waits for its batch was not refused
+    ledger.close()
+    assert list(tmp_path.glob("*.spool-*")) == []
+    with SpendLedger(path) as after:
+        assert sum(group.calls for group in after.by("project")) == 12

@@ -115,6 +115,31 @@ def test_secrets_in_odd_places_go(place: str) -> None:
     assert "[redacted]" in shown
 
 
+@pytest.mark.parametrize(
+    ("head", "tail"),
+    [
+        ("github_pat_", "aB3x" * 20),
+        ("xapp-1-", "A0123456-" + "ab3f" * 16),
+        ("whsec_", "aB3x" * 8),
+        ("pypi-", "AgEIcHlwaS5vcmc" + "aB3x" * 20),
+        ("lsv2_pt_", "ab3f" * 8 + "_ab3fab3f"),
+        ("tvly-", "aB3x" * 8),
+        ("tvly-dev-", "aB3x" * 8),
+        ("GOCSPX-", "aB3x" * 7),
+        ("dop_v1_", "ab3f" * 16),
+        ("hvs.", "aB3x" * 24),
+        ("lin_api_", "aB3x" * 10),
+        ("shpat_", "ab3f" * 8),
+        ("AGE-SECRET-KEY-1", "QPZRY9X8" * 7),
+        ("csk-", "aB3x" * 12),
+    ],
+    ids=lambda part: part if len(part) < 18 else "",
+)
+def test_keys_of_services_go_without_a_name_beside_them(head: str, tail: str) -> None:
+    """By their own shape, from the redactor and as a guardrail sees them."""
+    assert PLAIN.text(f"see {head}{tail} there") == "see [redacted] there"
+
+
 @pytest.mark.parametrize("head", ["authorization:", "secret", "secret=", 'secret="', "cookie:", "token"])
 @pytest.mark.parametrize("filler", [" ", "\\"], ids=["blanks", "backslashes"])
 def test_no_text_makes_a_pattern_slow(head: str, filler: str) -> None:
@@ -301,3 +326,10 @@ def test_logs_of_listeners_and_errors_of_arguments_show_no_secret(caplog: pytest
     with pytest.raises(TypeError) as caught:
         CircuitBreaker("x", failure_threshold=KEY)  # type: ignore[arg-type]
     assert "abcdefgh" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["X-Amz-Signature", "X-Goog-Signature", "sig", "signature"])
+def test_signatures_in_urls_go(name: str) -> None:
+    """Whoever has a signed URL has what it leads to; the rest of the URL stays."""
+    shown = PLAIN.text(f"GET https://files.example/a?{name}=0f1e2d3c4b5a&x=1")
+    assert shown == f"GET https://files.example/a?{name}=[redacted]&x=1"

@@ -49,7 +49,7 @@ CREDENTIALS: tuple[tuple[str, tuple[str, ...], str], ...] = (
         r"(?i)(?P<keep>\b(?:set-)?cookie(?:\\{0,8}['\"])?\s{0,20}(?::|,\s{0,20}(?=b?\\{0,8}['\"]))\s{0,20}(?:b?\\{0,8}['\"])?)"
         r"[^\s'\",}]+=[^\n'\"}]+",
     ),
-    ("key in a URL", ("=",), r"(?i)(?P<keep>[?&](?:key|token|sig|signature)=)[^\s'\"&]+"),
+    ("key in a URL", ("=",), r"(?i)(?P<keep>[?&](?:key|token|sig|(?:x-(?:amz|goog)-)?signature)=)[^\s'\"&]+"),
     ("password in a URL", ("://",), r"(?P<keep>://[^\s/:@]*:)[^\s/@]+(?=@)"),
     ("token in a URL", ("://",), r"(?P<keep>://)[^\s/:@]{16,}(?=@)"),
     (
@@ -60,21 +60,42 @@ CREDENTIALS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ),
     # Keys by their own shape: OpenAI, Anthropic and kin; Google; AWS; GitHub, GitLab; Slack; xAI …; JWT.
     ("API key", ("sk-", "pk-", "rk-"), r"(?P<keep>\b)(?:sk|pk|rk)-[\w-]{8,}[*\w-]*"),
-    ("Stripe key", ("_live_", "_test_"), r"(?P<keep>\b)(?:sk|pk|rk|whsec)_(?:live|test)_\w{8,}"),
+    (
+        "Stripe key",
+        ("_live_", "_test_", "whsec_"),
+        r"(?P<keep>\b)(?:(?:sk|pk|rk|whsec)_(?:live|test)_\w{8,}|whsec_\w{24,})",
+    ),
     ("Google key", ("aiza", "ya29."), r"(?P<keep>\b)(?:AIza[\w-]{20,}|ya29\.[\w.-]{16,})"),
     ("AWS access key", ("akia", "asia"), r"(?P<keep>\b)(?:AKIA|ASIA)[A-Z0-9]{12,}"),
     (
         "repository token",
-        ("gh", "glpat-"),
+        ("gh", "github_pat_", "glpat-"),
         r"(?P<keep>\b)(?:gh[oprsu]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,})",
     ),
-    ("Slack token", ("xox",), r"(?P<keep>\b)xox[abeoprs]-[\w-]{8,}"),
+    ("Slack token", ("xox", "xapp-"), r"(?P<keep>\b)(?:xox[abeoprs]|xapp)-[\w-]{8,}"),
     ("SendGrid key", ("sg.",), r"(?P<keep>\b)SG\.[\w-]{16,}\.[\w-]{16,}"),
     ("npm token", ("npm_",), r"(?P<keep>\b)npm_[A-Za-z0-9]{30,}"),  # npm_config_… is a name
     (
         "provider key",
         ("xai", "gsk", "hf", "pplx", "r8", "nvapi"),
         r"(?P<keep>\b)(?:xai|gsk|hf|pplx|r8|nvapi)[-_]\w{16,}",
+    ),
+    (
+        "service key",
+        (
+            "pypi-",
+            "lsv2_",
+            "tvly-",
+            "gocspx-",
+            "dop_v1_",
+            "hvs.",
+            "lin_api_",
+            "shpat_",
+            "age-secret-key-",
+            "csk-",
+        ),
+        r"(?P<keep>\b)(?:pypi-[\w-]{40,}|lsv2_(?:pt|sk)_\w{24,}|tvly-(?:dev-|prod-)?\w{24,}|GOCSPX-[\w-]{20,}|dop_v1_[0-9a-f]{32,}"
+        r"|hvs\.[\w-]{24,}|lin_api_\w{24,}|shpat_[0-9a-f]{24,}|AGE-SECRET-KEY-1[0-9A-Z]{40,}|csk-\w{24,})",
     ),
     ("JSON web token", ("eyj",), r"(?P<keep>\b)eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*"),
 )

@@ -243,6 +243,10 @@ class Lives:
         told = f"run {self.run} in {self._file}, life {self.life}: {len(steps)} steps on record, "
         told += f"in doubt: {'; '.join(open_steps)}" if open_steps else "none in doubt"
         self._terminal.line(told, head=head)
+        self._terminal.line(
+            "Circuit breakers begin closed in each life: what is left may ask other models, in other turns.",
+            head=" " * 10,
+        )
         if self._has_forgotten:
             self._terminal.line(
                 "Its endpoint had ended and begins again; what it answered is lost.", head=" " * 10

@@ -60,6 +60,7 @@ class JsonSchema:
     maxProperties``; ``items prefixItems minItems maxItems uniqueItems``; ``minLength maxLength pattern``;
     ``minimum maximum exclusiveMinimum exclusiveMaximum multipleOf``; ``allOf anyOf oneOf not``; ``$ref`` to
     ``#/…`` of the same schema.  Annotations (``title``, ``format``, …) are allowed and check nothing.
+    ``pattern`` is run as it is: one with nested repetitions, as ``(a+)+$``, takes for ever on a hostile text.
 
     Args:
         schema: The schema, as from ``json.loads``.

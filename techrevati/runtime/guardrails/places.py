@@ -179,7 +179,7 @@ def _parts(url: str, *, pattern: bool = False) -> tuple[str, str, int | None, st
             raise ValueError("dots in the path")
     if "%2f" in path.lower():
         raise ValueError("an escaped slash in the path")
-    return scheme, host, split.port or _PORTS.get(scheme), path
+    return scheme, host, _PORTS.get(scheme) if split.port is None else split.port, path
 
 
 class PathGuardrail:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 64
 _LONGEST_KEY_SHOWN = 40
+_KEYS = (bytes, int, tuple, frozenset)  # besides str: what a text may hide in, as a key
 
 
 class UnreadableValueError(TechrevatiError, ValueError):
@@ -30,6 +31,8 @@ def texts(value: object, path: str = "$", depth: int = MAX_DEPTH) -> Iterator[tu
         yield path, str(value)
     elif isinstance(value, (bytes, bytearray)):
         yield path, value.decode("latin-1")
+    elif isinstance(value, memoryview):  # its repr shows only where it is
+        yield path, value.tobytes().decode("latin-1")
     elif value is None or isinstance(value, (bool, float)):
         return
     elif isinstance(value, int):
@@ -39,6 +42,8 @@ def texts(value: object, path: str = "$", depth: int = MAX_DEPTH) -> Iterator[tu
         for place, (key, item) in enumerate(value.items()):
             if isinstance(key, str):
                 yield f"{path}.(key {place})", key
+            elif isinstance(key, _KEYS):
+                yield from texts(key, f"{path}.(key {place})", depth - 1)
             yield from texts(item, f"{path}.{shown_key(key)}", depth - 1)
     elif isinstance(value, (list, tuple, set, frozenset)):
         for place, item in enumerate(value):
@@ -78,10 +83,10 @@ def rewritten(value: object, change: Callable[[str], str], path: str = "$", dept
         return value if changed == value else changed
     if isinstance(value, Mapping):
         kept = {
-            change(key) if isinstance(key, str) else key: rewritten(
-                item, change, f"{path}.{shown_key(key)}", depth - 1
-            )
-            for key, item in value.items()
+            rewritten(key, change, f"{path}.(key {place})", depth - 1)
+            if isinstance(key, (str, *_KEYS))
+            else key: rewritten(item, change, f"{path}.{shown_key(key)}", depth - 1)
+            for place, (key, item) in enumerate(value.items())
         }
         same = len(kept) == len(value) and all(
             was is now and key == other

@@ -53,6 +53,7 @@ announce("ledger")
 
 BATCH = 512
 BATCH_AGE_S = 0.05
+_ARE_ADOPTED = os.name == "posix"  # spools: elsewhere nobody could tell that one was left
 _CHECKED = 1024
 _checked: dict[tuple[str | None, ...], tuple[str, str, str, str]] = {}
 _new_given = tuple.__new__
@@ -110,9 +111,10 @@ class SpendLedger(LedgerReports, LedgerReservations):
         self._lock = Lock()
         # Who records while a batch is written does not wait for the disk: there is another one.
         self._recorded, self._committing = Batch(self.path), Batch(self.path)
+        self._is_refused = False  # the batch that is written next was refused
+        self._left: list[tuple[str, int]] = []  # spools that hold what was too much for memory
         self._commits = Lock()  # taken before the other one, and held while a batch is written
         self._flusher_runs = False
-        self._refused = False  # the batch on its way, by the disk
         self._waiting = Waiting()
         self.worker: Worker | None = None if self._file.is_memory else Worker("techrevati-ledger-io")
         self._prefix = os.urandom(8).hex()
@@ -246,9 +248,12 @@ class SpendLedger(LedgerReports, LedgerReservations):
         if not unique and self._is_known(made):
             return
         with self._lock:
-            if self._refused and len(self._recorded.drafts) >= PENDING_CAPACITY:
-                self._recorded.give_up_oldest()
-                self._waiting.lost_one()
+            if self._is_refused and len(self._recorded.drafts) >= PENDING_CAPACITY:
+                if _ARE_ADOPTED:
+                    self._left.append(self._recorded.hand_over())  # the spool has them: memory need not
+                else:
+                    self._recorded.give_up_oldest()
+                    self._waiting.lost_one()
             try:
                 full = self._recorded.add(made, unique) >= BATCH
             except OSError as error:
@@ -310,11 +315,11 @@ class SpendLedger(LedgerReports, LedgerReservations):
             try:
                 self._write(*batch.parted(), unique=True)
             except StoreError:
-                self._refused = True
+                self._is_refused = True
                 raise
             with self._lock:
                 batch.committed()
-                self._refused = False
+                self._is_refused = False
 
     def _write(self, drafts: Sequence[Draft], keyed: Sequence[Draft] = (), *, unique: bool) -> None:
         """Commit drafts: those of keys made here at once, the others after a look at what is there."""
@@ -349,14 +354,24 @@ class SpendLedger(LedgerReports, LedgerReservations):
             self._write((), drafts, unique=True)
 
         adopt_orphans(self.path, write)
+        with self._lock:
+            self._left = [one for one in self._left if os.path.exists(one[0])]
 
     # --- what the disk refused --------------------------------------
 
     @property
     def pending(self) -> int:
-        """Records and settlements that the disk refused and that wait in memory."""
-        batched = len(self._recorded.drafts) + len(self._committing.drafts) if self._refused else 0
-        return len(self._waiting) + batched
+        """Records and settlements that the disk refused and that wait, batches that were refused included.
+
+        Of batches at most twice ``PENDING_CAPACITY`` records wait in memory; what is more stays in spool files
+        beside the database, and is written with the next :meth:`flush`, report or opening that can.  A key
+        among those is looked at only then: other content under it is warned of.  On other systems than POSIX
+        ones the oldest are given up instead, and counted in :attr:`dropped`.
+        """
+        with self._lock:
+            refused = len(self._recorded.drafts) + len(self._committing.drafts) if self._is_refused else 0
+            left = list(self._left)
+        return len(self._waiting) + refused + sum(many for name, many in left if os.path.exists(name))
 
     @property
     def dropped(self) -> int:
@@ -389,6 +404,8 @@ class SpendLedger(LedgerReports, LedgerReservations):
             self.worker.close()
         if not self._read_only:
             self._commit_buffer()
+            if self._left:
+                self._adopt()
             if not self._retry():
                 raise StoreUnavailableError(self.path, f"{self.pending} records wait for the disk", "locked")
         with self._commits, self._lock:
@@ -422,6 +439,7 @@ class SpendLedger(LedgerReports, LedgerReservations):
             self._recorded.leave()
             self._committing.leave()
             self._flusher_runs = False
+            self._is_refused, self._left = False, []
             self._waiting.forget()
             self._prefix = os.urandom(8).hex()
         if held:

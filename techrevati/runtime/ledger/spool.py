@@ -47,6 +47,11 @@ class Spool:
         self._descriptor = -1
         self._used = False
 
+    @property
+    def name(self) -> str:
+        """The file that was opened last."""
+        return self._name
+
     def append(self, draft: Draft) -> None:
         """Hand one record to the operating system."""
         if self._descriptor < 0:
@@ -142,6 +147,12 @@ class Batch:
         """Remove the spool, unless it is needed."""
         if not self.drafts:
             self._spool.close()
+
+    def hand_over(self) -> tuple[str, int]:
+        """Keep its records in their file alone, to be adopted later; that file, and how many they are."""
+        left = self._spool.name, len(self.drafts)
+        self.leave()
+        return left
 
     def leave(self) -> None:
         """In a forked child: all of it is the parent's."""
