@@ -363,7 +363,7 @@ class SpendLedger(LedgerReports, LedgerReservations):
     def pending(self) -> int:
         """Records and settlements that the disk refused and that wait, batches that were refused included.
 
-        Of batches at most twice ``PENDING_CAPACITY`` records wait in memory; what is more stays in spool files
+        Of batches at most 2 x ``PENDING_CAPACITY`` records wait in memory; what is more stays in spool files
         beside the database, and is written with the next :meth:`flush`, report or opening that can.  A key
         among those is looked at only then: other content under it is warned of.  On other systems than POSIX
         ones the oldest are given up instead, and counted in :attr:`dropped`.
