@@ -30,13 +30,15 @@ _OF_A_PROGRAM = (
     "is not one of", "must be one of", "should be one of", "is not a member", "is not defined",
     "keyerror:", "attributeerror:", "nameerror:", "importerror:", "modulenotfounderror:", "indexerror:",
     "syntaxerror:",
+    # of Python's own, about what it was given to read
+    "invalid literal for", "could not convert string", "unsupported operand",
 )  # fmt: skip
 # Each of those has one of these.
 _PROGRAM_WORDS = _words(
     "argument attribute both callable class combined configured defined deprecated disabled exclusive "
     "expected handler ignored member method pickle raise raised registered subclass type used table "
     "column import module one keyerror attributeerror nameerror importerror modulenotfounderror "
-    "indexerror syntaxerror"
+    "indexerror syntaxerror literal convert operand"
 )
 # One of these beside a phrase says that it is of a service.
 _OF_A_SERVICE = _words(

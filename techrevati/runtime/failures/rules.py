@@ -116,15 +116,16 @@ RULES: tuple[Rule, ...] = (
             "error executing tool", "error in tool", "failed to execute tool", "tool invocation failed",
             "tool raised", "tool crashed", "tool … failed", "tool … raised", "tool … crashed", "toolerror",
             "toolexecutionerror", "toolexception",
+            "mcp error -32602", "mcp error -32601", "mcp error -32600", ": command not found",
         ),
     ),
     # --- a daily quota, before everything that looks like a rate limit ----------------------------
     Rule(
         _K.QUOTA_EXHAUSTED,
-        codes="daily_quota",
+        codes="daily_quota dailylimitexceeded",
         says=(
             "*perday*", "free-models-per-day", "daily limit*", "daily quota", "daily request limit",
-            "monthly limit*",
+            "monthly limit*", "dailylimitexceeded",
             "/ month", "per month", "tokens per day limit", "hard limit",
         ),
         sharpens=(
@@ -146,13 +147,14 @@ RULES: tuple[Rule, ...] = (
         types="google.ResourceExhausted RampLimitExceededError",
         codes="resource_exhausted throttlingexception throttling throttledexception"
         " toomanyrequestsexception provisionedthroughputexceededexception requestlimitexceeded slowdown"
-        " ramp_limit_exceeded",
+        " ramp_limit_exceeded ratelimitexceeded userratelimitexceeded",
     ),
     # Larger than the allowance of a whole minute: waiting does not help.
     Rule(_K.CONTEXT_OVERFLOW, says=("request too large", "request is too large")),
     Rule(
         _K.RATE_LIMIT,
-        says=("*perminute*", "per minute", "tokens per min", "requests per min", "(rpm)", "(tpm)"),
+        says=("*perminute*", "per minute", "tokens per min", "requests per min", "(rpm)", "(tpm)",
+              "ratelimitexceeded", "userratelimitexceeded"),
     ),
     Rule(
         _K.QUOTA_EXHAUSTED,
@@ -271,7 +273,7 @@ RULES: tuple[Rule, ...] = (
             "security token … is expired", "security token … expired", "signature expired",
             "signature has expired", "credentials have expired", "credentials expired", "token expired",
             "account has been deactivated", "account is deactivated", "account has been suspended",
-            "jwt expired", "jwt is expired", "credentials were not found", "could not find credentials",
+            "bad credentials", "jwt expired", "jwt is expired", "credentials were not found", "could not find credentials",
         ),
         statuses=(401, 407),
         broad="authentication_error unauthenticated unauthorized invalid_authentication",
@@ -301,7 +303,7 @@ RULES: tuple[Rule, ...] = (
             "not permitted to", "must be a member of", "not supported in your country",
             "region … not supported",
             "territory not supported", "insufficient permissions", "operation not permitted",
-            "read-only file system", "readonly database",
+            "read-only file system", "readonly database", "code = permissiondenied",
         ),
     ),
     Rule(
@@ -317,7 +319,7 @@ RULES: tuple[Rule, ...] = (
             "model … not found", "deployment … does not exist", "deployment … not found",
             "is not found for api version",
             "no such file or directory", "no such model", "unknown model", "modelnotfounderror",
-            "no endpoints found",
+            "no endpoints found", "code = notfound", "relation … does not exist", "table … doesn't exist",
         ),
     ),
     # --- no answer in time ------------------------------------------------------------------------
@@ -325,7 +327,8 @@ RULES: tuple[Rule, ...] = (
          says=("database is locked", "database table is locked"),
          text=(
              "database is locked", "could not obtain lock", "too many clients already",
-             "too many connections",
+             "too many connections", "deadlock detected", "deadlock found when trying to get lock",
+             "could not serialize access", "resource busy and acquire with nowait",
          )),
     Rule(
         _K.TIMEOUT,
@@ -344,13 +347,15 @@ RULES: tuple[Rule, ...] = (
         types="TimeoutError socket.timeout ReadTimeout ConnectTimeout WriteTimeout PoolTimeout Timeout"
         " TimeoutException ReadTimeoutError ConnectTimeoutError ServerTimeoutError SocketTimeoutError"
         " ConnectionTimeoutError",
-        codes="etimedout",
+        codes="etimedout err_timed_out err_connection_timed_out und_err_connect_timeout"
+        " und_err_headers_timeout und_err_body_timeout",
         text=(
             "timed out", "is timing out", "are timing out", "keeps timing out", "time out", "timeout",
             "timeouts", "timedout", "deadline exceeded", "*timeouterror",
             "readtimeout", "connecttimeout", "apitimeouterror", "gateway time-out", "etimedout",
             "did not respond in time",
             "no response within", "took too long", "deadline expired", "deadline_exceeded",
+            "code = deadlineexceeded", "opentimeout",
         ),
     ),
     # --- no connection ----------------------------------------------------------------------------
@@ -359,12 +364,19 @@ RULES: tuple[Rule, ...] = (
         _K.NETWORK,
         retryable=False,
         types="ssl.SSLCertVerificationError ssl.CertificateError ClientConnectorCertificateError",
+        codes="err_cert_authority_invalid err_cert_date_invalid err_cert_common_name_invalid",
         says=("certificate_verify_failed", "certificate verify failed", "certificate has expired",
         "self-signed certificate",
               "self signed certificate", "unable to get local issuer certificate", "hostname mismatch",
-              "certificate is not valid for", "certificate is not yet valid", "certificate is not trusted"),
+              "certificate is not valid for", "certificate is not yet valid", "certificate is not trusted",
+              "x509: certificate", "valid certification path", "wrong_version_number",
+              "wrong version number", "tlsv1 alert protocol version"),
         sharpens=("certificate_verify_failed", "certificate verify failed", "certificate has expired",
-                  "hostname mismatch"),
+                  "hostname mismatch", "self-signed certificate", "self signed certificate",
+                  "x509: certificate", "valid certification path",
+                  # TLS spoken to a port without it, or of a version that one side does not have.
+                  "wrong_version_number", "wrong version number", "unsupported_protocol",
+                  "tlsv1_alert_protocol_version", "no_shared_cipher"),
         within=_K.NETWORK,
     ),
     Rule(
@@ -397,7 +409,11 @@ RULES: tuple[Rule, ...] = (
         " ConnectionClosed WebSocketConnectionClosedError StreamConnectionError google.TransportError"
         " MaxRetryError ClosedResourceError BrokenResourceError EndOfStream",
         codes="econnrefused econnreset econnaborted epipe enetunreach ehostunreach enetdown ehostdown"
-        " eaddrnotavail enotconn enetreset eshutdown network_error connection_error cmek_key_unreachable",
+        " eaddrnotavail enotconn enetreset eshutdown network_error connection_error cmek_key_unreachable"
+        # browsers and Node's undici
+        " err_name_not_resolved err_internet_disconnected err_connection_refused err_connection_reset"
+        " err_connection_closed err_connection_aborted err_connection_failed err_network_changed"
+        " err_address_unreachable err_empty_response err_socket_not_connected und_err_socket",
         kin="DNSError *DNSLookupError ConnectionError APIConnectionError ModelConnectionError"
         " TransportError RequestError URLError"
         " RequestException ClientConnectionError ServiceRequestError ServiceResponseError"
@@ -426,8 +442,16 @@ RULES: tuple[Rule, ...] = (
             "closed the connection", "reset the connection", "terminated the connection",
             "dropped the connection", "refused the connection", "actively refused", "forcibly closed",
             "did not properly respond", "connectionterminated", "goaway", "no such host",
-            "lost connection to … server", "networkerror when attempting to fetch resource",
+            "lost connection to … server", "mysql server has gone away", "ssl syscall error",
+            "unknownhostexception", "networkerror when attempting to fetch resource",
         ),
+    ),
+    # A store that is not up yet, or no longer, and says so.
+    Rule(
+        _K.OVERLOADED,
+        _STORAGE,
+        text=("database system is starting up", "database system is shutting down",
+              "database system is in recovery mode", "loading the dataset in memory"),
     ),
     # Operators and methods are overloaded, too.
     Rule(
@@ -470,7 +494,7 @@ RULES: tuple[Rule, ...] = (
         text=(
             "too many requests", "rate limit*", "rate-limit*", "ratelimit*", "rate_limit*", "throttl*",
             "ratelimiterror", "request limit reached", "requests limit exceeded",
-            "resource exhausted", "resource has been exhausted", "concurrency limit*", "max concurrency",
+            "resource exhausted", "resource has been exhausted", "concurrency limit*", "max concurrency", "code = resourceexhausted",
             "concurrent requests", "requests per second", "slow down", "too many concurrent*", "*速率限制*",
         ),
     ),
@@ -551,6 +575,8 @@ RULES: tuple[Rule, ...] = (
             "iterations exceeded",
             "max turns", "maximum turns", "maximum number of turns", "maximum iterations", "max iterations",
             "max steps", "step limit reached", "memory limit exceeded", "address already in use",
+            "java heap space", "outofmemoryerror", "oomkilled",
+            "command not allowed when used memory",
         ),
     ),
     Rule(_K.RESOURCE_EXHAUSTED, _CALLER, types="builtins.RecursionError"),
@@ -597,7 +623,9 @@ RULES: tuple[Rule, ...] = (
             "invalid parameter",
             "unprocessable entity", "method not allowed", "unsupported media type", "invalid request",
             "malformed request",
-            "malformed input",
+            "malformed input", "code = invalidargument", "code = failedprecondition", "code = unimplemented",
+            "violates unique constraint", "violates foreign key constraint", "violates not-null constraint",
+            "violates check constraint",
         ),
         last="builtins.ValueError struct.error re.error re.PatternError",
     ),

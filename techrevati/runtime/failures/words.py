@@ -47,6 +47,13 @@ _ENDINGS = frozenset(
     ("c", "cfg", "cpp", "css", "csv", "go", "h", "html", "ini", "ipynb", "java", "js", "json", "log", "md",
      "pdf", "py", "pyi", "rs", "sh", "sql", "toml", "ts", "txt", "xml", "yaml", "yml")
 )  # fmt: skip
+# Behind one of these, quotes hold what somebody said; behind any other word, what something is called.
+_SAYING = frozenset(
+    ("and", "answered", "api", "as", "body", "by", "cause", "caused", "client", "code", "detail", "details",
+     "error", "errors", "exception", "failed", "failure", "from", "gateway", "got", "is", "message", "or",
+     "provider", "raised", "reason", "received", "replied", "reported", "response", "returned", "returns",
+     "said", "saying", "says", "server", "status", "text", "upstream", "was", "with")
+)  # fmt: skip
 _NAMES = ("--", "/", "./", "../", "~/", "http://", "https://", "c:\\")
 
 
@@ -69,8 +76,10 @@ def _pattern(name: str) -> re.Pattern[str]:
                    (?=\s*(?:$|[:;,()\[\]{{]|-\s|(?:client\s|server\s)?error\b)
                      |\s(?:please|try|retry|from|response|received|returned|status)\b))
               | (?:\b(?:http(?:/[\d.]+)?|(?:http|status|error|response)[\s_-]?(?:status[\s_-]?)?code
-                     |http[\s_-]status|status|(?:http|server|client|api)[\s_-]error|error)
-                  \b['"]?\s?[:=]?\s?[('"\[]?(?P<named>[45]\d\d)(?![\w%?]|\.\d|\s+[a-z]+s\b))
+                     |http[\s_-]status|status|status\scode\sdoes\snot\sindicate\ssuccess
+                     |(?:http|server|client|api)[\s_-]error|error)
+                  \b['"]?\s?[:=]?\s?[('"\[]?(?P<named>[45]\d\d)
+                   (?![\w%?]|\.\d|\s+[a-z]+s\b|\s+(?:must|should|has\sto)\b))
               | (?:(?:['"]code['"]\s?:|\bcode[:=])\s?['"]?(?P<code>[45]\d\d)(?![\w%]|\.\d))
               | (?:\b(?:returned|responded\s+with|replied\s+with|received|got|gave|failed\s+with|answered)
                    (?:\s+(?:an?|http|status|code|error))*\s+(?P<verb>[45]\d\d)
@@ -120,9 +129,22 @@ def _in_word(character: str) -> bool:
 
 
 def _quoted(text: str, start: int, end: int) -> bool:
-    """In quotes it is a name, unless it is all there is."""
+    """In quotes it is a name, unless it is all there is; within longer ones, if these give a name."""
     quote = text[start - 1 : start]
-    return quote in ("'", '"', "`") and text[end : end + 1] == quote and end - start + 2 < len(text)
+    if quote in ("'", '"', "`") and text[end : end + 1] == quote and end - start + 2 < len(text):
+        return True
+    return any(
+        _in_a_name(text, start, end, quote) for quote in ("'", '"', "`") if text.find(quote, end) >= 0
+    )
+
+
+def _in_a_name(text: str, start: int, end: int, quote: str) -> bool:
+    """Does it stand between two of *quote* that give something its name: branch 'fix-timeout'?"""
+    opening = text.rfind(" " + quote, 0, start)
+    if opening < 0 or text.find(quote, opening + 2, start) >= 0:
+        return False
+    named = text[max(0, opening - 40) : opening].split()[-1:]
+    return bool(named) and named[0].isalpha() and named[0] not in _SAYING
 
 
 def _names_a_setting(text: str, start: int, end: int) -> bool:
@@ -137,6 +159,8 @@ def _names_a_setting(text: str, start: int, end: int) -> bool:
     before = text[max(0, start - 80) : start]
     if before.endswith(_JOINS) and before.split()[-1].lstrip("('\"").startswith(_NAMES):
         return True
+    if before.endswith("."):  # a key or an attribute is named in full: key errors.network.timeout
+        before = before.rpartition(" ")[0]
     before = before.rstrip("'\"`: ")
     return before.endswith(_SETTING_BEFORE) and any(
         before.endswith(word) and not _in_word(before[-len(word) - 1 : -len(word)])
