@@ -273,7 +273,8 @@ RULES: tuple[Rule, ...] = (
             "security token … is expired", "security token … expired", "signature expired",
             "signature has expired", "credentials have expired", "credentials expired", "token expired",
             "account has been deactivated", "account is deactivated", "account has been suspended",
-            "bad credentials", "jwt expired", "jwt is expired", "credentials were not found", "could not find credentials",
+            "bad credentials", "jwt expired", "jwt is expired", "credentials were not found",
+            "could not find credentials",
         ),
         statuses=(401, 407),
         broad="authentication_error unauthenticated unauthorized invalid_authentication",
@@ -326,9 +327,8 @@ RULES: tuple[Rule, ...] = (
     Rule(_K.TIMEOUT, _STORAGE, _WAITED, codes="sqlite_busy sqlite_locked", types="redis.TimeoutError",
          says=("database is locked", "database table is locked"),
          text=(
-             "database is locked", "could not obtain lock", "too many clients already",
-             "too many connections", "deadlock detected", "deadlock found when trying to get lock",
-             "could not serialize access", "resource busy and acquire with nowait",
+             "database is locked", "could not obtain lock", "could not serialize access",
+             "resource busy and acquire with nowait",
          )),
     Rule(
         _K.TIMEOUT,
@@ -451,7 +451,8 @@ RULES: tuple[Rule, ...] = (
         _K.OVERLOADED,
         _STORAGE,
         text=("database system is starting up", "database system is shutting down",
-              "database system is in recovery mode", "loading the dataset in memory"),
+              "database system is in recovery mode", "loading the dataset in memory",
+              "too many clients already", "too many connections"),
     ),
     # Operators and methods are overloaded, too.
     Rule(
@@ -494,7 +495,8 @@ RULES: tuple[Rule, ...] = (
         text=(
             "too many requests", "rate limit*", "rate-limit*", "ratelimit*", "rate_limit*", "throttl*",
             "ratelimiterror", "request limit reached", "requests limit exceeded",
-            "resource exhausted", "resource has been exhausted", "concurrency limit*", "max concurrency", "code = resourceexhausted",
+            "resource exhausted", "resource has been exhausted", "concurrency limit*", "max concurrency",
+            "code = resourceexhausted",
             "concurrent requests", "requests per second", "slow down", "too many concurrent*", "*速率限制*",
         ),
     ),

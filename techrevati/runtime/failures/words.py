@@ -50,7 +50,8 @@ _ENDINGS = frozenset(
 # Behind one of these, quotes hold what somebody said; behind any other word, what something is called.
 _SAYING = frozenset(
     ("and", "answered", "api", "as", "body", "by", "cause", "caused", "client", "code", "detail", "details",
-     "error", "errors", "exception", "failed", "failure", "from", "gateway", "got", "is", "message", "or",
+     "error", "errors", "exception", "failed", "failure", "from", "gateway", "got", "is", "message",
+     "metric", "or",
      "provider", "raised", "reason", "received", "replied", "reported", "response", "returned", "returns",
      "said", "saying", "says", "server", "status", "text", "upstream", "was", "with")
 )  # fmt: skip
@@ -133,9 +134,7 @@ def _quoted(text: str, start: int, end: int) -> bool:
     quote = text[start - 1 : start]
     if quote in ("'", '"', "`") and text[end : end + 1] == quote and end - start + 2 < len(text):
         return True
-    return any(
-        _in_a_name(text, start, end, quote) for quote in ("'", '"', "`") if text.find(quote, end) >= 0
-    )
+    return any(_in_a_name(text, start, end, quote) for quote in ("'", '"', "`") if text.find(quote, end) >= 0)
 
 
 def _in_a_name(text: str, start: int, end: int, quote: str) -> bool:
