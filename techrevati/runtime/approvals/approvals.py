@@ -69,12 +69,12 @@ def consumed(
     """The approval after its one use; raises when it does not hold for this act, now."""
     name = approval.id
     for what, wanted, given in (
-        ("tool", approval.tool, tool),
-        ("arguments", approval.argument_hash, hashed),
-        ("policy version", approval.policy_version, policy_version),
+        ("another tool", approval.tool, tool),
+        ("other arguments", approval.argument_hash, hashed),
+        ("another policy version", approval.policy_version, policy_version),
     ):
         if wanted != given:
-            raise ApprovalMismatchError(name, approval.tool, f"it is for another {what}")
+            raise ApprovalMismatchError(name, approval.tool, f"it is for {what}")
     if approval.state == CONSUMED:
         if by is not None and approval.consumed_by == by:
             return approval
