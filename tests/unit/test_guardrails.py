@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, strategies as st
@@ -12,6 +15,7 @@ from techrevati.runtime.guardrails import (
     Guardrail,
     GuardrailOutcome,
     GuardrailViolatedError,
+    chain,
     run_post_checks,
     run_pre_checks,
 )
@@ -59,7 +63,20 @@ def test_the_first_violation_ends_it(answers: list[bool], post: bool) -> None:
     assert [guardrail.asked for guardrail in chain] == [1] * reached + [0] * (len(answers) - reached)
 
 
-@pytest.mark.parametrize("answer", [None, "no", 0, RuntimeError("guardrail broke")])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        "no",
+        0,
+        RuntimeError("guardrail broke"),
+        SimpleNamespace(allowed="no"),
+        SimpleNamespace(allowed=1),
+        SimpleNamespace(allowed=True, rewritten="a rewrite that would get lost"),
+        GuardrailOutcome("no"),  # type: ignore[arg-type]
+        Mock(),
+    ],
+)
 def test_a_broken_guardrail_lets_nothing_through(answer: object) -> None:
     """What is no outcome, and what raises, stops the call."""
     broken, late = Scripted("broken", answer), Scripted("late", GuardrailOutcome(True))
@@ -68,6 +85,26 @@ def test_a_broken_guardrail_lets_nothing_through(answer: object) -> None:
     with pytest.raises(Exception):  # noqa: B017
         run_post_checks([broken, late], None, role="r", tool="t")
     assert late.asked == 0
+
+
+@pytest.mark.parametrize("on_error", ["block", "allow"])
+def test_async_guardrails_in_a_sync_session_have_no_say(
+    on_error: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each of them counts as one that failed, and no coroutine is left (warnings are errors here)."""
+
+    class Later(Scripted):
+        async def check_pre(self, *, role: str, tool: str) -> GuardrailOutcome:  # type: ignore[override]
+            return GuardrailOutcome(False)
+
+    guarded = chain.GuardrailChain([Later("one", None), Later("two", None)], on_error=on_error)
+    with caplog.at_level(logging.WARNING):
+        if on_error == "allow":
+            assert guarded.before({"a": 1}, role="r", tool="t") == {"a": 1}
+            assert len(caplog.records) == 2
+        else:
+            with pytest.raises(GuardrailViolatedError, match="TypeError"):
+                guarded.before({"a": 1}, role="r", tool="t")
 
 
 def test_a_violation_without_a_reason_still_explains_itself() -> None:

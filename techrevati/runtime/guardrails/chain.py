@@ -174,6 +174,10 @@ class GuardrailChain:
             if isinstance(outcome, Awaitable):
                 outcome = yield outcome
             allowed = outcome.allowed
+            if type(allowed) is not bool:  # "no" would allow
+                raise TypeError(f"allowed must be True or False, got {type(allowed).__name__}")
+            if not isinstance(outcome, GuardrailOutcome) and hasattr(outcome, "rewritten"):
+                raise TypeError("a rewrite must be a GuardrailOutcome")
         except GuardrailViolatedError:
             raise
         except Exception as error:
@@ -209,16 +213,13 @@ def run_post_checks(guardrails: Iterable[Guardrail], value: object, *, role: str
 def _driven(asking: Asking[T]) -> T:
     try:
         waits_for = next(asking)
-    except StopIteration as end:
+        while True:
+            close = getattr(waits_for, "close", None)
+            if close is not None:  # a coroutine that nobody will await
+                close()
+            waits_for = asking.throw(TypeError("an async guardrail needs an async session"))
+    except StopIteration as end:  # allowed, as errors may be
         return end.value  # type: ignore[no-any-return]
-    close = getattr(waits_for, "close", None)
-    if close is not None:  # a coroutine that nobody will await
-        close()
-    try:
-        asking.throw(TypeError("an async guardrail needs an async session"))
-    except StopIteration as end:  # allowed, as errors are
-        return end.value  # type: ignore[no-any-return]
-    raise TypeError("an async guardrail needs an async session")
 
 
 async def _adriven(asking: Asking[T]) -> T:
