@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import threading
 from decimal import Decimal
 from typing import Any
@@ -170,8 +171,19 @@ def test_many_agents_at_once_do_not_hammer(sdk: str, clock: Clock) -> None:
         server.verdict(attempts_per_call=20).raise_for_findings()
 
 
-def test_many_tasks_with_the_same_question_are_calls_of_their_own(clock: Clock) -> None:
+def test_many_tasks_with_the_same_question_are_calls_of_their_own(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Five equal requests at once through one async client, all refused once."""
+
+    async def asleep(seconds: float) -> None:
+        """Time goes on once all five have asked: a first request that comes later looks like a retry."""
+        until = time.monotonic() + 30
+        while len(server.injected) < 5 and time.monotonic() < until:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        clock.sleep(seconds)
+
+    monkeypatch.setattr(anyio, "sleep", asleep)
 
     async def work(server: ChaosServer) -> None:
         async with openai.AsyncOpenAI(api_key="sk-x", base_url=server.base_url, timeout=60) as one:
