@@ -30,7 +30,9 @@ from techrevati.runtime.usage import UsageSnapshot
 FULL_COMMIT, BATCHED, REPORT = Aim(1 / 0.7), Aim(1 / 0.6), Aim(2.0, "s")
 MODEL, USAGE = "gpt-4o-mini", UsageSnapshot(input_tokens=800, output_tokens=200)
 RECORDS = 1_000_000
-ROW = (1.0, "acme", MODEL, "", "", "", "", "measured", "book", 240, None, 1000, "{}", "", 1)
+SAID = '{"input_tokens":800,"output_tokens":200}'
+# What the ledger writes of such a call.
+ROW = (1.79e9, "acme", MODEL, "", "", "", "", "measured", "book", 240_000_000, None, 1000, SAID, "", 1)
 INSERT = f"INSERT INTO spend VALUES (NULL, ?, {', '.join('?' * len(ROW))})"
 
 
@@ -50,7 +52,7 @@ class Raw:
         execute, numbers = self.connection.execute, self.numbers
         execute("BEGIN IMMEDIATE")
         for _ in range(rows):
-            execute(INSERT, (f"k{next(numbers)}", *ROW))
+            execute(INSERT, (f"0123456789abcdef-{next(numbers):08x}", *ROW))
         execute("COMMIT")
 
 

@@ -165,9 +165,20 @@ class SpendLedger(LedgerReports, LedgerReservations):
         given = self._given(
             project, model, usage, cost, user, session, run, tags, certainty, provider, tier, failure
         )
-        made = self._new_key() if key is None else short_text("key", key)
-        self._put(draft(given, made, self._clock()), unique=key is None)
-        return made
+        unique = key is None
+        if key is None:
+            # Of one width, so that they sort as they were made: the index of keys then grows at one end.
+            key = f"{self._prefix}-{next(self._numbers):08x}"
+        else:
+            short_text("key", key)
+        made = draft(given, key, self._clock())
+        if made.source == "unpriced":
+            logger("ledger").warning("no price for model %r: its cost is recorded as unknown", model)
+        if self._batched:
+            self._put_batched(made, unique)
+        else:
+            self._put(made, unique)
+        return key
 
     @staticmethod
     def _given(
@@ -219,18 +230,9 @@ class SpendLedger(LedgerReports, LedgerReservations):
         _checked[words] = given.user, given.session, given.run, given.failure
         return given
 
-    def _new_key(self) -> str:
-        # Of one width, so that they sort as they were made: the index of keys then grows at one end.
-        return f"{self._prefix}-{next(self._numbers):08x}"
-
-    def _put(self, made: Draft, *, unique: bool) -> None:
-        if made.source == "unpriced":
-            logger("ledger").warning("no price for model %r: its cost is recorded as unknown", made.model)
+    def _put(self, made: Draft, unique: bool) -> None:
         if self._read_only:
             raise StoreUnavailableError(self.path, "this ledger was opened to read only", "read-only")
-        if self._batched:
-            self._put_batched(made, unique)
-            return
         if self._waiting:
             self._retry()
         try:

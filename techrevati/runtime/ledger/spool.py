@@ -56,7 +56,7 @@ class Spool:
         """Hand one record to the operating system."""
         if self._descriptor < 0:
             self._open()
-        body = _dumps((*draft,))
+        body = _dumps(draft[:])  # what is marshalled must be a plain tuple
         frame = _pack(len(body), crc32(body)) + body
         self._used = True
         written = _write(self._descriptor, frame)

@@ -8,7 +8,8 @@ pico-dollars and the rest apart, so that it cannot overflow.
 from __future__ import annotations
 
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from techrevati.runtime.ledger.errors import IdempotencyConflictError
@@ -47,6 +48,22 @@ _INSERT = f"INSERT INTO spend VALUES (NULL, {_PLACES})"
 # A statement for each row costs half as much again as one for many.
 _ROWS = 32
 _INSERT_ROWS = f"{_INSERT}{f', (NULL, {_PLACES})' * (_ROWS - 1)}"
+# Calls of one run differ in little; what they share is handed over once for all rows of a statement.
+_shared = itemgetter(*range(2, 10), *range(14, 19))  # project to source, tags to failure
+_own = itemgetter(0, 1, 10, 11, 12, 13)  # key, at_s, cost, cost_exact, tokens, usage
+_ALIKE = 64  # rows; no more than 999 values, which is what older SQLites take
+
+
+def _alike_rows() -> str:
+    """The statement for rows alike: ?1 to ?11 are what they share, each row has six places of its own."""
+    rows = []
+    for first in range(12, 12 + 6 * _ALIKE, 6):
+        own = ", ".join(f"?{first + place}" for place in range(2, 6))
+        rows.append(f"(NULL, ?{first}, ?{first + 1}, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, {own}, ?9, ?10, ?11)")
+    return f"INSERT INTO spend VALUES {', '.join(rows)}"
+
+
+_INSERT_ALIKE = _alike_rows()
 _ADD = (
     "INSERT INTO spend_day VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)"
     " ON CONFLICT (day, project, model, provider, user, certainty) DO UPDATE SET"
@@ -75,6 +92,15 @@ class Writer:
         if len(drafts) == 1:  # what durability="full" writes
             self._write_one(connection, drafts[0])
             return
+        runs = [list(run) for _, run in groupby(drafts, _shared)] if len(drafts) >= _ALIKE else ()
+        if runs and len(runs) * _ALIKE <= len(drafts):  # shorter runs are not worth it
+            for run in runs:
+                self._write_alike(connection, run)
+            return
+        self._write_mixed(connection, drafts)
+        _add_to_days(connection, drafts)
+
+    def _write_mixed(self, connection: sqlite3.Connection, drafts: Sequence[Draft]) -> None:
         prices = self._prices
         number = self._price
         rows = [(*d[:15], prices.get(d[15:18]) or number(connection, d[15:18]), d[18]) for d in drafts]
@@ -83,7 +109,26 @@ class Writer:
             connection.execute(_INSERT_ROWS, tuple(chain.from_iterable(rows[start : start + _ROWS])))
         for row in rows[whole:]:
             connection.execute(_INSERT, row)
-        _add_to_days(connection, drafts)
+
+    def _write_alike(self, connection: sqlite3.Connection, run: Sequence[Draft]) -> None:
+        """Write drafts that differ only in key, time, cost, tokens and usage."""
+        first = run[0]
+        price = first[15:18]
+        number = self._prices.get(price) or self._price(connection, price)
+        shared = (*first[2:10], first[14], number, first[18])
+        rows = [_own(draft) for draft in run]
+        whole = len(rows) // _ALIKE * _ALIKE
+        for start in range(0, whole, _ALIKE):
+            values = (*shared, *chain.from_iterable(rows[start : start + _ALIKE]))
+            connection.execute(_INSERT_ALIKE, values)
+        self._write_mixed(connection, run[whole:])
+        _, at_s, costs, _, tokens, _ = zip(*rows, strict=True)
+        day = int(min(at_s) // DAY_S)
+        if int(max(at_s) // DAY_S) != day or None in costs:  # unpriced, or no integer
+            _add_to_days(connection, run)
+            return
+        group = (day, *first[2:6], first[8])
+        connection.execute(_ADD, (*group, len(rows), sum(tokens), *divmod(sum(costs), SPLIT)))
 
     def _write_one(self, connection: sqlite3.Connection, draft: Draft) -> None:
         price = draft[15:18]

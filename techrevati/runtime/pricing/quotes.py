@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime.pricing.book import PriceBook
@@ -242,26 +242,6 @@ def _remember_dearest(key: tuple[object, ...], entry: Entry, at_s: float, possib
         worst[key] = levels, span[0], None if for_ever else span[1]
 
 
-class Charged(NamedTuple):
-    """What a ledger writes down of the price of a call.
-
-    Attributes:
-        cost: Exact, in pico-dollars.
-        source: "registered" or "book".
-        book, tier: As of :class:`Quote`.
-        unit_prices: Those of the quote, as JSON.
-    """
-
-    cost: Picodollars
-    source: str
-    book: str
-    tier: str
-    unit_prices: str
-
-
-_new_charged = tuple.__new__  # the constructor of a named tuple takes twice as long
-
-
 def charged(
     model: str,
     usage: UsageSnapshot,
@@ -270,10 +250,12 @@ def charged(
     at_s: float,
     tier: str | tuple[str, ...] | None,
     rare: bool | None = None,
-) -> Charged:
+) -> tuple[Picodollars, str, str, str, str]:
     """:func:`quote` in fewer steps, at *at_s* seconds since 1970; for ledgers, which ask for every call.
 
-    *rare* is what ``has_rare_parts`` says of *usage*, if the caller knows.
+    *rare* is what ``has_rare_parts`` says of *usage*, if the caller knows.  Gives the exact cost in
+    pico-dollars, its source ("registered" or "book"), book and tier as a :class:`Quote` has them, and the
+    unit prices as JSON: a plain tuple, as a named one takes twice as long.
     """
     memo = _charged
     if not PRICING_TABLE:
@@ -283,8 +265,7 @@ def charged(
             pass
         else:
             if since_s <= at_s < until_s:
-                unit_prices = rates.unit_prices_json(usage, rare)
-                return _new_charged(Charged, (rates.cost(usage), source, book, named, unit_prices))
+                return rates.cost(usage), source, book, named, rates.unit_prices_json(usage, rare)
     rates, entry, tiers = _priced(model, provider, at_s, tier, usage)
     named = "+".join(tiers) or "standard"
     if entry is None:
@@ -295,7 +276,7 @@ def charged(
             if len(memo) >= _CAPACITY:
                 memo.clear()
             memo[model, provider, tier, usage.tier] = (rates, *entry.steady(at_s), source, book, named)
-    return Charged(rates.cost(usage), source, book, named, rates.unit_prices_json(usage, rare))
+    return rates.cost(usage), source, book, named, rates.unit_prices_json(usage, rare)
 
 
 def output_limit(model: str, *, provider: str | None = None) -> int | None:

@@ -127,8 +127,10 @@ class Rates:
         if rare is None:
             rare = has_rare_parts(usage)
         known = (id(level), usage.cache_write_tokens > 0, usage.cache_read_tokens > 0)
-        if not rare and known in self._texts:
-            return self._texts[known]
+        if not rare:
+            text = self._texts.get(known)
+            if text is not None:
+                return text
         import json
 
         found = json.dumps(self.unit_prices(usage), separators=(",", ":"))
