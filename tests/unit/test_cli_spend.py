@@ -56,6 +56,51 @@ def test_json_and_csv_keep_every_digit(book: Path, capsys: pytest.CaptureFixture
     assert any(row[0].startswith("'=beta()") for row in rows)
 
 
+def test_calls_that_nothing_prices_are_not_free(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In every form, and on no form's own ground: CSV stays CSV."""
+    with SpendLedger(book) as ledger:
+        for number in range(7):
+            ledger.record(project="alpha", model=f"nobody-knows-{number}", usage=USAGE)
+        ledger.record(project="alpha", model="nobody-knows-3", usage=USAGE)
+        html = ledger._repr_html_()
+    said = "8 calls have no price and count as $0: nobody-knows-3 (2), nobody-knows-0 (1)"
+    assert said in html
+    assert "and 2 more models." in html
+    assert main(["spend", "--ledger", str(book)]) == 0
+    assert said in " ".join(capsys.readouterr().out.split())
+    assert main(["spend", "--ledger", str(book), "--csv"]) == 0
+    told = capsys.readouterr()
+    assert said in told.err
+    assert "$0" not in told.out
+    assert main(["spend", "--ledger", str(book), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["unpriced_calls"]["nobody-knows-3"] == 2
+    page = book.with_name("report.html")
+    assert main(["report", str(book), "-o", str(page)]) == 0
+    assert said in page.read_text(encoding="utf-8")
+
+
+def test_nothing_is_said_of_prices_when_all_are_known(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nor of calls before the time that is asked about."""
+    assert main(["spend", "--ledger", str(book)]) == 0
+    assert "no price" not in capsys.readouterr().out
+    with SpendLedger(book, clock=lambda: NOW) as ledger:
+        ledger.record(project="alpha", model="nobody-knows", usage=USAGE)
+    assert main(["spend", "--ledger", str(book), "--since", "7d"]) == 0
+    assert "no price" not in capsys.readouterr().out
+
+
+def test_a_long_name_leaves_room_for_the_numbers(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the table; the other forms have it whole."""
+    with SpendLedger(book) as ledger:
+        ledger.record(project="p" * 900, model="m1", usage=USAGE, cost=1)
+    assert main(["spend", "--ledger", str(book), "--by", "project"]) == 0
+    out = capsys.readouterr().out
+    assert "p" * 47 + "…" in out
+    assert max(map(len, out.splitlines())) < 100
+    assert main(["spend", "--ledger", str(book), "--csv"]) == 0
+    assert "p" * 900 in capsys.readouterr().out
+
+
 def test_since_leaves_older_calls_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Calls of 2025 are not of the last seven days, but they are since 2025-01-01."""
     path = tmp_path / "old.db"

@@ -222,6 +222,31 @@ def test_a_failure_is_kept_with_the_call(ledger: SpendLedger, tmp_path: Path) ->
         ledger.record(project="a", model="m", usage=USAGE, failure=1)  # type: ignore[arg-type]
 
 
+def test_a_count_that_no_column_holds_does_not_stop_the_others(tmp_path: Path) -> None:
+    """A provider that says nonsense: the money and the usage are exact, and the batch is written."""
+    with SpendLedger(tmp_path / "spend.db", durability="batched") as ledger:
+        ledger.record(project="p", model="gpt-4o-mini", usage=UsageSnapshot(10**30, 0))
+        ledger.record(project="p", model="gpt-4o-mini", usage=UsageSnapshot(10, 0))
+        ledger.flush()
+        first, second = ledger.records()
+        assert first.usage.input_tokens == 10**30
+        assert ledger.total() == Decimal("150000000000000000000000.0000015")
+        assert second.usage.input_tokens == 10
+        assert ledger.by("project")[0].tokens == 10**15 + 10
+
+
+def test_calls_that_nothing_prices(ledger: SpendLedger, clock: FakeClock) -> None:
+    ledger.record(project="p", model="nobody-knows", usage=UsageSnapshot(1, 1))
+    before = datetime.fromtimestamp(clock() + 1, UTC)
+    clock.advance(5)
+    ledger.record(project="p", model="gpt-4o-mini", usage=UsageSnapshot(1, 1))
+    ledger.record(project="p", model="nor this", usage=UsageSnapshot(1, 1))
+    ledger.record(project="p", model="nor this", usage=UsageSnapshot(1, 1))
+    assert ledger.unpriced() == {"nor this": 2, "nobody-knows": 1}
+    assert ledger.unpriced(since=before) == {"nor this": 2}
+    assert ledger.unpriced(until=before) == {"nobody-knows": 1}
+
+
 def test_export_and_retention(ledger: SpendLedger, clock: FakeClock, tmp_path: Path) -> None:
     """Files hold every record; forgetting old records leaves the sums."""
     ledger.record(project="=cmd()", model="ledger-small", usage=USAGE, key="old")

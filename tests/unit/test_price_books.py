@@ -271,6 +271,8 @@ def test_tiers_are_told_apart() -> None:
     for wrong in ("burst", "fast+burst", "", ("batch", "burst"), (None,)):
         with pytest.raises(ValueError, match="tier must be"):
             cost_usd("claude-opus-4-8", served, tier=wrong)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="tier must be None, a word or a tuple of words, got 3"):
+        cost_usd("claude-opus-4-8", served, tier=3)  # type: ignore[arg-type]
     for usage, tier in ((UsageSnapshot(1, tier="fast"), None), (UsageSnapshot(1), "fast")):
         with pytest.raises(UnknownPriceError, match="fast"):
             cost_usd("gpt-3.5-turbo", usage, tier=tier)

@@ -51,6 +51,11 @@ def picklable(facts: dict[str, object], *names: str) -> dict[str, object]:
     return kept
 
 
+def _count(amount: float | None) -> str:
+    """What is counted, without the decimals that it does not have."""
+    return str(int(amount)) if isinstance(amount, float) and amount.is_integer() else str(amount)
+
+
 def _dollars(amount: float) -> str:
     return "$" + f"{amount:.12f}".rstrip("0").rstrip(".")  # to the pico-dollar, and never 1e-05
 
@@ -109,7 +114,7 @@ class BudgetExceededError(TechrevatiError):
 
     def __str__(self) -> str:
         if self.unit is not None:
-            text = f"budget exceeded: {self.used} of {self.limit} {self.unit} used"
+            text = f"budget exceeded: {_count(self.used)} of {_count(self.limit)} {self.unit} used"
         else:
             text = f"budget exceeded: {_dollars(self.current_cost_usd)} of {_dollars(self.budget_usd)} spent"
         if self.budget is not None:
@@ -117,7 +122,7 @@ class BudgetExceededError(TechrevatiError):
         if self.reason == "busy":
             text += " or reserved by calls under way"
         if self.asked is not None:
-            needs = f"cost {_dollars(self.asked)}" if self.unit is None else f"use {self.asked}"
+            needs = f"cost {_dollars(self.asked)}" if self.unit is None else f"use {_count(self.asked)}"
             text += f", and the call may {needs}"
         if self.retry_after is not None:
             text += f"; try again in {self.retry_after:.3g} s"

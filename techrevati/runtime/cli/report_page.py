@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from techrevati.runtime._core.tally import UNITS, USD
 from techrevati.runtime.cli.ledger_file import LedgerFileError
+from techrevati.runtime.ledger.report import unpriced_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -130,10 +131,12 @@ def page(
     """The whole page."""
     projects = ledger.by("project")
     calls, file = projects.calls, escape(os.path.basename(ledger.path))
+    unpriced = ledger.unpriced()
     parts = [
         "<header><h1>Spend</h1>",
         f'<p class="big">${ledger.total():f}</p>',
         f'<p class="dim">{calls:,} calls; {file}; written {now:%Y-%m-%d %H:%M} UTC</p>',
+        *([_note(unpriced_note(unpriced))] if unpriced else []),
         "</header>",
         _section("Days", _days(ledger.by("day"))),
         _section("Projects", _groups(("Project",), projects)),

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, TypeVar
 
 from techrevati.runtime.cli import ledger_file
 from techrevati.runtime.cli.terminal import Terminal, visible
+from techrevati.runtime.ledger.report import unpriced_note
 from techrevati.runtime.stores import StoreError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from techrevati.runtime.ledger import SpendReport
 
+_WIDEST = 48
+_ADVICE = "Next time: register_pricing(), or PriceBook.load() of a newer file."
 P = TypeVar("P", bound="argparse.ArgumentParser")
 
 
@@ -32,7 +35,7 @@ def add_to(commands: argparse._SubParsersAction[P]) -> None:
         "--by",
         metavar="NAMES",
         default="project,model",
-        help="of project, model, provider, user, certainty, day, month, hour, session, run, source; "
+        help="of project, model, provider, user, certainty, day, month, hour, session, run, source, failure; "
         "default %(default)s",
     )
     parser.add_argument("--since", metavar="WHEN", help="90m, 24h, 7d, 2w or a date in UTC")
@@ -49,21 +52,29 @@ def run(options: argparse.Namespace, *, clock: Callable[[], float] = time.time) 
         since = None if options.since is None else ledger_file.since(options.since, clock)
         with ledger_file.opened(options.ledger) as ledger:
             report = ledger.by(*names, since=since)
+            unpriced = ledger.unpriced(since=since)
     except (ValueError, StoreError) as error:
         sys.stderr.write(f"techrevati spend: {visible(str(error))}\n")
         return 2
     if options.json:
-        _json(report)
-    elif options.csv:
+        _json(report, unpriced)
+        return 0
+    note = f"{visible(unpriced_note(unpriced))} {_ADVICE}" if unpriced else ""
+    if options.csv:
         _csv(report)
-    else:
-        show(Terminal(sys.stdout), report)
+        if note:  # beside the data, not in it
+            sys.stderr.write(f"techrevati spend: {note}\n")
+        return 0
+    terminal = Terminal(sys.stdout)
+    show(terminal, report)
+    if note:
+        terminal.line(note)
     return 0
 
 
 def show(terminal: Terminal, report: SpendReport) -> None:
     """The sums as a table with its total."""
-    rows = [[visible(cell) or "-" for cell in row] for row in report.rows()]
+    rows = [[_short(visible(cell)) or "-" for cell in row] for row in report.rows()]
     if not rows:
         terminal.line("No calls are on the books.")
         return
@@ -80,7 +91,12 @@ def show(terminal: Terminal, report: SpendReport) -> None:
             terminal.line("", head="-" * (sum(widths) + 2 * (len(widths) - 1)))
 
 
-def _json(report: SpendReport) -> None:
+def _short(cell: str) -> str:
+    """A name that leaves room for the numbers; whole names are in JSON and CSV."""
+    return cell if len(cell) <= _WIDEST else f"{cell[: _WIDEST - 1]}…"
+
+
+def _json(report: SpendReport, unpriced: Mapping[str, int]) -> None:
     import json
 
     groups = [
@@ -92,7 +108,8 @@ def _json(report: SpendReport) -> None:
         }
         for group, row in zip(report, report.rows(), strict=True)
     ]
-    sys.stdout.write(json.dumps({"groups": groups, "total_usd": format(report.total, "f")}, indent=2) + "\n")
+    whole = {"groups": groups, "total_usd": format(report.total, "f"), "unpriced_calls": unpriced}
+    sys.stdout.write(json.dumps(whole, indent=2) + "\n")
 
 
 def _csv(report: SpendReport) -> None:

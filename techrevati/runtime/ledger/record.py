@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 CERTAINTIES = ("measured", "estimated", "unknown")
 LARGEST = 2**63 - 1  # what an integer column holds
+MOST_TOKENS = 10**15  # of one call, as reports add them up: a provider that says more is wrong
 MAX_TEXT = 1_000
 _new_draft = tuple.__new__
 _WORDS = 1_024
@@ -199,6 +200,8 @@ def draft(given: Given, key: str, at_s: float) -> Draft:
         tokens = total_tokens(usage)
     else:
         tokens = usage.input_tokens + usage.output_tokens + usage.cache_write_tokens + usage.cache_read_tokens
+    if tokens > MOST_TOKENS:
+        tokens = MOST_TOKENS
     return _new_draft(
         Draft,  # not by its own constructor, which takes three times as long
         (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, overload
 
@@ -10,6 +10,8 @@ from techrevati.runtime._core.html_table import html_table
 
 if TYPE_CHECKING:
     from techrevati.runtime.ledger.record import SpendGroup
+
+_NAMED = 5  # models in a note
 
 
 class SpendReport(Sequence["SpendGroup"]):
@@ -61,6 +63,15 @@ class SpendReport(Sequence["SpendGroup"]):
         width = len(self.names)
         foot = ("total", *[""] * (width - 1), str(self.calls), str(self.tokens), format(self.total, "f"))
         return html_table((*self.names, "calls", "tokens", "USD"), self.rows(), texts=width, foot=foot)
+
+
+def unpriced_note(unpriced: Mapping[str, int]) -> str:
+    """What to say of calls that no price was known for, by model; for people."""
+    calls = sum(unpriced.values())
+    named = ", ".join(f"{model} ({many})" for model, many in list(unpriced.items())[:_NAMED])
+    more = f" and {len(unpriced) - _NAMED} more models" if len(unpriced) > _NAMED else ""
+    have = "call has" if calls == 1 else "calls have"
+    return f"{calls} {have} no price and count as $0: {named}{more}."
 
 
 def _texts(group: str | tuple[str, ...]) -> tuple[str, ...]:

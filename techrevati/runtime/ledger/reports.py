@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from html import escape
 from typing import TYPE_CHECKING
 
 from techrevati.runtime.ledger import query
 from techrevati.runtime.ledger.record import record_from
-from techrevati.runtime.ledger.report import SpendReport
+from techrevati.runtime.ledger.report import SpendReport, unpriced_note
 from techrevati.runtime.ledger.tables import ROWS
 
 if TYPE_CHECKING:
@@ -130,6 +131,19 @@ class LedgerReports:
                 return
             after = rows[-1][0]
 
+    def unpriced(self, *, since: When | None = None, until: When | None = None) -> dict[str, int]:
+        """Model -> calls of it that nothing priced, most first; every sum counts them as 0 US dollars.
+
+        Args:
+            since, until: As of :meth:`total`.
+        """
+        clause, values = query.where({}, query.epoch("since", since), query.epoch("until", until))
+        sql = (
+            f"SELECT model, COUNT(*) FROM spend{clause}{' AND' if clause else ' WHERE'} source = 'unpriced'"
+            " GROUP BY model ORDER BY 2 DESC, 1"
+        )
+        return dict(self._settled_file().read(partial(_all_rows, sql, values)))
+
     def export(
         self, path: str | PathLike[str], *, format: str | None = None, since: When | None = None
     ) -> int:
@@ -143,7 +157,9 @@ class LedgerReports:
         return exported(self.records(since=since), os.fspath(path), format)
 
     def _repr_html_(self) -> str:
-        return self.by("project", "model")._repr_html_()
+        table = self.by("project", "model")._repr_html_()
+        unpriced = self.unpriced()
+        return f"{table}<p>{escape(unpriced_note(unpriced))}</p>" if unpriced else table
 
 
 def _all_rows(sql: str, values: Sequence[object], connection: sqlite3.Connection) -> list[tuple[Any, ...]]:

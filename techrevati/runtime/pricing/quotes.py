@@ -418,6 +418,8 @@ def _tiers(tier: str | tuple[str, ...] | None) -> tuple[str, ...]:
     """The tiers that the caller asks for; a word that is none is a mistake of the caller's."""
     if tier is None:
         return ()
+    if not isinstance(tier, (str, tuple, list)):
+        raise TypeError(f"tier must be None, a word or a tuple of words, got {tier!r}")
     tiers = set()
     for given in (tier,) if isinstance(tier, str) else tuple(tier):
         for word in _words(given) if isinstance(given, str) else (given,):
