@@ -125,7 +125,7 @@ def _judge(verdict: _Verdict) -> _Verdict:
         rule = _said(_text(verdict), refused=refused)
         if rule is not None:
             return verdict.decide(rule, EXACTLY)
-    if status is not None and status >= 400:
+    if status is not None and status >= 300:  # a redirection that nobody follows is no answer, too
         return verdict.decide(_rule_of_status(status), BY_STATUS)
     for code in facts.codes:
         rule = TABLE.broad.get(code)

@@ -120,6 +120,14 @@ RULES: tuple[Rule, ...] = (
         ),
     ),
     # --- a daily quota, before everything that looks like a rate limit ----------------------------
+    # A limit of nothing never lets anything through; Azure names the window of a limit, not its words.
+    Rule(
+        _K.QUOTA_EXHAUSTED,
+        types="litellm.BudgetExceededError",
+        says=("*, limit: 0", "limit 0, used", "limit 0, requested", "*byday", "per 86400s"),
+        sharpens=("*, limit: 0", "limit 0, used", "limit 0, requested", "*byday", "per 86400s"),
+        within=_K.RATE_LIMIT,
+    ),
     Rule(
         _K.QUOTA_EXHAUSTED,
         codes="daily_quota dailylimitexceeded",
@@ -188,7 +196,20 @@ RULES: tuple[Rule, ...] = (
         " *CreditsError InsufficientFundsError InsufficientBalanceError PaymentRequired SpendLimitExceeded",
         text=("quota exceeded", "exceeded quota", "exceeded your quota", "quota has been exceeded"),
     ),
+    Rule(
+        _K.QUOTA_EXHAUSTED,
+        says=("usage limit exceeded", "usage limit reached", "usage limit has been reached",
+              "your usage limit", "payment instrument", "invalid_payment_instrument"),
+        sharpens=("exceeded your current quota", "insufficient_quota"),  # why a WebSocket was closed
+        within=_K.NETWORK,
+    ),
     # --- too much input ---------------------------------------------------------------------------
+    Rule(
+        _K.CONTEXT_OVERFLOW,
+        complains=("range of input length", "request entity too large", "request body too large"),
+        sharpens=("received 1009 (message too big)",),
+        within=_K.NETWORK,
+    ),
     Rule(
         _K.CONTEXT_OVERFLOW,
         types="ContextWindowExceededError ContextOverflowError ModelContextWindowExceededError",
@@ -218,6 +239,7 @@ RULES: tuple[Rule, ...] = (
         statuses=(413,),
     ),
     # --- refused because of what it says ----------------------------------------------------------
+    Rule(_K.CONTENT_POLICY, codes="hooks_failed", complains=("guardrail checks",)),
     Rule(
         _K.CONTENT_POLICY,
         types="ContentPolicyViolationError ContentFilterError ContentFilterFinishReasonError"
@@ -242,6 +264,44 @@ RULES: tuple[Rule, ...] = (
         ),
     ),
     # --- who are you, and may you -----------------------------------------------------------------
+    # A proxy, or who closed a WebSocket, asks for it under the class of a broken connection.
+    Rule(
+        _K.AUTH,
+        types="botocore.ProfileNotFound",
+        complains=("missing credentials", "reported as leaked"),
+        sharpens=("proxy authentication required", "invalid_api_key", "invalid api key",
+                  "incorrect api key", "api key not valid"),
+        within=_K.NETWORK,
+    ),
+    # Refusals of a place, an organization or a role that come as 400 or 401.
+    Rule(
+        _K.PERMISSION,
+        codes="key_model_access_denied team_model_access_denied user_model_access_denied"
+        " org_model_access_denied project_model_access_denied",
+        complains=(
+            "location is not supported", "country, region, or territory", "unsupported countries*",
+            "not available in your country", "not available in your region", "not supported in your region",
+            "not available in your location", "organization has been disabled", "organization is disabled",
+            "account has been disabled", "lacks the required", "operation not allowed",
+        ),
+        text=("read only replica",),
+        sharpens=("received 1008 (policy violation)",),
+        within=_K.NETWORK,
+    ),
+    # A model that is not there, as 400.
+    Rule(
+        _K.NOT_FOUND,
+        codes="previous_response_not_found conversation_not_found deprecatedmodel model_deprecated"
+        " model_retired",
+        complains=(
+            "not a valid model", "invalid model name", "invalid model id", "invalid model identifier",
+            "model identifier is invalid", "model … has been retired", "model … has been shut down",
+            "model … has been deprecated", "model … is deprecated", "model … has been removed",
+            "model … no longer available", "model … no longer supported", "model … decommissioned",
+            "model … not found", "model … does not exist", "model … not exist", "unknown model",
+            "no such model", "cachedcontent not found",
+        ),
+    ),
     Rule(
         _K.AUTH,
         types="cohere.InvalidTokenError NoCredentialsError PartialCredentialsError"
@@ -290,11 +350,11 @@ RULES: tuple[Rule, ...] = (
     Rule(
         _K.PERMISSION,
         types="builtins.PermissionError",
-        codes="eacces eperm erofs sqlite_readonly accessdeniedexception accessdenied"
+        codes="eacces eperm erofs sqlite_readonly"
         " unsupported_country_region_territory model_not_allowed organization_on_hold"
         " organization_restricted model_terms_required",
         statuses=(403, 451),
-        broad="permission_error permission_denied forbidden access_denied",
+        broad="permission_error permission_denied forbidden access_denied accessdeniedexception accessdenied",
         kin="PermissionDeniedError ForbiddenError ModelPermissionDeniedError PermissionDenied Forbidden"
         " AccessDeniedError"
         " AccessDenied",
@@ -359,6 +419,25 @@ RULES: tuple[Rule, ...] = (
         ),
     ),
     # --- no connection ----------------------------------------------------------------------------
+    # What a server said when it closed a WebSocket, a store when it closed a session, or a transport
+    # when it had tried often enough.
+    Rule(_K.INVALID_REQUEST, sharpens=("received 1003 (unsupported data)",
+         "received 1007 (invalid frame payload data)"), within=_K.NETWORK),
+    Rule(_K.RATE_LIMIT, sharpens=("too many 429 error responses",), within=_K.NETWORK),
+    Rule(_K.OVERLOADED, sharpens=("too many 503 error responses", "received 1013 (try again later)",
+         "too many clients already", "too many connections", "loading the dataset in memory"),
+         within=_K.NETWORK),
+    Rule(_K.SERVER_ERROR, sharpens=("too many 500 error responses", "too many 502 error responses",
+         "received 1011 (internal error)"), within=_K.NETWORK),
+    Rule(_K.TIMEOUT, sharpens=("too many 504 error responses",), within=_K.NETWORK),
+    # Databases that derive these from the error of a lost connection.
+    Rule(_K.RESOURCE_EXHAUSTED, _STORAGE, types="psycopg.DiskFull psycopg2.DiskFull psycopg.OutOfMemory"
+         " psycopg2.OutOfMemory psycopg.ConfigurationLimitExceeded psycopg2.ConfigurationLimitExceeded"),
+    Rule(_K.OVERLOADED, _STORAGE, types="psycopg.TooManyConnections psycopg2.TooManyConnections"),
+    Rule(_K.TIMEOUT, _STORAGE, _WAITED, types="psycopg.QueryCanceled psycopg2.QueryCanceled"
+         " psycopg.LockNotAvailable psycopg2.LockNotAvailable"),
+    Rule(_K.SERVER_ERROR, _STORAGE, types="DeadlockDetected SerializationFailure DeadlockDetectedError"
+         " SerializationError"),
     # A certificate stays wrong until somebody acts.
     Rule(
         _K.NETWORK,
@@ -463,6 +542,8 @@ RULES: tuple[Rule, ...] = (
     # What a test is called, or what an assertion quotes, is no news of a server.
     Rule(_K.UNKNOWN, says=("test case … overloaded", "assertion … expected")),
     # --- no capacity ------------------------------------------------------------------------------
+    Rule(_K.OVERLOADED, codes="nocapacity service_tier_capacity_exceeded queue_exceeded",
+         says=("experiencing high demand", "experiencing high traffic")),
     Rule(
         _K.OVERLOADED,
         types="OverloadedError ModelOverloadedError ModelUnavailableError CapacityNotAvailableError"
@@ -533,6 +614,7 @@ RULES: tuple[Rule, ...] = (
     ),
     # What a server does not do at all it will not do later.
     Rule(_K.SERVER_ERROR, retryable=False, statuses=(501, 505)),
+    Rule(_K.SERVER_ERROR, kin="*EngineDeadError"),
     # --- the answer is not what was agreed --------------------------------------------------------
     Rule(
         _K.OUTPUT_VALIDATION,
@@ -541,7 +623,9 @@ RULES: tuple[Rule, ...] = (
         types="JSONDecodeError json.JSONDecodeError",
         inside_sdk=_K.SERVER_ERROR,
     ),
-    Rule(_K.INVALID_REQUEST, _CALLER, types="botocore.ValidationError botocore.ParamValidationError"),
+    Rule(_K.INVALID_REQUEST, _CALLER, types="botocore.ValidationError botocore.ParamValidationError"
+         " huggingface_hub.ValidationError"),
+    Rule(_K.OUTPUT_VALIDATION, types="yaml.YAMLError tomllib.TOMLDecodeError xml.ParseError xml.ExpatError"),
     Rule(
         _K.OUTPUT_VALIDATION,
         types="ValidationError pydantic.ValidationError pydantic_core.ValidationError"
@@ -601,6 +685,20 @@ RULES: tuple[Rule, ...] = (
     Rule(_K.INVALID_REQUEST, _CALLER, codes="sqlite_error sqlite_misuse sqlite_constraint sqlite_mismatch"
          " sqlite_cantopen sqlite_range", last="sqlite3.Error"),
     # --- the call itself is wrong -----------------------------------------------------------------
+    # Libraries used in a way that cannot work, and data that a database does not take.
+    Rule(
+        _K.INVALID_REQUEST,
+        _CALLER,
+        types="pydantic_ai.UserError",
+        kin="InvalidUpdateError EmptyInputError StreamConsumed StreamClosed StreamConsumedError"
+        " StreamClosedError ResponseNotRead RequestNotRead ResponseNotReadError InvalidStateError"
+        " IntegrityError ProgrammingError DataError",
+        codes="exdev eloop enoexec",
+        text=(
+            "event loop is closed", "running event loop", "event loop is already running",
+            "attached to a different loop", "changed size during iteration", "constraint failed",
+        ),
+    ),
     Rule(
         _K.INVALID_REQUEST,
         statuses=(400, 405, 406, 411, 412, 414, 415, 416, 417, 421, 422, 426, 428, 431),
@@ -612,7 +710,7 @@ RULES: tuple[Rule, ...] = (
         kin="BadRequestError BadRequest InvalidArgument InvalidArgumentError UnprocessableEntityError"
         " UnprocessableEntity ModelRequestRejectedError InvalidRequestError"
         " UserError openai.OpenAIError anthropic.AnthropicError groq.GroqError botocore.BotoCoreError"
-        " RequestRejectedError pydantic_ai.UserError OptionalImportError",
+        " RequestRejectedError OptionalImportError",
         # Only wrong code raises these; a class derived from one may be a report with a text of its own.
         bugs="TypeError KeyError IndexError AttributeError NameError UnboundLocalError AssertionError"
         " ImportError ModuleNotFoundError SyntaxError IndentationError TabError ZeroDivisionError"
