@@ -37,6 +37,14 @@ def read_body(facts: Facts, body: object) -> None:
             _read_error(facts, error)
         else:
             facts.add_message(error)
+    elif "errors" in body:
+        errors = body["errors"]  # Cloudflare, watsonx
+        if is_list(errors) and errors and is_dict(errors[0]):
+            _read_error(facts, errors[0])
+    elif "detail" in body:
+        detail = body["detail"]
+        if is_dict(detail):
+            read_body(facts, {"error": detail.get("error", detail)})
     _read_error(facts, body)
 
 

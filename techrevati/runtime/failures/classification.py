@@ -126,7 +126,9 @@ def _judge(verdict: _Verdict) -> _Verdict:
         if rule is not None:
             return verdict.decide(rule, EXACTLY)
     if status is not None and status >= 300:  # a redirection that nobody follows is no answer, too
-        return verdict.decide(_rule_of_status(status), BY_STATUS)
+        return verdict.decide(
+            (_finer(facts) if status == 400 else None) or _rule_of_status(status), BY_STATUS
+        )
     for code in facts.codes:
         rule = TABLE.broad.get(code)
         if rule is not None:
@@ -147,6 +149,15 @@ def _said(text: Text, *, refused: bool, unless_setting: bool = False) -> Rule | 
     """The rule for the provider's words; *refused* when they may be about the request itself."""
     columns = (SAYS, COMPLAINS) if refused else (SAYS,)
     return TABLE.phrases.first(text, columns, unless_setting=unless_setting)
+
+
+def _finer(facts: Facts) -> Rule | None:
+    """What the code of a 400 says more exactly, the vaguest of all; never that it may be tried again."""
+    for code in facts.codes:
+        rule = TABLE.broad.get(code)
+        if rule is not None and not KINDS[rule.kind][1]:
+            return rule
+    return None
 
 
 def _rule_of_status(status: int) -> Rule:

@@ -198,15 +198,29 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         _K.QUOTA_EXHAUSTED,
+        codes="accountoverdueerror setlimitexceeded insufficient_balance_error not_enough_balance"
+        " token_quota_reached customer_verification_required project_budget_exceeded",
         says=("usage limit exceeded", "usage limit reached", "usage limit has been reached",
-              "your usage limit", "payment instrument", "invalid_payment_instrument"),
+              "your usage limit", "payment instrument", "invalid_payment_instrument",
+              # money, and allowances of a long time, as the smaller services put it
+              "balance is insufficient", "balance is too low", "balance too low", "insufficient account*",
+              "not enough balance", "negative balance", "overdue balance", "outstanding balance",
+              "top up", "top-up", "add funds", "add credits", "out of funds", "out of quota",
+              "valid credit card", "monthly … quota", "daily … quota", "weekly … quota", "weekly limit",
+              "weekly quota", "monthly budget", "daily free*", "free allocation", "used up your",
+              "inference limit", "quota has been used up", "quota is used up", "quota reached"),
         sharpens=("exceeded your current quota", "insufficient_quota"),  # why a WebSocket was closed
         within=_K.NETWORK,
     ),
     # --- too much input ---------------------------------------------------------------------------
     Rule(
         _K.CONTEXT_OVERFLOW,
-        complains=("range of input length", "request entity too large", "request body too large"),
+        complains=(
+            "range of input length", "request entity too large", "request body too large",
+            "context window exceeds*", "context window is only", "context the overflows",
+            "maximum input length", "input length … exceed*", "number of input tokens", "total tokens limit",
+            "prompt length … exceed*", "prompt tokens exceed*", "tokens in the prompt … exceed*",
+        ),
         sharpens=("received 1009 (message too big)",),
         within=_K.NETWORK,
     ),
@@ -239,7 +253,12 @@ RULES: tuple[Rule, ...] = (
         statuses=(413,),
     ),
     # --- refused because of what it says ----------------------------------------------------------
-    Rule(_K.CONTENT_POLICY, codes="hooks_failed", complains=("guardrail checks",)),
+    Rule(
+        _K.CONTENT_POLICY,
+        codes="hooks_failed sensitivecontentdetected sensitive_content",
+        complains=("guardrail checks", "contain sensitive*", "contains sensitive*", "sensitive content*",
+                   "*_sensitive", "considered high risk"),
+    ),
     Rule(
         _K.CONTENT_POLICY,
         types="ContentPolicyViolationError ContentFilterError ContentFilterFinishReasonError"
@@ -268,6 +287,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         _K.AUTH,
         types="botocore.ProfileNotFound",
+        codes="requestexpired requesttimetooskewed",
         complains=("missing credentials", "reported as leaked"),
         sharpens=("proxy authentication required", "invalid_api_key", "invalid api key",
                   "incorrect api key", "api key not valid"),
@@ -283,6 +303,8 @@ RULES: tuple[Rule, ...] = (
             "not available in your country", "not available in your region", "not supported in your region",
             "not available in your location", "organization has been disabled", "organization is disabled",
             "account has been disabled", "lacks the required", "operation not allowed",
+            "unsupported region*", "not available in region", "organization must be verified",
+            "is only authorized for",
         ),
         text=("read only replica",),
         sharpens=("received 1008 (policy violation)",),
@@ -292,7 +314,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         _K.NOT_FOUND,
         codes="previous_response_not_found conversation_not_found deprecatedmodel model_deprecated"
-        " model_retired",
+        " model_retired esrch",
         complains=(
             "not a valid model", "invalid model name", "invalid model id", "invalid model identifier",
             "model identifier is invalid", "model … has been retired", "model … has been shut down",
@@ -301,6 +323,7 @@ RULES: tuple[Rule, ...] = (
             "model … not found", "model … does not exist", "model … not exist", "unknown model",
             "no such model", "cachedcontent not found",
         ),
+        kin="NoResultFound *DoesNotExist",
     ),
     Rule(
         _K.AUTH,
@@ -542,8 +565,9 @@ RULES: tuple[Rule, ...] = (
     # What a test is called, or what an assertion quotes, is no news of a server.
     Rule(_K.UNKNOWN, says=("test case … overloaded", "assertion … expected")),
     # --- no capacity ------------------------------------------------------------------------------
-    Rule(_K.OVERLOADED, codes="nocapacity service_tier_capacity_exceeded queue_exceeded",
-         says=("experiencing high demand", "experiencing high traffic")),
+    Rule(_K.OVERLOADED, codes="nocapacity service_tier_capacity_exceeded queue_exceeded serveroverloaded",
+         says=("experiencing high demand", "experiencing high traffic", "server overload", "model busy",
+               "model is busy", "capacity temporarily exceeded")),
     Rule(
         _K.OVERLOADED,
         types="OverloadedError ModelOverloadedError ModelUnavailableError CapacityNotAvailableError"
@@ -650,7 +674,7 @@ RULES: tuple[Rule, ...] = (
         types="BudgetExceededError UsageLimitExceeded MaxTurnsExceeded GraphRecursionError"
         " builtins.MemoryError BrokenProcessPool BrokenThreadPool BrokenExecutor asyncio.QueueFull"
         " queue.Full OutOfMemoryError",
-        codes="emfile enfile enomem enobufs eagain eaddrinuse sqlite_nomem",
+        codes="emfile enfile enomem enobufs eagain eaddrinuse ebusy sqlite_nomem",
         says=("requires more system memory", "cuda out of memory"),
         kin="*TurnsExceeded *TurnsExceededError *IterationsExceeded *IterationsExceededError"
         " *IterationLimitError"
@@ -669,7 +693,7 @@ RULES: tuple[Rule, ...] = (
     # --- stored data ------------------------------------------------------------------------------
     Rule(
         _K.STORAGE_CORRUPTION,
-        codes="sqlite_corrupt sqlite_notadb sqlite_ioerr sqlite_format eio ebadmsg",
+        codes="sqlite_corrupt sqlite_notadb sqlite_ioerr sqlite_format eio ebadmsg estale",
         types="*CorruptionError *CorruptedError pickle.UnpicklingError zlib.error gzip.BadGzipFile"
         " zipfile.BadZipFile"
         " tarfile.ReadError lzma.LZMAError",
@@ -679,7 +703,7 @@ RULES: tuple[Rule, ...] = (
             "database is corrupt*", "data corruption", "corrupt database", "file is corrupt*",
             "disk i/o error",
             "data is corrupt*", "index is corrupt*", "corrupted file", "corrupted database", "crc mismatch",
-            "state is corrupt*", "checkpoint is corrupt*",
+            "state is corrupt*", "checkpoint is corrupt*", "ran out of input",
         ),
     ),
     Rule(_K.INVALID_REQUEST, _CALLER, codes="sqlite_error sqlite_misuse sqlite_constraint sqlite_mismatch"
@@ -689,14 +713,20 @@ RULES: tuple[Rule, ...] = (
     Rule(
         _K.INVALID_REQUEST,
         _CALLER,
-        types="pydantic_ai.UserError",
         kin="InvalidUpdateError EmptyInputError StreamConsumed StreamClosed StreamConsumedError"
-        " StreamClosedError ResponseNotRead RequestNotRead ResponseNotReadError InvalidStateError"
-        " IntegrityError ProgrammingError DataError",
-        codes="exdev eloop enoexec",
+        " StreamClosedError ResponseNotRead RequestNotRead ResponseNotReadError InvalidStateError",
+        last="IntegrityError ProgrammingError DataError",
+        # What is there already is there the next time, too.
+        types="pydantic_ai.UserError azure.ResourceExistsError",
+        codes="exdev eloop enoexec echild already_exists alreadyexists resourceexists"
+        " resourcealreadyexists resourcealreadyexistsexception entityalreadyexists"
+        " conditionalcheckfailedexception",
+        says=("with … already exists", "name already exists", "resource already exists",
+              "object already exists"),
         text=(
             "event loop is closed", "running event loop", "event loop is already running",
-            "attached to a different loop", "changed size during iteration", "constraint failed",
+            "no current event loop", "attached to a different loop", "client has been closed",
+            "session is closed", "changed size during iteration", "constraint failed",
         ),
     ),
     Rule(
