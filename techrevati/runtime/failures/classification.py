@@ -46,6 +46,9 @@ _MAX_SEARCHED = 1_500  # characters of a text; what happened stands at its begin
 
 _NOT_THE_REQUEST = (404, 408, 409, 429)  # statuses below 500 that do not complain about what was sent
 
+# Which words of a 500 or 502 may be believed: a filter or a login named there has failed itself.
+_OF_THE_REQUEST = (FailureKind.CONTEXT_OVERFLOW, FailureKind.NOT_FOUND, FailureKind.INVALID_REQUEST)
+
 _WAITING_KINDS = frozenset(kind for kind, row in KINDS.items() if row[1]) | {FailureKind.QUOTA_EXHAUSTED}
 
 
@@ -123,6 +126,9 @@ def _judge(verdict: _Verdict) -> _Verdict:
     if status is not None or facts.codes or facts.message or info.package:
         refused = status is None or (status < 500 and status not in _NOT_THE_REQUEST)
         rule = _said(_text(verdict), refused=refused)
+        if rule is None and status in (500, 502):  # some gateways answer so whatever was wrong
+            rule = TABLE.phrases.first(_text(verdict), (COMPLAINS,))
+            rule = rule if rule is not None and rule.kind in _OF_THE_REQUEST else None
         if rule is not None:
             return verdict.decide(rule, EXACTLY)
     if status is not None and status >= 300:  # a redirection that nobody follows is no answer, too

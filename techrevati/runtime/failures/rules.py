@@ -208,7 +208,9 @@ RULES: tuple[Rule, ...] = (
               "top up", "top-up", "add funds", "add credits", "out of funds", "out of quota",
               "valid credit card", "monthly … quota", "daily … quota", "weekly … quota", "weekly limit",
               "weekly quota", "monthly budget", "daily free*", "free allocation", "used up your",
-              "inference limit", "quota has been used up", "quota is used up", "quota reached"),
+              "credits used up", "quota used up", "sufficient credits", "please recharge",
+              "remaining balance", "limit of your plan", "monthly … limit*", "max budget",
+              "maximum budget", "budget exceeded", "budget limit*", "inference limit", "quota has been used up", "quota is used up", "quota reached"),
         sharpens=("exceeded your current quota", "insufficient_quota"),  # why a WebSocket was closed
         within=_K.NETWORK,
     ),
@@ -220,7 +222,10 @@ RULES: tuple[Rule, ...] = (
             "context window exceeds*", "context window is only", "context the overflows",
             "maximum input length", "input length … exceed*", "number of input tokens", "total tokens limit",
             "prompt length … exceed*", "prompt tokens exceed*", "tokens in the prompt … exceed*",
+            "max context length", "exceeds the context length",
         ),
+        # LiteLLM's proxy writes its class into the words, and 429 or 500 beside them.
+        says=("contextwindowexceedederror",),
         sharpens=("received 1009 (message too big)",),
         within=_K.NETWORK,
     ),
@@ -258,6 +263,7 @@ RULES: tuple[Rule, ...] = (
         codes="hooks_failed sensitivecontentdetected sensitive_content",
         complains=("guardrail checks", "contain sensitive*", "contains sensitive*", "sensitive content*",
                    "*_sensitive", "considered high risk"),
+        says=("litellm.contentpolicyviolationerror", "filtered due to the prompt"),
     ),
     Rule(
         _K.CONTENT_POLICY,
@@ -288,7 +294,8 @@ RULES: tuple[Rule, ...] = (
         _K.AUTH,
         types="botocore.ProfileNotFound",
         codes="requestexpired requesttimetooskewed",
-        complains=("missing credentials", "reported as leaked"),
+        complains=("missing credentials", "reported as leaked", "unregistered callers"),
+        says=("litellm.authenticationerror", "invalid api key", "incorrect api key", "api key not valid"),
         sharpens=("proxy authentication required", "invalid_api_key", "invalid api key",
                   "incorrect api key", "api key not valid"),
         within=_K.NETWORK,
@@ -304,8 +311,9 @@ RULES: tuple[Rule, ...] = (
             "not available in your location", "organization has been disabled", "organization is disabled",
             "account has been disabled", "lacks the required", "operation not allowed",
             "unsupported region*", "not available in region", "organization must be verified",
-            "is only authorized for",
+            "is only authorized for", "is not allowed to use", "available for this subscription",
         ),
+        says=("litellm.permissiondeniederror",),
         text=("read only replica",),
         sharpens=("received 1008 (policy violation)",),
         within=_K.NETWORK,
@@ -323,6 +331,7 @@ RULES: tuple[Rule, ...] = (
             "model … not found", "model … does not exist", "model … not exist", "unknown model",
             "no such model", "cachedcontent not found",
         ),
+        says=("litellm.notfounderror",),
         kin="NoResultFound *DoesNotExist",
     ),
     Rule(
@@ -718,6 +727,7 @@ RULES: tuple[Rule, ...] = (
         last="IntegrityError ProgrammingError DataError",
         # What is there already is there the next time, too.
         types="pydantic_ai.UserError azure.ResourceExistsError",
+        complains=("litellm.badrequesterror", "litellm.unsupportedparamserror"),
         codes="exdev eloop enoexec echild already_exists alreadyexists resourceexists"
         " resourcealreadyexists resourcealreadyexistsexception entityalreadyexists"
         " conditionalcheckfailedexception",

@@ -79,6 +79,25 @@ OPENAI = (
     Row("no capacity", 429, {"error": {"code": "NoCapacity", "message": "The system is currently experiencing high demand and cannot process your request."}}, K.OVERLOADED, also=(K.RATE_LIMIT,)),
     Row("queue", 429, {"message": "We're experiencing high traffic right now! Please try again soon.", "type": "too_many_requests_error", "param": "queue", "code": "queue_exceeded"}, K.OVERLOADED, also=(K.RATE_LIMIT,)),
     Row("busy", 429, {"error": {"message": "Model busy, retry later"}}, K.OVERLOADED, also=(K.RATE_LIMIT,)),
+    # refusals that a gateway hides behind 500, 502 or 429
+    Row("500: too long", 500, _o("prompt too long; exceeded max context length by 12 tokens", "api_error"), K.CONTEXT_OVERFLOW),
+    Row("500: window, from LiteLLM", 500, _o("litellm.BadRequestError: AnthropicException - prompt is too long: 214523 tokens > 200000 maximum", None, "500"), K.CONTEXT_OVERFLOW),
+    Row("500: schema, from LiteLLM", 500, _o("litellm.BadRequestError: OpenAIException - Invalid schema for function 'f'", None, "500"), K.INVALID_REQUEST),
+    Row("500: key, from LiteLLM", 500, _o("litellm.AuthenticationError: OpenAIException - Incorrect API key provided: sk-x", "None", "500"), K.AUTH),
+    Row("500: filtered", 500, _o("The response was filtered due to the prompt triggering Azure OpenAI's content management policy."), K.CONTENT_POLICY),
+    Row("500: no model", 500, {"error": 'model "llama9" not found, try pulling it first'}, K.NOT_FOUND),
+    Row("502: window, relayed", 502, _raw(502, '{"error":{"message":"Input is too long for requested model"}}'), K.CONTEXT_OVERFLOW),
+    Row("429: window, from LiteLLM", 429, _o("litellm.ContextWindowExceededError: prompt is too long: 214523 tokens > 200000 maximum"), K.CONTEXT_OVERFLOW),
+    Row("429: limit of a plan", 429, _o("You have reached the limit of your plan. Upgrade to continue."), K.QUOTA_EXHAUSTED),
+    Row("429: monthly requests", 429, _o("Monthly request limit reached for the free plan"), K.QUOTA_EXHAUSTED),
+    Row("429: recharge", 429, _o("Credits used up. Please recharge."), K.QUOTA_EXHAUSTED),
+    Row("429: key's balance", 429, _o("No remaining balance on this key"), K.QUOTA_EXHAUSTED),
+    Row("429: team's budget", 429, _o("Maximum budget exceeded for team"), K.QUOTA_EXHAUSTED),
+    # … and what only sounds like one
+    Row("500: the filter itself", 500, _o("content filter service is unavailable"), K.SERVER_ERROR, also=(K.OVERLOADED,)),
+    Row("500: a login inside", 500, _o("failed to authenticate with upstream cache"), K.SERVER_ERROR),
+    Row("429: advertisement", 429, _o("You are being rate limited. Consider upgrading your plan."), K.RATE_LIMIT),
+    Row("429: too fast", 429, _o("Request rate increased too quickly. Please ensure a gradual increase."), K.RATE_LIMIT),
     # what is there already
     Row("file exists", 409, _o("A file with this name already exists.", "conflict_error"), K.INVALID_REQUEST),
 )  # fmt: skip
