@@ -81,9 +81,17 @@ class _Verdict:
 def _text(verdict: _Verdict) -> Text:
     text = verdict.text
     if text is None:
-        said = (verdict.facts.message or text_of(verdict.error))[:_MAX_SEARCHED].lower()
+        said = (verdict.facts.message or _worded(verdict.error))[:_MAX_SEARCHED].lower()
         text = verdict.text = Text(said)
     return text
+
+
+def _worded(error: BaseException) -> str:
+    """The words of *error*: of a number and words, as MySQL's clients have it, the words."""
+    args = attribute(error, "args")
+    if isinstance(args, tuple) and len(args) == 2 and type(args[0]) is int and type(args[1]) is str:
+        return args[1] or text_of(error)
+    return text_of(error)
 
 
 def _exact(info: ClassEvidence, facts: Facts) -> Rule | None:

@@ -125,7 +125,8 @@ RULES: tuple[Rule, ...] = (
         _K.QUOTA_EXHAUSTED,
         types="litellm.BudgetExceededError",
         says=("*, limit: 0", "limit 0, used", "limit 0, requested", "*byday", "per 86400s"),
-        sharpens=("*, limit: 0", "limit 0, used", "limit 0, requested", "*byday", "per 86400s"),
+        sharpens=("*, limit: 0", "limit 0, used", "limit 0, requested", "*byday", "per 86400s",
+                  "current month", "this month", "billing period", "billing cycle"),
         within=_K.RATE_LIMIT,
     ),
     Rule(
@@ -199,6 +200,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         _K.QUOTA_EXHAUSTED,
         codes="accountoverdueerror setlimitexceeded insufficient_balance_error not_enough_balance"
+        " insufficient_user_quota pre_consume_token_quota_failed"
         " token_quota_reached customer_verification_required project_budget_exceeded",
         says=("usage limit exceeded", "usage limit reached", "usage limit has been reached",
               "your usage limit", "payment instrument", "invalid_payment_instrument",
@@ -210,7 +212,9 @@ RULES: tuple[Rule, ...] = (
               "weekly quota", "monthly budget", "daily free*", "free allocation", "used up your",
               "credits used up", "quota used up", "sufficient credits", "please recharge",
               "remaining balance", "limit of your plan", "monthly … limit*", "max budget",
-              "maximum budget", "budget exceeded", "budget limit*", "inference limit", "quota has been used up", "quota is used up", "quota reached"),
+              "maximum budget", "budget exceeded", "budget limit*", "inference limit",
+              "quota has been used up", "quota is used up", "quota reached", "exceeds your plan*",
+              "exceeded your plan*", "*额度不足*", "*预扣费额度*", "*额度已用*"),
         sharpens=("exceeded your current quota", "insufficient_quota"),  # why a WebSocket was closed
         within=_K.NETWORK,
     ),
@@ -293,11 +297,13 @@ RULES: tuple[Rule, ...] = (
     Rule(
         _K.AUTH,
         types="botocore.ProfileNotFound",
-        codes="requestexpired requesttimetooskewed",
+        codes="requestexpired requesttimetooskewed"
+        # OAuth
+        " invalid_grant invalid_client unauthorized_client invalid_token invalid_scope",
         complains=("missing credentials", "reported as leaked", "unregistered callers"),
         says=("litellm.authenticationerror", "invalid api key", "incorrect api key", "api key not valid"),
-        sharpens=("proxy authentication required", "invalid_api_key", "invalid api key",
-                  "incorrect api key", "api key not valid"),
+        sharpens=("proxy authentication required", "role … does not exist", "invalid_api_key",
+                  "invalid api key", "incorrect api key", "api key not valid"),
         within=_K.NETWORK,
     ),
     # Refusals of a place, an organization or a role that come as 400 or 401.
@@ -333,6 +339,9 @@ RULES: tuple[Rule, ...] = (
         ),
         says=("litellm.notfounderror",),
         kin="NoResultFound *DoesNotExist",
+        text=("unknown database",),
+        sharpens=("database … does not exist",),
+        within=_K.NETWORK,
     ),
     Rule(
         _K.AUTH,
@@ -454,22 +463,29 @@ RULES: tuple[Rule, ...] = (
     # What a server said when it closed a WebSocket, a store when it closed a session, or a transport
     # when it had tried often enough.
     Rule(_K.INVALID_REQUEST, sharpens=("received 1003 (unsupported data)",
-         "received 1007 (invalid frame payload data)"), within=_K.NETWORK),
+         "received 1007 (invalid frame payload data)",
+         "too many redirects"), within=_K.NETWORK),
     Rule(_K.RATE_LIMIT, sharpens=("too many 429 error responses",), within=_K.NETWORK),
     Rule(_K.OVERLOADED, sharpens=("too many 503 error responses", "received 1013 (try again later)",
-         "too many clients already", "too many connections", "loading the dataset in memory"),
+         "too many clients already", "too many connections", "loading the dataset in memory",
+         "database system is starting up", "database system is shutting down",
+         "max number of clients reached"),
          within=_K.NETWORK),
     Rule(_K.SERVER_ERROR, sharpens=("too many 500 error responses", "too many 502 error responses",
          "received 1011 (internal error)"), within=_K.NETWORK),
     Rule(_K.TIMEOUT, sharpens=("too many 504 error responses",), within=_K.NETWORK),
     # Databases that derive these from the error of a lost connection.
+    Rule(_K.AUTH, types="redis.AuthenticationError redis.AuthorizationError"),
+    Rule(_K.PERMISSION, types="redis.NoPermissionError redis.ReadOnlyError"),
+    Rule(_K.OVERLOADED, _STORAGE, types="redis.MaxClientsError redis.BusyLoadingError redis.ClusterDownError"
+         " redis.MasterDownError redis.TryAgainError"),
     Rule(_K.RESOURCE_EXHAUSTED, _STORAGE, types="psycopg.DiskFull psycopg2.DiskFull psycopg.OutOfMemory"
          " psycopg2.OutOfMemory psycopg.ConfigurationLimitExceeded psycopg2.ConfigurationLimitExceeded"),
     Rule(_K.OVERLOADED, _STORAGE, types="psycopg.TooManyConnections psycopg2.TooManyConnections"),
     Rule(_K.TIMEOUT, _STORAGE, _WAITED, types="psycopg.QueryCanceled psycopg2.QueryCanceled"
          " psycopg.LockNotAvailable psycopg2.LockNotAvailable"),
     Rule(_K.SERVER_ERROR, _STORAGE, types="DeadlockDetected SerializationFailure DeadlockDetectedError"
-         " SerializationError"),
+         " SerializationError", text=("deadlock found when trying to get lock",)),
     # A certificate stays wrong until somebody acts.
     Rule(
         _K.NETWORK,
@@ -487,7 +503,11 @@ RULES: tuple[Rule, ...] = (
                   "x509: certificate", "valid certification path",
                   # TLS spoken to a port without it, or of a version that one side does not have.
                   "wrong_version_number", "wrong version number", "unsupported_protocol",
-                  "tlsv1_alert_protocol_version", "no_shared_cipher"),
+                  "tlsv1_alert_protocol_version", "no_shared_cipher", "alert handshake failure",
+                  "alert unknown ca", "alert bad certificate", "alert certificate expired",
+                  "alert certificate unknown", "alert certificate required", "alert unrecognized name",
+                  "alert insufficient security", "alert no application protocol", "key too small",
+                  "unsafe legacy renegotiation", "no protocols available"),
         within=_K.NETWORK,
     ),
     Rule(
@@ -601,6 +621,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         _K.RATE_LIMIT,
         statuses=(429,),
+        says=("rate limit exceeded", "secondary rate limit"),  # GitHub and Google say it under 403
         broad="rate_limit_error rate_limit_exceeded rate_limit rate_limited rate_limit_reached_error"
         " ratelimited too_many_requests toomanyrequests requests tokens",
         kin="RateLimitError ModelRateLimitError TooManyRequestsError TooManyRequests *RateLimitError"
@@ -724,7 +745,7 @@ RULES: tuple[Rule, ...] = (
         _CALLER,
         kin="InvalidUpdateError EmptyInputError StreamConsumed StreamClosed StreamConsumedError"
         " StreamClosedError ResponseNotRead RequestNotRead ResponseNotReadError InvalidStateError",
-        last="IntegrityError ProgrammingError DataError",
+        last="IntegrityError ProgrammingError DataError redis.ResponseError",
         # What is there already is there the next time, too.
         types="pydantic_ai.UserError azure.ResourceExistsError",
         complains=("litellm.badrequesterror", "litellm.unsupportedparamserror"),
