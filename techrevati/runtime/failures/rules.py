@@ -205,16 +205,17 @@ RULES: tuple[Rule, ...] = (
         says=("usage limit exceeded", "usage limit reached", "usage limit has been reached",
               "your usage limit", "payment instrument", "invalid_payment_instrument",
               # money, and allowances of a long time, as the smaller services put it
-              "balance is insufficient", "balance is too low", "balance too low", "insufficient account*",
-              "not enough balance", "negative balance", "overdue balance", "outstanding balance",
-              "top up", "top-up", "add funds", "add credits", "out of funds", "out of quota",
-              "valid credit card", "monthly … quota", "daily … quota", "weekly … quota", "weekly limit",
-              "weekly quota", "monthly budget", "daily free*", "free allocation", "used up your",
-              "credits used up", "quota used up", "sufficient credits", "please recharge",
-              "remaining balance", "limit of your plan", "monthly … limit*", "max budget",
-              "maximum budget", "budget exceeded", "budget limit*", "inference limit",
-              "quota has been used up", "quota is used up", "quota reached", "exceeds your plan*",
-              "exceeded your plan*", "*额度不足*", "*预扣费额度*", "*额度已用*"),
+              "balance is insufficient", "balance is too low", "balance too low",
+              "insufficient account balance", "not enough balance", "negative balance", "overdue balance",
+              "outstanding balance", "no remaining balance", "top up your", "add funds to",
+              "add credits to your",
+              "out of funds", "sufficient credits", "please recharge", "valid credit card", "credits used up",
+              "maximum budget exceeded", "monthly budget", "monthly … quota", "daily … quota",
+              "weekly … quota", "monthly request limit", "monthly token limit", "monthly usage limit",
+              "your weekly limit", "weekly quota", "out of quota", "quota used up",
+              "quota has been used up", "quota is used up", "daily free allocation", "daily free quota", "daily free requests",
+              "limit of your plan", "exceeds your plan*", "exceeded your plan*", "inference limit",
+              "*额度不足*", "*预扣费额度*", "*额度已用*"),
         sharpens=("exceeded your current quota", "insufficient_quota"),  # why a WebSocket was closed
         within=_K.NETWORK,
     ),
@@ -224,7 +225,8 @@ RULES: tuple[Rule, ...] = (
         complains=(
             "range of input length", "request entity too large", "request body too large",
             "context window exceeds*", "context window is only", "context the overflows",
-            "maximum input length", "input length … exceed*", "number of input tokens", "total tokens limit",
+            "maximum input length", "input length … exceed*", "number of input tokens … exceed*", "number of input tokens … cannot",
+            "total tokens limit",
             "prompt length … exceed*", "prompt tokens exceed*", "tokens in the prompt … exceed*",
             "max context length", "exceeds the context length",
         ),
@@ -265,7 +267,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         _K.CONTENT_POLICY,
         codes="hooks_failed sensitivecontentdetected sensitive_content",
-        complains=("guardrail checks", "contain sensitive*", "contains sensitive*", "sensitive content*",
+        complains=("guardrail checks defined", "guardrail checks failed", "contain sensitive*", "contains sensitive*",
                    "*_sensitive", "considered high risk"),
         says=("litellm.contentpolicyviolationerror", "filtered due to the prompt"),
     ),
@@ -312,10 +314,10 @@ RULES: tuple[Rule, ...] = (
         codes="key_model_access_denied team_model_access_denied user_model_access_denied"
         " org_model_access_denied project_model_access_denied",
         complains=(
-            "location is not supported", "country, region, or territory", "unsupported countries*",
+            "location is not supported for", "country, region, or territory", "unsupported countries*",
             "not available in your country", "not available in your region", "not supported in your region",
             "not available in your location", "organization has been disabled", "organization is disabled",
-            "account has been disabled", "lacks the required", "operation not allowed",
+            "account has been disabled", "lacks the required",
             "unsupported region*", "not available in region", "organization must be verified",
             "is only authorized for", "is not allowed to use", "available for this subscription",
         ),
@@ -339,7 +341,6 @@ RULES: tuple[Rule, ...] = (
         ),
         says=("litellm.notfounderror",),
         kin="NoResultFound *DoesNotExist",
-        text=("unknown database",),
         sharpens=("database … does not exist",),
         within=_K.NETWORK,
     ),
@@ -595,8 +596,8 @@ RULES: tuple[Rule, ...] = (
     Rule(_K.UNKNOWN, says=("test case … overloaded", "assertion … expected")),
     # --- no capacity ------------------------------------------------------------------------------
     Rule(_K.OVERLOADED, codes="nocapacity service_tier_capacity_exceeded queue_exceeded serveroverloaded",
-         says=("experiencing high demand", "experiencing high traffic", "server overload", "model busy",
-               "model is busy", "capacity temporarily exceeded")),
+         says=("experiencing high demand", "experiencing high traffic", "server overload",
+               "capacity temporarily exceeded")),
     Rule(
         _K.OVERLOADED,
         types="OverloadedError ModelOverloadedError ModelUnavailableError CapacityNotAvailableError"
@@ -621,7 +622,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         _K.RATE_LIMIT,
         statuses=(429,),
-        says=("rate limit exceeded", "secondary rate limit"),  # GitHub and Google say it under 403
+        says=("rate limit exceeded", "exceeded a secondary rate limit"),  # GitHub and Google say it under 403
         broad="rate_limit_error rate_limit_exceeded rate_limit rate_limited rate_limit_reached_error"
         " ratelimited too_many_requests toomanyrequests requests tokens",
         kin="RateLimitError ModelRateLimitError TooManyRequestsError TooManyRequests *RateLimitError"
@@ -755,9 +756,11 @@ RULES: tuple[Rule, ...] = (
         says=("with … already exists", "name already exists", "resource already exists",
               "object already exists"),
         text=(
-            "event loop is closed", "running event loop", "event loop is already running",
+            "event loop is closed", "a running event loop", "no running event loop",
+            "event loop is already running",
             "no current event loop", "attached to a different loop", "client has been closed",
-            "session is closed", "changed size during iteration", "constraint failed",
+            "changed size during iteration", "unique constraint failed", "foreign key constraint failed",
+            "not null constraint failed", "check constraint failed",
         ),
     ),
     Rule(
