@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from techrevati.runtime.failures import KINDS, Failure, classify
 from tests.corpus.case import NOW, Case
 from tests.corpus.endpoint import Endpoint
-from tests.corpus.outside import clients, exam_clients
+from tests.corpus.outside import clients, exam_clients, held_out
 from tests.corpus.sdks import BUILDERS
 
 
@@ -51,7 +51,7 @@ class Count:
 
 def provider_cases(endpoint: Endpoint) -> Iterator[Case]:
     """Cases of every SDK that is installed."""
-    for build in (*BUILDERS, *clients.BUILDERS, *exam_clients.BUILDERS):
+    for build in (*BUILDERS, *clients.BUILDERS, *exam_clients.BUILDERS, *held_out.BUILDERS):
         try:
             yield from build(endpoint)
         except ImportError:
@@ -69,6 +69,7 @@ def all_cases(endpoint: Endpoint) -> Iterator[Case]:
     yield from services.cases()
     yield from exam_programs.cases()
     yield from exam_programs.lookalikes()
+    yield from held_out.cases()
 
 
 def counted(cases: Iterable[Case]) -> dict[str, Count]:

@@ -11,7 +11,7 @@ from techrevati.runtime.failures import classify
 from tests.corpus import local, texts
 from tests.corpus.case import NOW, Case
 from tests.corpus.endpoint import Endpoint
-from tests.corpus.outside import exam_programs, programs, services
+from tests.corpus.outside import exam_programs, held_out, programs, services
 from tests.corpus.score import Count, counted, provider_cases, table
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the SDKs' own, at import and at use
@@ -55,6 +55,10 @@ def test_what_an_outsider_meets_is_known() -> None:
 def test_what_an_examiner_asks_is_known() -> None:
     """The third set: of one who had read the documents only; its SDKs are counted above."""
     holds(counted(exam_programs.cases()))
+
+
+def test_what_the_rules_once_did_not_know_is_known() -> None:
+    holds(counted(held_out.cases()))
 
 
 def test_words_of_failures_that_tell_of_none_are_left_alone() -> None:

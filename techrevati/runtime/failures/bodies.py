@@ -35,8 +35,18 @@ def read_body(facts: Facts, body: object) -> None:
         error = body["error"]
         if is_dict(error):
             _read_error(facts, error)
+        elif isinstance(error, str) and error.isidentifier():  # OAuth; what it means stands beside
+            facts.add_code(error)
         else:
             facts.add_message(error)
+    elif "errors" in body:
+        errors = body["errors"]  # Cloudflare, watsonx
+        if is_list(errors) and errors and is_dict(errors[0]):
+            _read_error(facts, errors[0])
+    elif "detail" in body:
+        detail = body["detail"]
+        if is_dict(detail):
+            read_body(facts, {"error": detail.get("error", detail)})
     _read_error(facts, body)
 
 
@@ -47,6 +57,10 @@ def _read_error(facts: Facts, error: dict[object, object]) -> None:
             facts.add_code(details.get("error_code"))
         elif is_list(details):
             _read_google_details(facts, details)
+    if "errors" in error:
+        errors = error["errors"]  # Google's older services
+        if is_list(errors) and errors and is_dict(errors[0]):
+            facts.add_code(errors[0].get("reason"))
     if "innererror" in error:
         inner = error["innererror"]
         if is_dict(inner):

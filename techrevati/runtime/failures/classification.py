@@ -46,6 +46,9 @@ _MAX_SEARCHED = 1_500  # characters of a text; what happened stands at its begin
 
 _NOT_THE_REQUEST = (404, 408, 409, 429)  # statuses below 500 that do not complain about what was sent
 
+# Which words of a 500 or 502 may be believed: a filter or a login named there has failed itself.
+_OF_THE_REQUEST = (FailureKind.CONTEXT_OVERFLOW, FailureKind.NOT_FOUND, FailureKind.INVALID_REQUEST)
+
 _WAITING_KINDS = frozenset(kind for kind, row in KINDS.items() if row[1]) | {FailureKind.QUOTA_EXHAUSTED}
 
 
@@ -78,9 +81,17 @@ class _Verdict:
 def _text(verdict: _Verdict) -> Text:
     text = verdict.text
     if text is None:
-        said = (verdict.facts.message or text_of(verdict.error))[:_MAX_SEARCHED].lower()
+        said = (verdict.facts.message or _worded(verdict.error))[:_MAX_SEARCHED].lower()
         text = verdict.text = Text(said)
     return text
+
+
+def _worded(error: BaseException) -> str:
+    """The words of *error*: of a number and words, as MySQL's clients have it, the words."""
+    args = attribute(error, "args")
+    if isinstance(args, tuple) and len(args) == 2 and type(args[0]) is int and type(args[1]) is str:
+        return args[1] or text_of(error)
+    return text_of(error)
 
 
 def _exact(info: ClassEvidence, facts: Facts) -> Rule | None:
@@ -123,10 +134,15 @@ def _judge(verdict: _Verdict) -> _Verdict:
     if status is not None or facts.codes or facts.message or info.package:
         refused = status is None or (status < 500 and status not in _NOT_THE_REQUEST)
         rule = _said(_text(verdict), refused=refused)
+        if rule is None and status in (500, 502):  # some gateways answer so whatever was wrong
+            rule = TABLE.phrases.first(_text(verdict), (COMPLAINS,))
+            rule = rule if rule is not None and rule.kind in _OF_THE_REQUEST else None
         if rule is not None:
             return verdict.decide(rule, EXACTLY)
-    if status is not None and status >= 400:
-        return verdict.decide(_rule_of_status(status), BY_STATUS)
+    if status is not None and status >= 300:  # a redirection that nobody follows is no answer, too
+        return verdict.decide(
+            (_finer(facts) if status == 400 else None) or _rule_of_status(status), BY_STATUS
+        )
     for code in facts.codes:
         rule = TABLE.broad.get(code)
         if rule is not None:
@@ -147,6 +163,15 @@ def _said(text: Text, *, refused: bool, unless_setting: bool = False) -> Rule | 
     """The rule for the provider's words; *refused* when they may be about the request itself."""
     columns = (SAYS, COMPLAINS) if refused else (SAYS,)
     return TABLE.phrases.first(text, columns, unless_setting=unless_setting)
+
+
+def _finer(facts: Facts) -> Rule | None:
+    """What the code of a 400 says more exactly, the vaguest of all; never that it may be tried again."""
+    for code in facts.codes:
+        rule = TABLE.broad.get(code)
+        if rule is not None and not KINDS[rule.kind][1]:
+            return rule
+    return None
 
 
 def _rule_of_status(status: int) -> Rule:

@@ -138,6 +138,8 @@ class Facts(Hints):
     # --- the sources; each is read on its own, so that a broken one does not hide the others ---
 
     def read_status(self, error: BaseException, held: dict[str, object], package: str) -> None:
+        if package == "litellm" and type(error).__name__ == "APIConnectionError":
+            return  # it says 500 where nobody answered
         value = held.get("status_code")
         if type(value) is int and 100 <= value <= 599:
             self.status = value

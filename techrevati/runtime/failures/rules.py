@@ -120,6 +120,15 @@ RULES: tuple[Rule, ...] = (
         ),
     ),
     # --- a daily quota, before everything that looks like a rate limit ----------------------------
+    # A limit of nothing never lets anything through; Azure names the window of a limit, not its words.
+    Rule(
+        _K.QUOTA_EXHAUSTED,
+        types="litellm.BudgetExceededError",
+        says=("*, limit: 0", "limit 0, used", "limit 0, requested", "*byday", "per 86400s"),
+        sharpens=("*, limit: 0", "limit 0, used", "limit 0, requested", "*byday", "per 86400s",
+                  "current month", "this month", "billing period", "billing cycle"),
+        within=_K.RATE_LIMIT,
+    ),
     Rule(
         _K.QUOTA_EXHAUSTED,
         codes="daily_quota dailylimitexceeded",
@@ -188,7 +197,44 @@ RULES: tuple[Rule, ...] = (
         " *CreditsError InsufficientFundsError InsufficientBalanceError PaymentRequired SpendLimitExceeded",
         text=("quota exceeded", "exceeded quota", "exceeded your quota", "quota has been exceeded"),
     ),
+    Rule(
+        _K.QUOTA_EXHAUSTED,
+        codes="accountoverdueerror setlimitexceeded insufficient_balance_error not_enough_balance"
+        " insufficient_user_quota pre_consume_token_quota_failed"
+        " token_quota_reached customer_verification_required project_budget_exceeded",
+        says=("usage limit exceeded", "usage limit reached", "usage limit has been reached",
+              "your usage limit", "payment instrument", "invalid_payment_instrument",
+              # money, and allowances of a long time, as the smaller services put it
+              "balance is insufficient", "balance is too low", "balance too low",
+              "insufficient account balance", "not enough balance", "negative balance", "overdue balance",
+              "outstanding balance", "no remaining balance", "top up your", "add funds to",
+              "add credits to your",
+              "out of funds", "sufficient credits", "please recharge", "valid credit card", "credits used up",
+              "maximum budget exceeded", "monthly budget", "monthly … quota", "daily … quota",
+              "weekly … quota", "monthly request limit", "monthly token limit", "monthly usage limit",
+              "your weekly limit", "weekly quota", "out of quota", "quota used up",
+              "quota has been used up", "quota is used up", "daily free allocation", "daily free quota", "daily free requests",
+              "limit of your plan", "exceeds your plan*", "exceeded your plan*", "inference limit",
+              "*额度不足*", "*预扣费额度*", "*额度已用*"),
+        sharpens=("exceeded your current quota", "insufficient_quota"),  # why a WebSocket was closed
+        within=_K.NETWORK,
+    ),
     # --- too much input ---------------------------------------------------------------------------
+    Rule(
+        _K.CONTEXT_OVERFLOW,
+        complains=(
+            "range of input length", "request entity too large", "request body too large",
+            "context window exceeds*", "context window is only", "context the overflows",
+            "maximum input length", "input length … exceed*", "number of input tokens … exceed*", "number of input tokens … cannot",
+            "total tokens limit",
+            "prompt length … exceed*", "prompt tokens exceed*", "tokens in the prompt … exceed*",
+            "max context length", "exceeds the context length",
+        ),
+        # LiteLLM's proxy writes its class into the words, and 429 or 500 beside them.
+        says=("contextwindowexceedederror",),
+        sharpens=("received 1009 (message too big)",),
+        within=_K.NETWORK,
+    ),
     Rule(
         _K.CONTEXT_OVERFLOW,
         types="ContextWindowExceededError ContextOverflowError ModelContextWindowExceededError",
@@ -220,6 +266,13 @@ RULES: tuple[Rule, ...] = (
     # --- refused because of what it says ----------------------------------------------------------
     Rule(
         _K.CONTENT_POLICY,
+        codes="hooks_failed sensitivecontentdetected sensitive_content",
+        complains=("guardrail checks defined", "guardrail checks failed", "contain sensitive*", "contains sensitive*",
+                   "*_sensitive", "considered high risk"),
+        says=("litellm.contentpolicyviolationerror", "filtered due to the prompt"),
+    ),
+    Rule(
+        _K.CONTENT_POLICY,
         types="ContentPolicyViolationError ContentFilterError ContentFilterFinishReasonError"
         " ModelRefusalError OpenAIRefusalError OpenAIModerationError RejectedRequestError"
         " GuardrailRaisedException BlockedPiiEntityError PIIDetectionError *TripwireTriggered",
@@ -242,6 +295,55 @@ RULES: tuple[Rule, ...] = (
         ),
     ),
     # --- who are you, and may you -----------------------------------------------------------------
+    # A proxy, or who closed a WebSocket, asks for it under the class of a broken connection.
+    Rule(
+        _K.AUTH,
+        types="botocore.ProfileNotFound",
+        codes="requestexpired requesttimetooskewed"
+        # OAuth
+        " invalid_grant invalid_client unauthorized_client invalid_token invalid_scope",
+        complains=("missing credentials", "reported as leaked", "unregistered callers"),
+        says=("litellm.authenticationerror", "invalid api key", "incorrect api key", "api key not valid"),
+        sharpens=("proxy authentication required", "role … does not exist", "invalid_api_key",
+                  "invalid api key", "incorrect api key", "api key not valid"),
+        within=_K.NETWORK,
+    ),
+    # Refusals of a place, an organization or a role that come as 400 or 401.
+    Rule(
+        _K.PERMISSION,
+        codes="key_model_access_denied team_model_access_denied user_model_access_denied"
+        " org_model_access_denied project_model_access_denied",
+        complains=(
+            "location is not supported for", "country, region, or territory", "unsupported countries*",
+            "not available in your country", "not available in your region", "not supported in your region",
+            "not available in your location", "organization has been disabled", "organization is disabled",
+            "account has been disabled", "lacks the required",
+            "unsupported region*", "not available in region", "organization must be verified",
+            "is only authorized for", "is not allowed to use", "available for this subscription",
+        ),
+        says=("litellm.permissiondeniederror",),
+        text=("read only replica",),
+        sharpens=("received 1008 (policy violation)",),
+        within=_K.NETWORK,
+    ),
+    # A model that is not there, as 400.
+    Rule(
+        _K.NOT_FOUND,
+        codes="previous_response_not_found conversation_not_found deprecatedmodel model_deprecated"
+        " model_retired esrch",
+        complains=(
+            "not a valid model", "invalid model name", "invalid model id", "invalid model identifier",
+            "model identifier is invalid", "model … has been retired", "model … has been shut down",
+            "model … has been deprecated", "model … is deprecated", "model … has been removed",
+            "model … no longer available", "model … no longer supported", "model … decommissioned",
+            "model … not found", "model … does not exist", "model … not exist", "unknown model",
+            "no such model", "cachedcontent not found",
+        ),
+        says=("litellm.notfounderror",),
+        kin="NoResultFound *DoesNotExist",
+        sharpens=("database … does not exist",),
+        within=_K.NETWORK,
+    ),
     Rule(
         _K.AUTH,
         types="cohere.InvalidTokenError NoCredentialsError PartialCredentialsError"
@@ -290,11 +392,11 @@ RULES: tuple[Rule, ...] = (
     Rule(
         _K.PERMISSION,
         types="builtins.PermissionError",
-        codes="eacces eperm erofs sqlite_readonly accessdeniedexception accessdenied"
+        codes="eacces eperm erofs sqlite_readonly"
         " unsupported_country_region_territory model_not_allowed organization_on_hold"
         " organization_restricted model_terms_required",
         statuses=(403, 451),
-        broad="permission_error permission_denied forbidden access_denied",
+        broad="permission_error permission_denied forbidden access_denied accessdeniedexception accessdenied",
         kin="PermissionDeniedError ForbiddenError ModelPermissionDeniedError PermissionDenied Forbidden"
         " AccessDeniedError"
         " AccessDenied",
@@ -359,6 +461,32 @@ RULES: tuple[Rule, ...] = (
         ),
     ),
     # --- no connection ----------------------------------------------------------------------------
+    # What a server said when it closed a WebSocket, a store when it closed a session, or a transport
+    # when it had tried often enough.
+    Rule(_K.INVALID_REQUEST, sharpens=("received 1003 (unsupported data)",
+         "received 1007 (invalid frame payload data)",
+         "too many redirects"), within=_K.NETWORK),
+    Rule(_K.RATE_LIMIT, sharpens=("too many 429 error responses",), within=_K.NETWORK),
+    Rule(_K.OVERLOADED, sharpens=("too many 503 error responses", "received 1013 (try again later)",
+         "too many clients already", "too many connections", "loading the dataset in memory",
+         "database system is starting up", "database system is shutting down",
+         "max number of clients reached"),
+         within=_K.NETWORK),
+    Rule(_K.SERVER_ERROR, sharpens=("too many 500 error responses", "too many 502 error responses",
+         "received 1011 (internal error)"), within=_K.NETWORK),
+    Rule(_K.TIMEOUT, sharpens=("too many 504 error responses",), within=_K.NETWORK),
+    # Databases that derive these from the error of a lost connection.
+    Rule(_K.AUTH, types="redis.AuthenticationError redis.AuthorizationError"),
+    Rule(_K.PERMISSION, types="redis.NoPermissionError redis.ReadOnlyError"),
+    Rule(_K.OVERLOADED, _STORAGE, types="redis.MaxClientsError redis.BusyLoadingError redis.ClusterDownError"
+         " redis.MasterDownError redis.TryAgainError"),
+    Rule(_K.RESOURCE_EXHAUSTED, _STORAGE, types="psycopg.DiskFull psycopg2.DiskFull psycopg.OutOfMemory"
+         " psycopg2.OutOfMemory psycopg.ConfigurationLimitExceeded psycopg2.ConfigurationLimitExceeded"),
+    Rule(_K.OVERLOADED, _STORAGE, types="psycopg.TooManyConnections psycopg2.TooManyConnections"),
+    Rule(_K.TIMEOUT, _STORAGE, _WAITED, types="psycopg.QueryCanceled psycopg2.QueryCanceled"
+         " psycopg.LockNotAvailable psycopg2.LockNotAvailable"),
+    Rule(_K.SERVER_ERROR, _STORAGE, types="DeadlockDetected SerializationFailure DeadlockDetectedError"
+         " SerializationError", text=("deadlock found when trying to get lock",)),
     # A certificate stays wrong until somebody acts.
     Rule(
         _K.NETWORK,
@@ -376,7 +504,11 @@ RULES: tuple[Rule, ...] = (
                   "x509: certificate", "valid certification path",
                   # TLS spoken to a port without it, or of a version that one side does not have.
                   "wrong_version_number", "wrong version number", "unsupported_protocol",
-                  "tlsv1_alert_protocol_version", "no_shared_cipher"),
+                  "tlsv1_alert_protocol_version", "no_shared_cipher", "alert handshake failure",
+                  "alert unknown ca", "alert bad certificate", "alert certificate expired",
+                  "alert certificate unknown", "alert certificate required", "alert unrecognized name",
+                  "alert insufficient security", "alert no application protocol", "key too small",
+                  "unsafe legacy renegotiation", "no protocols available"),
         within=_K.NETWORK,
     ),
     Rule(
@@ -463,6 +595,9 @@ RULES: tuple[Rule, ...] = (
     # What a test is called, or what an assertion quotes, is no news of a server.
     Rule(_K.UNKNOWN, says=("test case … overloaded", "assertion … expected")),
     # --- no capacity ------------------------------------------------------------------------------
+    Rule(_K.OVERLOADED, codes="nocapacity service_tier_capacity_exceeded queue_exceeded serveroverloaded",
+         says=("experiencing high demand", "experiencing high traffic", "server overload",
+               "capacity temporarily exceeded")),
     Rule(
         _K.OVERLOADED,
         types="OverloadedError ModelOverloadedError ModelUnavailableError CapacityNotAvailableError"
@@ -487,6 +622,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         _K.RATE_LIMIT,
         statuses=(429,),
+        says=("rate limit exceeded", "exceeded a secondary rate limit"),  # GitHub and Google say it under 403
         broad="rate_limit_error rate_limit_exceeded rate_limit rate_limited rate_limit_reached_error"
         " ratelimited too_many_requests toomanyrequests requests tokens",
         kin="RateLimitError ModelRateLimitError TooManyRequestsError TooManyRequests *RateLimitError"
@@ -533,6 +669,7 @@ RULES: tuple[Rule, ...] = (
     ),
     # What a server does not do at all it will not do later.
     Rule(_K.SERVER_ERROR, retryable=False, statuses=(501, 505)),
+    Rule(_K.SERVER_ERROR, kin="*EngineDeadError"),
     # --- the answer is not what was agreed --------------------------------------------------------
     Rule(
         _K.OUTPUT_VALIDATION,
@@ -541,7 +678,9 @@ RULES: tuple[Rule, ...] = (
         types="JSONDecodeError json.JSONDecodeError",
         inside_sdk=_K.SERVER_ERROR,
     ),
-    Rule(_K.INVALID_REQUEST, _CALLER, types="botocore.ValidationError botocore.ParamValidationError"),
+    Rule(_K.INVALID_REQUEST, _CALLER, types="botocore.ValidationError botocore.ParamValidationError"
+         " huggingface_hub.ValidationError"),
+    Rule(_K.OUTPUT_VALIDATION, types="yaml.YAMLError tomllib.TOMLDecodeError xml.ParseError xml.ExpatError"),
     Rule(
         _K.OUTPUT_VALIDATION,
         types="ValidationError pydantic.ValidationError pydantic_core.ValidationError"
@@ -566,7 +705,7 @@ RULES: tuple[Rule, ...] = (
         types="BudgetExceededError UsageLimitExceeded MaxTurnsExceeded GraphRecursionError"
         " builtins.MemoryError BrokenProcessPool BrokenThreadPool BrokenExecutor asyncio.QueueFull"
         " queue.Full OutOfMemoryError",
-        codes="emfile enfile enomem enobufs eagain eaddrinuse sqlite_nomem",
+        codes="emfile enfile enomem enobufs eagain eaddrinuse ebusy sqlite_nomem",
         says=("requires more system memory", "cuda out of memory"),
         kin="*TurnsExceeded *TurnsExceededError *IterationsExceeded *IterationsExceededError"
         " *IterationLimitError"
@@ -585,7 +724,7 @@ RULES: tuple[Rule, ...] = (
     # --- stored data ------------------------------------------------------------------------------
     Rule(
         _K.STORAGE_CORRUPTION,
-        codes="sqlite_corrupt sqlite_notadb sqlite_ioerr sqlite_format eio ebadmsg",
+        codes="sqlite_corrupt sqlite_notadb sqlite_ioerr sqlite_format eio ebadmsg estale",
         types="*CorruptionError *CorruptedError pickle.UnpicklingError zlib.error gzip.BadGzipFile"
         " zipfile.BadZipFile"
         " tarfile.ReadError lzma.LZMAError",
@@ -595,12 +734,35 @@ RULES: tuple[Rule, ...] = (
             "database is corrupt*", "data corruption", "corrupt database", "file is corrupt*",
             "disk i/o error",
             "data is corrupt*", "index is corrupt*", "corrupted file", "corrupted database", "crc mismatch",
-            "state is corrupt*", "checkpoint is corrupt*",
+            "state is corrupt*", "checkpoint is corrupt*", "ran out of input",
         ),
     ),
     Rule(_K.INVALID_REQUEST, _CALLER, codes="sqlite_error sqlite_misuse sqlite_constraint sqlite_mismatch"
          " sqlite_cantopen sqlite_range", last="sqlite3.Error"),
     # --- the call itself is wrong -----------------------------------------------------------------
+    # Libraries used in a way that cannot work, and data that a database does not take.
+    Rule(
+        _K.INVALID_REQUEST,
+        _CALLER,
+        kin="InvalidUpdateError EmptyInputError StreamConsumed StreamClosed StreamConsumedError"
+        " StreamClosedError ResponseNotRead RequestNotRead ResponseNotReadError InvalidStateError",
+        last="IntegrityError ProgrammingError DataError redis.ResponseError",
+        # What is there already is there the next time, too.
+        types="pydantic_ai.UserError azure.ResourceExistsError",
+        complains=("litellm.badrequesterror", "litellm.unsupportedparamserror"),
+        codes="exdev eloop enoexec echild already_exists alreadyexists resourceexists"
+        " resourcealreadyexists resourcealreadyexistsexception entityalreadyexists"
+        " conditionalcheckfailedexception",
+        says=("with … already exists", "name already exists", "resource already exists",
+              "object already exists"),
+        text=(
+            "event loop is closed", "a running event loop", "no running event loop",
+            "event loop is already running",
+            "no current event loop", "attached to a different loop", "client has been closed",
+            "changed size during iteration", "unique constraint failed", "foreign key constraint failed",
+            "not null constraint failed", "check constraint failed",
+        ),
+    ),
     Rule(
         _K.INVALID_REQUEST,
         statuses=(400, 405, 406, 411, 412, 414, 415, 416, 417, 421, 422, 426, 428, 431),
@@ -612,7 +774,7 @@ RULES: tuple[Rule, ...] = (
         kin="BadRequestError BadRequest InvalidArgument InvalidArgumentError UnprocessableEntityError"
         " UnprocessableEntity ModelRequestRejectedError InvalidRequestError"
         " UserError openai.OpenAIError anthropic.AnthropicError groq.GroqError botocore.BotoCoreError"
-        " RequestRejectedError pydantic_ai.UserError OptionalImportError",
+        " RequestRejectedError OptionalImportError",
         # Only wrong code raises these; a class derived from one may be a report with a text of its own.
         bugs="TypeError KeyError IndexError AttributeError NameError UnboundLocalError AssertionError"
         " ImportError ModuleNotFoundError SyntaxError IndentationError TabError ZeroDivisionError"
