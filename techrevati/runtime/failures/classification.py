@@ -198,7 +198,8 @@ def _by_text(verdict: _Verdict) -> bool:
     if rule is None:
         return False
     rule = _sharpened(rule, verdict)
-    if KINDS[rule.kind][1] and reporting.of_no_call(text, worded if status is None else None):
+    may = KINDS[rule.kind][1] if rule.retryable is None else rule.retryable
+    if may and reporting.of_no_call(text, worded if status is None else None):
         return False
     verdict.decide(rule, ROUGHLY)
     return True

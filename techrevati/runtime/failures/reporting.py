@@ -27,7 +27,7 @@ _OF_A_PROGRAM = (
     "was ignored", "are ignored", "expected to be", "did not raise", "to be raised", "error class",
     "exception class", "exception type", "cannot pickle", "can't pickle",
     "no such table", "no such column", "no column named", "cannot import name", "no module named",
-    "is not one of", "must be one of", "should be one of", "is not a member", "is not defined",
+    "is not one of", "one of:", "must be one of", "should be one of", "is not a member", "is not defined",
     "keyerror:", "attributeerror:", "nameerror:", "importerror:", "modulenotfounderror:", "indexerror:",
     "syntaxerror:",
     # of Python's own, about what it was given to read

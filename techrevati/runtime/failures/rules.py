@@ -97,7 +97,8 @@ RULES: tuple[Rule, ...] = (
         kin="CancelledError Cancelled OperationCancelled",
         text=(
             "was cancelled", "was canceled", "operation cancelled", "operation canceled", "request cancelled",
-            "cancelled by", "canceled by",
+            "cancelled by", "canceled by", "operation was aborted", "operation aborted", "aborted by the user",
+            "aborted by user",
         ),
     ),
     # The model wrote a call or JSON that the provider itself could not read.
@@ -116,7 +117,7 @@ RULES: tuple[Rule, ...] = (
             "error executing tool", "error in tool", "failed to execute tool", "tool invocation failed",
             "tool raised", "tool crashed", "tool … failed", "tool … raised", "tool … crashed", "toolerror",
             "toolexecutionerror", "toolexception",
-            "mcp error -32602", "mcp error -32601", "mcp error -32600", ": command not found",
+            "mcp error -326*", ": command not found", "non-zero exit status", "non-zero exit code",
         ),
     ),
     # --- a daily quota, before everything that looks like a rate limit ----------------------------
@@ -163,7 +164,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         _K.RATE_LIMIT,
         says=("*perminute*", "per minute", "tokens per min", "requests per min", "(rpm)", "(tpm)",
-              "ratelimitexceeded", "userratelimitexceeded"),
+              "ratelimitexceeded", "userratelimitexceeded", "requests-per-minute", "tokens-per-minute"),
     ),
     Rule(
         _K.QUOTA_EXHAUSTED,
@@ -303,7 +304,8 @@ RULES: tuple[Rule, ...] = (
         # OAuth
         " invalid_grant invalid_client unauthorized_client invalid_token invalid_scope",
         complains=("missing credentials", "reported as leaked", "unregistered callers"),
-        says=("litellm.authenticationerror", "invalid api key", "incorrect api key", "api key not valid"),
+        says=("litellm.authenticationerror", "signaturedoesnotmatch", "api key … has been revoked",
+              "api key … was revoked", "invalid api key", "incorrect api key", "api key not valid"),
         sharpens=("proxy authentication required", "role … does not exist", "invalid_api_key",
                   "invalid api key", "incorrect api key", "api key not valid"),
         within=_K.NETWORK,
@@ -423,6 +425,7 @@ RULES: tuple[Rule, ...] = (
             "is not found for api version",
             "no such file or directory", "no such model", "unknown model", "modelnotfounderror",
             "no endpoints found", "code = notfound", "relation … does not exist", "table … doesn't exist",
+            "404 not found", "page not found", "repository … not found",
         ),
     ),
     # --- no answer in time ------------------------------------------------------------------------
@@ -575,7 +578,7 @@ RULES: tuple[Rule, ...] = (
             "dropped the connection", "refused the connection", "actively refused", "forcibly closed",
             "did not properly respond", "connectionterminated", "goaway", "no such host",
             "lost connection to … server", "mysql server has gone away", "ssl syscall error",
-            "unknownhostexception", "networkerror when attempting to fetch resource",
+            "terminated by rst_stream", "websocket closed", "unknownhostexception", "networkerror when attempting to fetch resource",
         ),
     ),
     # A store that is not up yet, or no longer, and says so.
@@ -644,7 +647,7 @@ RULES: tuple[Rule, ...] = (
         _PROVIDER_FAILURE,
         statuses=(502, 520, 521, 522, 523, 525, 526, 527, 530),
         broad="bad_gateway",
-        text=("bad gateway",),
+        text=("bad gateway", "web server is down", "web server is returning an unknown error"),
     ),
     Rule(
         _K.SERVER_ERROR,
@@ -697,6 +700,9 @@ RULES: tuple[Rule, ...] = (
             "invalid structured output", "malformed tool call", "malformed function call",
             "schema validation failed",
             "model returned invalid", "response validation failed", "could not parse … json",
+            "expecting value: line", "expecting property name enclosed in double quotes",
+            "unterminated string starting at", "extra data: line", "validation error for",
+            "validation errors for",
         ),
     ),
     # --- limits of this run and this machine ------------------------------------------------------

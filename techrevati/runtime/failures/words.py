@@ -34,7 +34,7 @@ _SETTING_AFTER = (
 )  # fmt: skip
 _SETTING_BEFORE = (
     "invalid", "unexpected keyword argument", "unknown", "negative", "missing", "argument", "parameter",
-    "keyword", "unsupported", "bad", "set", "field", "option", "setting", "non-positive", "key", "no",
+    "keyword", "unsupported", "bad", "set", "not", "didn't", "never", "without", "field", "option", "setting", "non-positive", "key", "no",
     "handler for", "value for", "supplied", "policy", "named", "called", "column", "attribute",
     # other rates that have limits
     "interest", "exchange", "tax", "mortgage", "frame", "sample", "sampling", "conversion", "heart",
@@ -99,9 +99,9 @@ def has_phrase(text: str, phrase: str, *, unless_setting: bool = False) -> bool:
     start = text.find(bare)
     while start >= 0:
         end = start + len(bare)
-        whole = (phrase[0] == "*" or not start or not _in_word(text[start - 1])) and (
-            phrase[-1] == "*" or end == len(text) or not _in_word(text[end])
-        )
+        # A phrase that begins with a colon follows a word.
+        begins = not start or not _in_word(phrase[0]) or not _in_word(text[start - 1])
+        whole = begins and (phrase[-1] == "*" or end == len(text) or not _in_word(text[end]))
         if whole and not (
             unless_setting and (_quoted(text, start, end) or _names_a_setting(text, start, end))
         ):
