@@ -202,7 +202,8 @@ def test_no_row_repeats_what_an_earlier_row_decided(column: str) -> None:
 def test_every_row_speaks_for_something() -> None:
     for rule in RULES:
         columns = (
-            "types", "codes", "says", "complains", "statuses", "broad", "kin", "text", "bugs", "last", "sharpens"
+            "types", "codes", "says", "complains", "statuses", "broad", "kin", "text", "bugs", "last",
+            "sharpens",
         )  # fmt: skip
         assert any(getattr(rule, column) for column in columns)
 

@@ -214,7 +214,8 @@ RULES: tuple[Rule, ...] = (
               "maximum budget exceeded", "monthly budget", "monthly … quota", "daily … quota",
               "weekly … quota", "monthly request limit", "monthly token limit", "monthly usage limit",
               "your weekly limit", "weekly quota", "out of quota", "quota used up",
-              "quota has been used up", "quota is used up", "daily free allocation", "daily free quota", "daily free requests",
+              "quota has been used up", "quota is used up", "daily free allocation",
+              "daily free quota", "daily free requests",
               "limit of your plan", "exceeds your plan*", "exceeded your plan*", "inference limit",
               "*额度不足*", "*预扣费额度*", "*额度已用*"),
         sharpens=("exceeded your current quota", "insufficient_quota"),  # why a WebSocket was closed
@@ -226,7 +227,8 @@ RULES: tuple[Rule, ...] = (
         complains=(
             "range of input length", "request entity too large", "request body too large",
             "context window exceeds*", "context window is only", "context the overflows",
-            "maximum input length", "input length … exceed*", "number of input tokens … exceed*", "number of input tokens … cannot",
+            "maximum input length", "input length … exceed*", "number of input tokens … exceed*",
+            "number of input tokens … cannot",
             "total tokens limit",
             "prompt length … exceed*", "prompt tokens exceed*", "tokens in the prompt … exceed*",
             "max context length", "exceeds the context length",
@@ -268,7 +270,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         _K.CONTENT_POLICY,
         codes="hooks_failed sensitivecontentdetected sensitive_content",
-        complains=("guardrail checks defined", "guardrail checks failed", "contain sensitive*", "contains sensitive*",
+        complains=("guardrail checks defined", "guardrail checks failed",
+                   "contain sensitive*", "contains sensitive*",
                    "*_sensitive", "considered high risk"),
         says=("litellm.contentpolicyviolationerror", "filtered due to the prompt"),
     ),

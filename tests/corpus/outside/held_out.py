@@ -1,4 +1,4 @@
-"""What two held-out exams asked that the rules did not know, in the classes of cases they stand for.
+"""What held-out exams asked that the rules did not know, in the classes of cases they stand for.
 
 Written and labelled from the contract before the rules were read; the labels have not been changed since.
 """
@@ -10,6 +10,7 @@ import errno
 import os
 import pickle
 import sqlite3
+import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -98,6 +99,12 @@ OPENAI = (
     Row("500: a login inside", 500, _o("failed to authenticate with upstream cache"), K.SERVER_ERROR),
     Row("429: advertisement", 429, _o("You are being rate limited. Consider upgrading your plan."), K.RATE_LIMIT),
     Row("429: too fast", 429, _o("Request rate increased too quickly. Please ensure a gradual increase."), K.RATE_LIMIT),
+    Row("403: plan of a key", 403, _o("预扣费额度失败, 用户剩余额度: $0.01, 需要预扣费额度: $0.06", "new_api_error", "insufficient_user_quota"), K.QUOTA_EXHAUSTED),
+    Row("403: API rate limit", 403, {"message": "API rate limit exceeded for user ID 1."}, K.RATE_LIMIT),
+    Row("403: secondary rate limit", 403, {"message": "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."}, K.RATE_LIMIT),
+    Row("403: reason in a list", 403, {"error": {"code": 403, "message": "Slower.", "errors": [{"domain": "usageLimits", "reason": "userRateLimitExceeded"}]}}, K.RATE_LIMIT),
+    Row("400: OAuth", 400, {"error": "invalid_grant", "error_description": "Bad Request"}, K.AUTH),
+    Row("429: of the month", 429, {"error": {"code": "RESOURCE_EXHAUSTED", "message": "You've reached your write unit limit for the current month. To continue writing data, upgrade your plan."}, "status": 429}, K.QUOTA_EXHAUSTED),
     # what is there already
     Row("file exists", 409, _o("A file with this name already exists.", "conflict_error"), K.INVALID_REQUEST),
 )  # fmt: skip
@@ -187,6 +194,15 @@ def _database(name: str, text: str, base: str = "OperationalError") -> Callable[
     return lambda: _like("psycopg.errors", name, text, parent)
 
 
+def _redis(name: str, text: str) -> Callable[[], BaseException]:
+    parent = type("ConnectionError", (Exception,), {"__module__": "redis.exceptions"})
+    return lambda: _like("redis.exceptions", name, text, parent)
+
+
+def _tls(reason: str) -> Callable[[], BaseException]:
+    return lambda: ssl.SSLError(1, f"[SSL: {reason}] {reason.lower().replace('_', ' ')} (_ssl.c:1006)")
+
+
 def _errno(number: int) -> Callable[[], BaseException]:
     return lambda: OSError(number, os.strerror(number))
 
@@ -236,6 +252,20 @@ LOCAL: tuple[tuple[str, str, Callable[[], BaseException | None], K, tuple[K, ...
     ("database", "constraint of an ORM", lambda: _like("sqlalchemy.exc", "IntegrityError", "(sqlite3.IntegrityError) UNIQUE constraint failed: t.a"), K.INVALID_REQUEST, (), False),
     ("database", "no row", lambda: _like("sqlalchemy.exc", "NoResultFound", "No row was found when one was required"), K.NOT_FOUND, (), False),
     ("database", "sqlite constraint", lambda: sqlite3.IntegrityError("FOREIGN KEY constraint failed"), K.INVALID_REQUEST, (), False),
+    ("database", "no such database", _database("OperationalError", 'connection failed: FATAL:  database "app" does not exist'), K.NOT_FOUND, (), False),
+    ("database", "no such role", _database("OperationalError", 'connection failed: FATAL:  role "app" does not exist'), K.AUTH, (), False),
+    ("database", "starting", _database("OperationalError", "connection failed: FATAL:  the database system is starting up"), K.OVERLOADED, (K.NETWORK,), True),
+    ("database", "redis login", _redis("AuthenticationError", "WRONGPASS invalid username-password pair or user is disabled."), K.AUTH, (), False),
+    ("database", "redis clients", _redis("MaxClientsError", "max number of clients reached"), K.OVERLOADED, (), True),
+    ("database", "redis refused", _redis("ConnectionError", "Error 111 connecting to localhost:6379. Connection refused."), K.NETWORK, (), True),
+    ("database", "MySQL went away", lambda: type("OperationalError", (Exception,), {"__module__": "pymysql.err"})(2006, "MySQL server has gone away"), K.NETWORK, (), True),
+    ("database", "MySQL deadlock", lambda: type("OperationalError", (Exception,), {"__module__": "pymysql.err"})(1213, "Deadlock found when trying to get lock; try restarting transaction"), K.SERVER_ERROR, (), True),
+    ("TLS", "unknown authority", _tls("TLSV1_ALERT_UNKNOWN_CA"), K.NETWORK, (), False),
+    ("TLS", "certificate required", _tls("TLSV13_ALERT_CERTIFICATE_REQUIRED"), K.NETWORK, (), False),
+    ("TLS", "no common ground", _tls("SSLV3_ALERT_HANDSHAKE_FAILURE"), K.NETWORK, (), False),
+    ("TLS", "small key", _tls("EE_KEY_TOO_SMALL"), K.NETWORK, (), False),
+    ("TLS", "end of file", _tls("UNEXPECTED_EOF_WHILE_READING"), K.NETWORK, (), True),
+    ("TLS", "bad record", _tls("DECRYPTION_FAILED_OR_BAD_RECORD_MAC"), K.NETWORK, (), True),
     ("machine", "another device", _errno(errno.EXDEV), K.INVALID_REQUEST, (), False),
     ("machine", "too many links", _errno(errno.ELOOP), K.INVALID_REQUEST, (), False),
     ("machine", "busy", _errno(errno.EBUSY), K.RESOURCE_EXHAUSTED, (), False),
