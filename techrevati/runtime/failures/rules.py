@@ -97,8 +97,8 @@ RULES: tuple[Rule, ...] = (
         kin="CancelledError Cancelled OperationCancelled",
         text=(
             "was cancelled", "was canceled", "operation cancelled", "operation canceled", "request cancelled",
-            "cancelled by", "canceled by", "operation was aborted", "operation aborted", "aborted by the user",
-            "aborted by user",
+            "cancelled by", "canceled by", "operation was aborted", "operation aborted",
+            "aborted by the user", "aborted by user",
         ),
     ),
     # The model wrote a call or JSON that the provider itself could not read.
@@ -581,7 +581,8 @@ RULES: tuple[Rule, ...] = (
             "dropped the connection", "refused the connection", "actively refused", "forcibly closed",
             "did not properly respond", "connectionterminated", "goaway", "no such host",
             "lost connection to … server", "mysql server has gone away", "ssl syscall error",
-            "terminated by rst_stream", "websocket closed", "unknownhostexception", "networkerror when attempting to fetch resource",
+            "terminated by rst_stream", "websocket closed", "unknownhostexception",
+            "networkerror when attempting to fetch resource",
         ),
     ),
     # A store that is not up yet, or no longer, and says so.
@@ -798,7 +799,7 @@ RULES: tuple[Rule, ...] = (
             "malformed request",
             "malformed input", "code = invalidargument", "code = failedprecondition", "code = unimplemented",
             "violates unique constraint", "violates foreign key constraint", "violates not-null constraint",
-            "violates check constraint",
+            "violates check constraint", "invalid value for",
         ),
         last="builtins.ValueError struct.error re.error re.PatternError",
     ),

@@ -34,8 +34,10 @@ _SETTING_AFTER = (
 )  # fmt: skip
 _SETTING_BEFORE = (
     "invalid", "unexpected keyword argument", "unknown", "negative", "missing", "argument", "parameter",
-    "keyword", "unsupported", "bad", "set", "not", "didn't", "never", "without", "field", "option", "setting", "non-positive", "key", "no",
+    "keyword", "unsupported", "bad", "set", "field", "option", "setting", "non-positive", "key", "no",
     "handler for", "value for", "supplied", "policy", "named", "called", "column", "attribute",
+    # what did not happen
+    "not", "didn't", "never", "without",
     # other rates that have limits
     "interest", "exchange", "tax", "mortgage", "frame", "sample", "sampling", "conversion", "heart",
 )  # fmt: skip
