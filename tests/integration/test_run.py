@@ -215,6 +215,9 @@ def test_observing_refuses_nothing(tmp_path: Path) -> None:
         assert total(done) == server.bill.cost_usd
     assert done.returncode == 3
     assert "1 would have been refused" in done.stderr
+    spent = re.search(r"Budget of this run: \$(\S+) of \$0\n", done.stderr)
+    assert spent is not None
+    assert Decimal(spent[1]) == total(done) > 0  # what went over is spent, too
 
 
 def test_a_refusal_is_an_error_of_the_program_and_nothing_is_sent(tmp_path: Path) -> None:
@@ -230,7 +233,7 @@ def test_a_refusal_is_an_error_of_the_program_and_nothing_is_sent(tmp_path: Path
     assert done.returncode == 1
     assert "BudgetExceededError" in done.stderr
     assert (
-        "1 calls guarded in 1 process; 0 passed through unguarded; 0 without usage (estimated); 1 refused"
+        "1 call guarded in 1 process; 0 passed through unguarded; 0 without usage (estimated); 1 refused"
         in (done.stderr)
     )
 
@@ -360,7 +363,7 @@ def test_what_a_killed_process_spent_is_told(tmp_path: Path) -> None:
         server.wait_idle()
         assert done.returncode == 128 + signal.SIGKILL
         assert total(done) == server.bill.cost_usd
-    assert "1 calls guarded in 1 process" in done.stderr
+    assert "1 call guarded in 1 process" in done.stderr
 
 
 # --- the program does not notice ---------------------------------------------------------------------------
@@ -486,7 +489,7 @@ def test_another_environment_is_guarded_and_sees_nothing_else(tmp_path: Path) ->
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "request was wrapped\n"
-    assert "1 calls guarded in 1 process" in done.stderr
+    assert "1 call guarded in 1 process" in done.stderr
 
 
 # --- signals -----------------------------------------------------------------------------------------------

@@ -245,6 +245,8 @@ def test_calls_that_nothing_prices(ledger: SpendLedger, clock: FakeClock) -> Non
     assert ledger.unpriced() == {"nor this": 2, "nobody-knows": 1}
     assert ledger.unpriced(since=before) == {"nor this": 2}
     assert ledger.unpriced(until=before) == {"nobody-knows": 1}
+    assert ledger.unpriced(project="p", until=before) == {"nobody-knows": 1}
+    assert ledger.unpriced(project="q") == {}
 
 
 def test_export_and_retention(ledger: SpendLedger, clock: FakeClock, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from techrevati.runtime.cli.terminal import Terminal, visible
 from techrevati.runtime.integrations.run_notes import read_notes
 from techrevati.runtime.integrations.run_settings import PER_RUN, VARIABLE, RunSettings
 from techrevati.runtime.ledger import SpendLedger
+from techrevati.runtime.ledger.report import unpriced_note
 from techrevati.runtime.stores import StoreError
 
 if TYPE_CHECKING:
@@ -194,11 +195,16 @@ def _report(settings: RunSettings, called: Coverage, processes: int, status: int
 
 def _spend(terminal: Terminal, settings: RunSettings, ledger: SpendLedger) -> None:
     show(terminal, ledger.by("model", "certainty", run=settings.run))
+    unpriced = ledger.unpriced(run=settings.run)
+    if unpriced:
+        terminal.line(visible(unpriced_note(unpriced)))
     budget = settings.budget(ledger)
     if budget is not None:
         now = budget.snapshot()
         spent, reserved = now.settled.get("usd", Decimal(0)), now.reserved.get("usd", Decimal(0))
         what = "this run" if settings.per == PER_RUN else f"{settings.project}, {settings.per}"
+        if settings.observe_only and settings.per == PER_RUN:
+            spent = ledger.total(run=settings.run)  # what would have been refused is not in the budget
         line = f"Budget of {what}: ${spent:f} of ${settings.budget_usd:f}"
         if reserved:
             line += f", and ${reserved:f} is held for calls whose process ended before their answer"
@@ -211,8 +217,9 @@ def _verdict(settings: RunSettings, called: Coverage, processes: int) -> str:
     passed = sum(row.calls for row in called.passed_through)
     silent = sum(row.without_usage for row in called)
     where = f"{processes} process{'' if processes == 1 else 'es'}"
+    calls = sum(row.calls for row in guarded)
     parts = [
-        f"{sum(row.calls for row in guarded)} calls guarded in {where}",
+        f"{calls} call{'' if calls == 1 else 's'} guarded in {where}",
         f"{passed} passed through unguarded",
         f"{silent} without usage (estimated)",
         f"{refused} {'would have been ' if settings.observe_only else ''}refused",

@@ -131,13 +131,28 @@ class LedgerReports:
                 return
             after = rows[-1][0]
 
-    def unpriced(self, *, since: When | None = None, until: When | None = None) -> dict[str, int]:
+    def unpriced(
+        self,
+        *,
+        project: str | None = None,
+        model: str | None = None,
+        provider: str | None = None,
+        user: str | None = None,
+        session: str | None = None,
+        run: str | None = None,
+        certainty: str | None = None,
+        since: When | None = None,
+        until: When | None = None,
+    ) -> dict[str, int]:
         """Model -> calls of it that nothing priced, most first; every sum counts them as 0 US dollars.
 
         Args:
             since, until: As of :meth:`total`.
         """
-        clause, values = query.where({}, query.epoch("since", since), query.epoch("until", until))
+        filters = dict(
+            zip(query.FILTERS, (project, model, provider, user, session, run, certainty), strict=True)
+        )
+        clause, values = query.where(filters, query.epoch("since", since), query.epoch("until", until))
         sql = (
             f"SELECT model, COUNT(*) FROM spend{clause}{' AND' if clause else ' WHERE'} source = 'unpriced'"
             " GROUP BY model ORDER BY 2 DESC, 1"
