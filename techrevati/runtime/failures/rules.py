@@ -126,7 +126,8 @@ RULES: tuple[Rule, ...] = (
         types="litellm.BudgetExceededError",
         says=("*, limit: 0", "limit 0, used", "limit 0, requested", "*byday", "*per_day*", "per 86400s"),
         sharpens=("*, limit: 0", "limit 0, used", "limit 0, requested", "*byday", "*per_day*", "per 86400s",
-                  "current month", "this month", "billing period", "billing cycle"),
+                  "current month", "this month", "billing period", "billing cycle",
+                  "daily … quota", "monthly … quota"),
         within=_K.RATE_LIMIT,
     ),
     Rule(

@@ -136,6 +136,7 @@ BEDROCK: tuple[tuple[str, int, str, K, tuple[K, ...]], ...] = (
     ("ValidationException", 400, "The provided model identifier is invalid.", K.NOT_FOUND, (K.INVALID_REQUEST,)),
     ("AccessDeniedException", 403, "Model access is denied due to INVALID_PAYMENT_INSTRUMENT: A valid payment instrument must be provided.", K.QUOTA_EXHAUSTED, (K.PERMISSION,)),
     ("AccessDeniedException", 400, "The ciphertext refers to a customer master key that does not exist", K.PERMISSION, ()),
+    ("ThrottlingException", 429, "Your request was denied due to exceeding the account daily token quota", K.QUOTA_EXHAUSTED, ()),
     ("RequestExpired", 400, "Request has expired.", K.AUTH, ()),
     ("ResourceAlreadyExistsException", 409, "It is there.", K.INVALID_REQUEST, ()),
 )  # fmt: skip
