@@ -125,9 +125,10 @@ RULES: tuple[Rule, ...] = (
     Rule(
         _K.QUOTA_EXHAUSTED,
         types="litellm.BudgetExceededError",
-        says=("*, limit: 0", "limit 0, used", "limit 0, requested", "*byday", "per 86400s"),
-        sharpens=("*, limit: 0", "limit 0, used", "limit 0, requested", "*byday", "per 86400s",
-                  "current month", "this month", "billing period", "billing cycle"),
+        says=("*, limit: 0", "limit 0, used", "limit 0, requested", "*byday", "*per_day*", "per 86400s"),
+        sharpens=("*, limit: 0", "limit 0, used", "limit 0, requested", "*byday", "*per_day*", "per 86400s",
+                  "current month", "this month", "billing period", "billing cycle",
+                  "daily … quota", "monthly … quota"),
         within=_K.RATE_LIMIT,
     ),
     Rule(
@@ -216,7 +217,10 @@ RULES: tuple[Rule, ...] = (
               "your weekly limit", "weekly quota", "out of quota", "quota used up",
               "quota has been used up", "quota is used up", "daily free allocation",
               "daily free quota", "daily free requests",
-              "limit of your plan", "exceeds your plan*", "exceeded your plan*", "inference limit",
+              "its credit limit", "your credit limit", "no tokens left", "no credits left",
+              "purchase more", "plan quota exceeded", "usage quota exceeded", "subscription quota",
+              "subscription has expired", "subscription expired", "limit of your plan",
+              "exceeds your plan*", "exceeded your plan*", "inference limit",
               "*额度不足*", "*预扣费额度*", "*额度已用*"),
         sharpens=("exceeded your current quota", "insufficient_quota"),  # why a WebSocket was closed
         within=_K.NETWORK,
@@ -231,7 +235,8 @@ RULES: tuple[Rule, ...] = (
             "number of input tokens … cannot",
             "total tokens limit",
             "prompt length … exceed*", "prompt tokens exceed*", "tokens in the prompt … exceed*",
-            "max context length", "exceeds the context length",
+            "max context length", "exceeds the context length", "too long for … context*", "token capacity",
+            "shorten your*", "shorten the*",
         ),
         # LiteLLM's proxy writes its class into the words, and 429 or 500 beside them.
         says=("contextwindowexceedederror",),
@@ -306,7 +311,8 @@ RULES: tuple[Rule, ...] = (
         codes="requestexpired requesttimetooskewed"
         # OAuth
         " invalid_grant invalid_client unauthorized_client invalid_token invalid_scope",
-        complains=("missing credentials", "reported as leaked", "unregistered callers"),
+        complains=("missing credentials", "missing authentication", "reported as leaked",
+                   "unregistered callers"),
         says=("litellm.authenticationerror", "signaturedoesnotmatch", "api key … has been revoked",
               "api key … was revoked", "invalid api key", "incorrect api key", "api key not valid"),
         sharpens=("proxy authentication required", "role … does not exist", "invalid_api_key",
@@ -757,9 +763,9 @@ RULES: tuple[Rule, ...] = (
         kin="InvalidUpdateError EmptyInputError StreamConsumed StreamClosed StreamConsumedError"
         " StreamClosedError ResponseNotRead RequestNotRead ResponseNotReadError InvalidStateError",
         last="IntegrityError ProgrammingError DataError redis.ResponseError",
-        # What is there already is there the next time, too.
-        types="pydantic_ai.UserError azure.ResourceExistsError",
         complains=("litellm.badrequesterror", "litellm.unsupportedparamserror"),
+        # What is there already is there the next time, too.
+        types="shutil.SameFileError jsonschema.SchemaError pydantic_ai.UserError azure.ResourceExistsError",
         codes="exdev eloop enoexec echild already_exists alreadyexists resourceexists"
         " resourcealreadyexists resourcealreadyexistsexception entityalreadyexists"
         " conditionalcheckfailedexception",

@@ -94,6 +94,12 @@ OPENAI = (
     Row("429: recharge", 429, _o("Credits used up. Please recharge."), K.QUOTA_EXHAUSTED),
     Row("429: key's balance", 429, _o("No remaining balance on this key"), K.QUOTA_EXHAUSTED),
     Row("429: team's budget", 429, _o("Maximum budget exceeded for team"), K.QUOTA_EXHAUSTED),
+    Row("429: credit limit", 429, _o("Your account has exceeded its credit limit. Please contact billing.", "billing"), K.QUOTA_EXHAUSTED),
+    Row("429: package", 429, _o("You have no tokens left in your package, purchase more to go on"), K.QUOTA_EXHAUSTED),
+    Row("429: usage plan", 429, {"message": "Forbidden: usage plan quota exceeded"}, K.QUOTA_EXHAUSTED),
+    Row("403: subscription", 403, _o("Your subscription has expired. Please renew to continue."), K.QUOTA_EXHAUSTED),
+    Row("400: shorter", 400, _o("Please shorten your input: 40211 tokens were sent but at most 32768 are accepted."), K.CONTEXT_OVERFLOW),
+    Row("400: conversation", 400, _o("The conversation is too long for the model's context window"), K.CONTEXT_OVERFLOW),
     # … and what only sounds like one
     Row("500: the filter itself", 500, _o("content filter service is unavailable"), K.SERVER_ERROR, also=(K.OVERLOADED,)),
     Row("500: a login inside", 500, _o("failed to authenticate with upstream cache"), K.SERVER_ERROR),
@@ -117,6 +123,7 @@ ANTHROPIC = (
 GOOGLE = (
     Row("location", 400, {"error": {"code": 400, "message": "User location is not supported for the API use.", "status": "FAILED_PRECONDITION"}}, K.PERMISSION),
     Row("limit of nothing", 429, {"error": {"code": 429, "message": "You exceeded your current quota, please check your plan and billing details. \n* Quota exceeded for metric: generativelanguage.googleapis.com/generate_content_free_tier_requests, limit: 0, model: gemini-3.1-pro\nPlease retry in 53.4s.", "status": "RESOURCE_EXHAUSTED"}}, K.QUOTA_EXHAUSTED, 53.4),
+    Row("metric by day", 429, {"error": {"code": 429, "message": "Quota exceeded for metric: generativelanguage.googleapis.com/generate_requests_per_model_per_day, limit: 250, model: gemini-2.5-pro.", "status": "RESOURCE_EXHAUSTED"}}, K.QUOTA_EXHAUSTED),
     Row("leaked key", 403, {"error": {"code": 403, "message": "Your API key was reported as leaked. Please use another API key.", "status": "PERMISSION_DENIED"}}, K.AUTH, also=(K.PERMISSION,)),
     Row("cache", 403, {"error": {"code": 403, "message": "CachedContent not found (or permission denied)", "status": "PERMISSION_DENIED"}}, K.NOT_FOUND, also=(K.PERMISSION,)),
     Row("exists", 409, {"error": {"code": 409, "message": "Requested entity exists", "status": "ALREADY_EXISTS"}}, K.INVALID_REQUEST),
@@ -129,6 +136,7 @@ BEDROCK: tuple[tuple[str, int, str, K, tuple[K, ...]], ...] = (
     ("ValidationException", 400, "The provided model identifier is invalid.", K.NOT_FOUND, (K.INVALID_REQUEST,)),
     ("AccessDeniedException", 403, "Model access is denied due to INVALID_PAYMENT_INSTRUMENT: A valid payment instrument must be provided.", K.QUOTA_EXHAUSTED, (K.PERMISSION,)),
     ("AccessDeniedException", 400, "The ciphertext refers to a customer master key that does not exist", K.PERMISSION, ()),
+    ("ThrottlingException", 429, "Your request was denied due to exceeding the account daily token quota", K.QUOTA_EXHAUSTED, ()),
     ("RequestExpired", 400, "Request has expired.", K.AUTH, ()),
     ("ResourceAlreadyExistsException", 409, "It is there.", K.INVALID_REQUEST, ()),
 )  # fmt: skip
