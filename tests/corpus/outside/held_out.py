@@ -1,6 +1,7 @@
 """What held-out exams asked that the rules did not know, in the classes of cases they stand for.
 
-Written and labelled from the contract before the rules were read; the labels have not been changed since.
+The exams were labelled from the contract before they were run; ``also`` stands where their labels were called
+arguable.  Some neighbours of their cases were added together with the rules that mend them.
 """
 
 from __future__ import annotations
