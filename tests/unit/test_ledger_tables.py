@@ -80,7 +80,7 @@ def test_records_alike_take_fewer_statements() -> None:
     connection.set_trace_callback(said.append)
     Writer().write_new(connection, [ALIKE._replace(key=f"k{number}") for number in range(512)])
     connection.close()
-    assert sum(text.startswith("INSERT INTO spend VALUES") for text in said) == 8
+    assert sum(text.startswith("INSERT INTO spend ") for text in said) == 8
 
 
 @pytest.mark.parametrize("many", [1, 64, 512])

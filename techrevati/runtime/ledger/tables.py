@@ -52,18 +52,10 @@ _INSERT_ROWS = f"{_INSERT}{f', (NULL, {_PLACES})' * (_ROWS - 1)}"
 _shared = itemgetter(*range(2, 10), *range(14, 19))  # project to source, tags to failure
 _own = itemgetter(0, 1, 10, 11, 12, 13)  # key, at_s, cost, cost_exact, tokens, usage
 _ALIKE = 64  # rows; no more than 999 values, which is what older SQLites take
-
-
-def _alike_rows() -> str:
-    """The statement for rows alike: ?1 to ?11 are what they share, each row has six places of its own."""
-    rows = []
-    for first in range(12, 12 + 6 * _ALIKE, 6):
-        own = ", ".join(f"?{first + place}" for place in range(2, 6))
-        rows.append(f"(NULL, ?{first}, ?{first + 1}, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, {own}, ?9, ?10, ?11)")
-    return f"INSERT INTO spend VALUES {', '.join(rows)}"
-
-
-_INSERT_ALIKE = _alike_rows()
+_INSERT_ALIKE = (
+    "INSERT INTO spend SELECT NULL, column1, column2, ?, ?, ?, ?, ?, ?, ?, ?, column3, column4, column5,"
+    f" column6, ?, ?, ? FROM (VALUES {', '.join(['(?, ?, ?, ?, ?, ?)'] * _ALIKE)})"
+)
 _ADD = (
     "INSERT INTO spend_day VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)"
     " ON CONFLICT (day, project, model, provider, user, certainty) DO UPDATE SET"
