@@ -354,6 +354,7 @@ def test_a_status_that_was_expected_is_none(status: int) -> None:
 # By an examiner who had not read the rules: reports of databases, queues, browsers and languages, and as many
 # texts that only look like failures.  Then 64 of 97 reports had their kind, and 12 of 60 others were unsafe.
 # A further 104 and 100, after that was mended: 88 had their kind; none of these, 3 of the others were unsafe.
+# Then 50 and 50: 42 had their kind; none of these, 1 of the others was unsafe.
 EXAMINED = [
     json.loads(line)
     for line in (Path(__file__).parent.parent / "data/failure-texts.jsonl").read_text("utf-8").splitlines()
@@ -364,6 +365,7 @@ STILL_UNSAFE = (
     "Too many requests for leave in August: your request was declined",
     "Your reservation timed out and was released; choose another seat",
     "Delivery deadline exceeded: contract void",
+    "line 500: timeout",
 )
 
 
@@ -376,7 +378,7 @@ def test_what_an_examiner_wrote_is_judged_as_he_did() -> None:
         elif failure.kind.value not in case.get("kinds", [failure.kind.value]):
             wrong.append(f"{case['text']}: {failure.kind}")
     assert wrong == []
-    assert sum("kinds" in case for case in EXAMINED) == 181
+    assert sum("kinds" in case for case in EXAMINED) == 229
 
 
 def test_what_is_known_to_be_wrong() -> None:

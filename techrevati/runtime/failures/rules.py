@@ -98,7 +98,7 @@ RULES: tuple[Rule, ...] = (
         text=(
             "was cancelled", "was canceled", "operation cancelled", "operation canceled", "request cancelled",
             "cancelled by", "canceled by", "operation was aborted", "operation aborted",
-            "aborted by the user", "aborted by user",
+            "aborted by the user", "aborted by user", "cancellederror",
         ),
     ),
     # The model wrote a call or JSON that the provider itself could not read.
@@ -165,7 +165,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         _K.RATE_LIMIT,
         says=("*perminute*", "per minute", "tokens per min", "requests per min", "(rpm)", "(tpm)",
-              "ratelimitexceeded", "userratelimitexceeded", "requests-per-minute", "tokens-per-minute"),
+              "ratelimitexceeded", "userratelimitexceeded", "requests-per-minute", "tokens-per-minute",
+              "*requests_per_minute*", "*tokens_per_minute*"),
     ),
     Rule(
         _K.QUOTA_EXHAUSTED,
@@ -676,6 +677,7 @@ RULES: tuple[Rule, ...] = (
         text=(
             "internal server error", "internal error", "server error", "server had an error",
             "internalservererror",
+            "model produced invalid content",
             "unknown error occurred on the server", "internal_server_error", "backend error",
             "upstream error",
         ),
@@ -732,7 +734,7 @@ RULES: tuple[Rule, ...] = (
             "iterations exceeded",
             "max turns", "maximum turns", "maximum number of turns", "maximum iterations", "max iterations",
             "max steps", "step limit reached", "memory limit exceeded", "address already in use",
-            "java heap space", "outofmemoryerror", "oomkilled",
+            "java heap space", "memoryerror", "outofmemoryerror", "oomkilled",
             "command not allowed when used memory",
         ),
     ),
@@ -805,7 +807,8 @@ RULES: tuple[Rule, ...] = (
             "malformed request",
             "malformed input", "code = invalidargument", "code = failedprecondition", "code = unimplemented",
             "violates unique constraint", "violates foreign key constraint", "violates not-null constraint",
-            "violates check constraint", "invalid value for",
+            "violates check constraint", "invalid value for", "roles must alternate",
+            "must be followed by tool messages",
         ),
         last="builtins.ValueError struct.error re.error re.PatternError",
     ),
