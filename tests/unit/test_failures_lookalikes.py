@@ -380,3 +380,43 @@ def test_what_an_examiner_wrote_is_judged_as_he_did() -> None:
 def test_what_is_known_to_be_wrong() -> None:
     """Whoever mends one of these takes it off the list."""
     assert [text for text in STILL_UNSAFE if not classify(RuntimeError(text)).retryable] == []
+
+
+# By another examiner: of 120 reports, written before he read the rules, 107 had a kind he accepted (114 with
+# what another exam had mended meanwhile), and 11 of 106 other texts were unsafe.  With that mended, 30 and 30
+# more were written before they were run: 30 had their kind (29 with the other), 3 were unsafe.  Eight cases
+# that do not come out alike with and without the other are left out here.
+HELD_OUT = [
+    json.loads(line)
+    for line in (Path(__file__).parent.parent / "data/failure-texts-held-out.jsonl")
+    .read_text("utf-8")
+    .splitlines()
+]
+
+
+def test_what_another_examiner_wrote_is_judged_as_he_did() -> None:
+    wrong = []
+    for case in HELD_OUT:
+        failure = classify(RuntimeError(case["text"]))
+        if failure.kind.value not in case["kinds"] or failure.retryable is not case.get(
+            "retryable", failure.retryable
+        ):
+            wrong.append(f"{case['text']}: {failure.kind}")
+    assert wrong == []
+    assert len(HELD_OUT) == 278
+
+
+@pytest.mark.parametrize("name", ["timeout", "rate limit", "network error", "server error"])
+@pytest.mark.parametrize(
+    "frame",
+    ["not a {}: row 3 is wrong", "no longer a {}", "cannot parse 'x' as a {}", "cannot convert x to a {}"],
+)
+def test_what_is_denied_or_to_be_read_did_not_happen(name: str, frame: str) -> None:
+    assert not classify(RuntimeError(frame.format(name))).retryable
+
+
+@pytest.mark.parametrize("said", ["HTTP 503", "HTTP 429", "server_error", "rate_limit_exceeded"])
+def test_quotes_hold_a_name_or_what_was_said(said: str) -> None:
+    assert not classify(RuntimeError(f"article '{said}' has no author")).retryable
+    assert classify(RuntimeError(f"the server answered with '{said}'")).retryable
+    assert classify(RuntimeError(f"call failed: '{said}'")).retryable

@@ -32,13 +32,14 @@ _OF_A_PROGRAM = (
     "syntaxerror:",
     # of Python's own, about what it was given to read
     "invalid literal for", "could not convert string", "unsupported operand",
+    "expected type", "expected an instance",
 )  # fmt: skip
 # Each of those has one of these.
 _PROGRAM_WORDS = _words(
     "argument attribute both callable class combined configured defined deprecated disabled exclusive "
     "expected handler ignored member method pickle raise raised registered subclass type used table "
     "column import module one keyerror attributeerror nameerror importerror modulenotfounderror "
-    "indexerror syntaxerror literal convert operand"
+    "indexerror syntaxerror literal convert operand instance"
 )
 # One of these beside a phrase says that it is of a service.
 _OF_A_SERVICE = _words(
@@ -120,7 +121,9 @@ def _reports(said: str, used: set[str], services: set[str], phrase: str, own: fr
     if serves and not connects:
         return bare in said
     foreign = used - _OF_REPORTS
-    said_whole = len(own) > 2 and own.isdisjoint(_MANY) and not phrase.endswith(("error", "out"))
+    said_whole = len(own) > 4 or (
+        len(own) > 2 and own.isdisjoint(_MANY) and not phrase.endswith(("error", "out"))
+    )
     known = not connects and (serves or said_whole or foreign <= own)
     ends = not own.isdisjoint(_ENDS_A_CLAUSE) or own.isdisjoint(_OF_PEOPLE_TOO)
     at = said.find(bare)
