@@ -420,3 +420,34 @@ def test_quotes_hold_a_name_or_what_was_said(said: str) -> None:
     assert not classify(RuntimeError(f"article '{said}' has no author")).retryable
     assert classify(RuntimeError(f"the server answered with '{said}'")).retryable
     assert classify(RuntimeError(f"call failed: '{said}'")).retryable
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the truck is overloaded \u2013 300 kg too much",
+        "too many requests for leave • December",
+        "room temporarily unavailable — see § 4",
+        "branch “fix-timeout” is gone",
+        "article \u2018HTTP 503\u2019 has no author",
+        "the café is overloaded by 30 guests",
+    ],
+)
+def test_typography_makes_no_failure_of_a_text(text: str) -> None:
+    assert not classify(RuntimeError(text)).retryable
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[planner] failed → server is overloaded, please retry shortly",
+        "❌ Request timed out after 30s",
+        "We\u2019re experiencing high demand. Please try again later.",
+        "HTTP 503 \u2013 Service Unavailable",
+        "Rate limit exceeded — retry in 2s",
+        "请求失败 → too many requests",
+        "触发速率限制\uff0c请稍后重试 (step 3 of plan)",
+    ],
+)
+def test_typography_hides_no_failure(text: str) -> None:
+    assert classify(RuntimeError(text)).retryable

@@ -91,11 +91,9 @@ def of_no_call(text: Text, rule: Rule | None) -> bool:
         rule: The one whose phrase was found; None when a code or a status decided.
     """
     said, used = text.text, text.words
-    if (used is None or not used.isdisjoint(_PROGRAM_WORDS)) and any(
-        phrase in said for phrase in _OF_A_PROGRAM
-    ):
+    if not used.isdisjoint(_PROGRAM_WORDS) and any(phrase in said for phrase in _OF_A_PROGRAM):
         return True
-    if used is None or rule is None:
+    if rule is None:
         return False
     services = used & _OF_A_SERVICE
     for _, _, phrase, of, own in text.found:
@@ -110,7 +108,7 @@ def _reports(said: str, used: set[str], services: set[str], phrase: str, own: fr
     It does when a word beside it is of services, or when no other word is foreign to reports; else when its
     clause ends with it, or goes on as those of reports do.
     """
-    if "…" in phrase:
+    if not phrase.isascii():  # of parts that stand far from each other, or of another language
         return True
     bare = phrase.strip("*")
     if phrase[-1] == "*":  # the word that goes on is its own, too

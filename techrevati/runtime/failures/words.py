@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 SAYS, COMPLAINS, TEXT = 0, 1, 2  # columns of phrases, in the order in which they are heard
 SHARPER = 3  # the first of those that sharpen a kind
 _LETTERS = bytes(code if chr(code).isalpha() and code < 128 else 32 for code in range(256))
+# How people and programs write quotes and spaces, too.
+_TYPOGRAPHY = {
+    0x2018: "'",
+    0x2019: "'",
+    0x201A: "'",
+    0x201C: '"',
+    0x201D: '"',
+    0x201E: '"',
+    0xA0: " ",
+    0x202F: " ",
+}
 _MAX_BETWEEN = 60  # characters that ``…`` stands for
 _compiled: dict[str, re.Pattern[str]] = {}
 
@@ -226,16 +237,16 @@ def _is_file(text: str, end: int) -> bool:
 
 
 class Text:
-    """A text to search, in lower case, with the set of its words; None when that would miss some."""
+    """A text to search, in lower case, with the set of its words, as far as these are ASCII."""
 
     __slots__ = ("found", "searched", "text", "words")
 
     def __init__(self, text: str) -> None:
+        if not text.isascii():
+            text = text.translate(_TYPOGRAPHY)
         self.text: str = text
-        # Punctuation of other scripts is not told from letters: then every phrase is looked for.
-        self.words: set[str] | None = (
-            set(text.encode().translate(_LETTERS).decode().split()) if text.isascii() else None
-        )
+        # What is no ASCII parts words: that finds more of them than there are, and misses none.
+        self.words: set[str] = set(text.encode("ascii", "replace").translate(_LETTERS).decode().split())
         self.searched: Phrases | None = None  # whose candidates ``found`` are
         self.found: list[_Candidate] = []
 
@@ -260,6 +271,8 @@ class Phrases:
 
     def add(self, phrase: str, rule: Rule, column: int) -> None:
         """Put *phrase* of *rule* into *column*, behind those that are there."""
+        if not phrase.isascii():
+            phrase = phrase.translate(_TYPOGRAPHY)
         whole = _whole_words(phrase)
         candidate = (column, self._size, phrase, rule, frozenset(whole))
         if whole:
@@ -291,19 +304,15 @@ class Phrases:
         by_word, words, said = self._by_word, text.words, text.text
         # Letters of other scripts are in no text that is ASCII.
         found: list[_Candidate] = []
-        for bare, candidate in self._loose if words is None else self._loose_ascii:
+        for bare, candidate in self._loose_ascii if said.isascii() else self._loose:
             if bare in said:
                 found.append(candidate)
-        if words is None:
-            for row in by_word.values():
-                found += row
-        else:
-            if not self._keys:
-                self._keys = frozenset(by_word)
-            for word in words & self._keys:
-                for candidate in by_word[word]:
-                    if candidate[4] <= words:
-                        found.append(candidate)
+        if not self._keys:
+            self._keys = frozenset(by_word)
+        for word in words & self._keys:
+            for candidate in by_word[word]:
+                if candidate[4] <= words:
+                    found.append(candidate)
         if len(found) > 1:
             found.sort()  # by column and place, which no two of them share
         return found
