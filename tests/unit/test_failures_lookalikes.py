@@ -384,3 +384,74 @@ def test_what_an_examiner_wrote_is_judged_as_he_did() -> None:
 def test_what_is_known_to_be_wrong() -> None:
     """Whoever mends one of these takes it off the list."""
     assert [text for text in STILL_UNSAFE if not classify(RuntimeError(text)).retryable] == []
+
+
+# By another examiner: of 120 reports, written before he read the rules, 107 had a kind he accepted (114 with
+# what another exam had mended meanwhile), and 11 of 106 other texts were unsafe.  With that mended, 30 and 30
+# more were written before they were run: 30 had their kind (29 with the other), 3 were unsafe.  Eight cases
+# that do not come out alike with and without the other are left out here.
+HELD_OUT = [
+    json.loads(line)
+    for line in (Path(__file__).parent.parent / "data/failure-texts-held-out.jsonl")
+    .read_text("utf-8")
+    .splitlines()
+]
+
+
+def test_what_another_examiner_wrote_is_judged_as_he_did() -> None:
+    wrong = []
+    for case in HELD_OUT:
+        failure = classify(RuntimeError(case["text"]))
+        if failure.kind.value not in case["kinds"] or failure.retryable is not case.get(
+            "retryable", failure.retryable
+        ):
+            wrong.append(f"{case['text']}: {failure.kind}")
+    assert wrong == []
+    assert len(HELD_OUT) == 278
+
+
+@pytest.mark.parametrize("name", ["timeout", "rate limit", "network error", "server error"])
+@pytest.mark.parametrize(
+    "frame",
+    ["not a {}: row 3 is wrong", "no longer a {}", "cannot parse 'x' as a {}", "cannot convert x to a {}"],
+)
+def test_what_is_denied_or_to_be_read_did_not_happen(name: str, frame: str) -> None:
+    assert not classify(RuntimeError(frame.format(name))).retryable
+
+
+@pytest.mark.parametrize("said", ["HTTP 503", "HTTP 429", "server_error", "rate_limit_exceeded"])
+def test_quotes_hold_a_name_or_what_was_said(said: str) -> None:
+    assert not classify(RuntimeError(f"article '{said}' has no author")).retryable
+    assert classify(RuntimeError(f"the server answered with '{said}'")).retryable
+    assert classify(RuntimeError(f"call failed: '{said}'")).retryable
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the truck is overloaded \u2013 300 kg too much",
+        "too many requests for leave • December",
+        "room temporarily unavailable — see § 4",
+        "branch “fix-timeout” is gone",
+        "article \u2018HTTP 503\u2019 has no author",
+        "the café is overloaded by 30 guests",
+    ],
+)
+def test_typography_makes_no_failure_of_a_text(text: str) -> None:
+    assert not classify(RuntimeError(text)).retryable
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[planner] failed → server is overloaded, please retry shortly",
+        "❌ Request timed out after 30s",
+        "We\u2019re experiencing high demand. Please try again later.",
+        "HTTP 503 \u2013 Service Unavailable",
+        "Rate limit exceeded — retry in 2s",
+        "请求失败 → too many requests",
+        "触发速率限制\uff0c请稍后重试 (step 3 of plan)",
+    ],
+)
+def test_typography_hides_no_failure(text: str) -> None:
+    assert classify(RuntimeError(text)).retryable

@@ -32,13 +32,14 @@ _OF_A_PROGRAM = (
     "syntaxerror:",
     # of Python's own, about what it was given to read
     "invalid literal for", "could not convert string", "unsupported operand",
+    "expected type", "expected an instance",
 )  # fmt: skip
 # Each of those has one of these.
 _PROGRAM_WORDS = _words(
     "argument attribute both callable class combined configured defined deprecated disabled exclusive "
     "expected handler ignored member method pickle raise raised registered subclass type used table "
     "column import module one keyerror attributeerror nameerror importerror modulenotfounderror "
-    "indexerror syntaxerror literal convert operand"
+    "indexerror syntaxerror literal convert operand instance"
 )
 # One of these beside a phrase says that it is of a service.
 _OF_A_SERVICE = _words(
@@ -90,11 +91,9 @@ def of_no_call(text: Text, rule: Rule | None) -> bool:
         rule: The one whose phrase was found; None when a code or a status decided.
     """
     said, used = text.text, text.words
-    if (used is None or not used.isdisjoint(_PROGRAM_WORDS)) and any(
-        phrase in said for phrase in _OF_A_PROGRAM
-    ):
+    if not used.isdisjoint(_PROGRAM_WORDS) and any(phrase in said for phrase in _OF_A_PROGRAM):
         return True
-    if used is None or rule is None:
+    if rule is None:
         return False
     services = used & _OF_A_SERVICE
     for _, _, phrase, of, own in text.found:
@@ -109,7 +108,7 @@ def _reports(said: str, used: set[str], services: set[str], phrase: str, own: fr
     It does when a word beside it is of services, or when no other word is foreign to reports; else when its
     clause ends with it, or goes on as those of reports do.
     """
-    if "…" in phrase:
+    if not phrase.isascii():  # of parts that stand far from each other, or of another language
         return True
     bare = phrase.strip("*")
     if phrase[-1] == "*":  # the word that goes on is its own, too
@@ -120,7 +119,9 @@ def _reports(said: str, used: set[str], services: set[str], phrase: str, own: fr
     if serves and not connects:
         return bare in said
     foreign = used - _OF_REPORTS
-    said_whole = len(own) > 2 and own.isdisjoint(_MANY) and not phrase.endswith(("error", "out"))
+    said_whole = len(own) > 4 or (
+        len(own) > 2 and own.isdisjoint(_MANY) and not phrase.endswith(("error", "out"))
+    )
     known = not connects and (serves or said_whole or foreign <= own)
     ends = not own.isdisjoint(_ENDS_A_CLAUSE) or own.isdisjoint(_OF_PEOPLE_TOO)
     at = said.find(bare)

@@ -739,6 +739,13 @@ RULES: tuple[Rule, ...] = (
         ),
     ),
     Rule(_K.RESOURCE_EXHAUSTED, _CALLER, types="builtins.RecursionError"),
+    # --- words alone: of gRPC, PostgreSQL and frameworks ------------------------------------------
+    Rule(_K.CANCELLED, text=("code = canceled", "code = cancelled", "context canceled", "context cancelled")),
+    Rule(_K.SERVER_ERROR, text=("code = internal desc", "received rst_stream with code 2")),
+    Rule(_K.SERVER_ERROR, _STORAGE, text=("deadlock detected",)),
+    Rule(_K.OUTPUT_VALIDATION, text=("malformed tool … arguments", "malformed function … arguments")),
+    Rule(_K.TOOL_ERROR, text=("tool … not found in", "tool … is not registered", "no such tool")),
+    Rule(_K.AUTH, text=("did not find … *_api_key",)),
     # --- stored data ------------------------------------------------------------------------------
     Rule(
         _K.STORAGE_CORRUPTION,

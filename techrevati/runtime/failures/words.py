@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 SAYS, COMPLAINS, TEXT = 0, 1, 2  # columns of phrases, in the order in which they are heard
 SHARPER = 3  # the first of those that sharpen a kind
 _LETTERS = bytes(code if chr(code).isalpha() and code < 128 else 32 for code in range(256))
+# How people and programs write quotes and spaces, too.
+_TYPOGRAPHY = {
+    0x2018: "'",
+    0x2019: "'",
+    0x201A: "'",
+    0x201C: '"',
+    0x201D: '"',
+    0x201E: '"',
+    0xA0: " ",
+    0x202F: " ",
+}
 _MAX_BETWEEN = 60  # characters that ``…`` stands for
 _compiled: dict[str, re.Pattern[str]] = {}
 
@@ -30,7 +41,9 @@ _SETTING_AFTER = (
     "expects", "keyword", "policy", "handler", "not set", "to be ", "of -", ": expected", ": must",
     ": invalid",
     ": input should", ": field required", ": extra", "function", "method", "operator", "signature", "size ",
-    "id:", "registered",
+    "id:", "registered", "is not set", "exceeds the maximum",
+    # what is over
+    "last week", "last month", "last year", "yesterday",
 )  # fmt: skip
 _SETTING_BEFORE = (
     "invalid", "unexpected keyword argument", "unknown", "negative", "missing", "argument", "parameter",
@@ -41,6 +54,15 @@ _SETTING_BEFORE = (
     # other rates that have limits
     "interest", "exchange", "tax", "mortgage", "frame", "sample", "sampling", "conversion", "heart",
 )  # fmt: skip
+# A thing that is said not to be there, or into which something is to be read: not a rate limit, as a timeout.
+_ARTICLES = (" a", " an", " the", " any", " about a", " about the")
+_DENIED_BY = (
+    "not", "isn't", "wasn't", "never", "no longer", "instead of", "rather than", "without",
+    "nothing to do with",
+)  # fmt: skip
+_READ_INTO = ("parse", "convert", "interpret", "decode", "cast", "read", "use", "coerce")
+# A value is beside the bound of its setting: timeout: 30s is larger than the allowed maximum.
+_BOUNDS = ("maximum", "minimum", "upper bound", "lower bound", "allowed range")
 _COMPOUNDS = ("error", "exception", "exceeded", "limited", "related")
 # A phrase inside an option of a command (--connect-timeout), a path or an address is part of a name.
 _JOINS = ("-", "/", "\\", "_", ".")
@@ -136,11 +158,13 @@ def _quoted(text: str, start: int, end: int) -> bool:
     quote = text[start - 1 : start]
     if quote in ("'", '"', "`") and text[end : end + 1] == quote and end - start + 2 < len(text):
         return True
-    return any(_in_a_name(text, start, end, quote) for quote in ("'", '"', "`") if text.find(quote, end) >= 0)
+    return any(_in_a_name(text, start, end, quote) for quote in ("'", '"', "`"))
 
 
 def _in_a_name(text: str, start: int, end: int, quote: str) -> bool:
     """Does it stand between two of *quote* that give something its name: branch 'fix-timeout'?"""
+    if quote not in ("'", '"', "`") or text.find(quote, end) < 0:
+        return False
     opening = text.rfind(" " + quote, 0, start)
     if opening < 0 or text.find(quote, opening + 2, start) >= 0:
         return False
@@ -163,10 +187,41 @@ def _names_a_setting(text: str, start: int, end: int) -> bool:
     if before.endswith("."):  # a key or an attribute is named in full: key errors.network.timeout
         before = before.rpartition(" ")[0]
     before = before.rstrip("'\"`: ")
+    if _denied(before) or _bounded(text, start, end):
+        return True
     return before.endswith(_SETTING_BEFORE) and any(
         before.endswith(word) and not _in_word(before[-len(word) - 1 : -len(word)])
         for word in _SETTING_BEFORE
     )
+
+
+def _denied(before: str) -> bool:
+    """Do the words *before* a phrase say that it is none, or what something was to be read as?"""
+    for article in _ARTICLES:
+        if before.endswith(article):
+            before = before[: -len(article)]
+            break
+    else:
+        return False
+    if before.endswith((" as", " into")):
+        return any(verb in before for verb in _READ_INTO)
+    if before.endswith(" to"):
+        return "convert" in before or "cast " in before
+    return before.endswith(_DENIED_BY) and any(
+        before.endswith(word) and not _in_word(before[-len(word) - 1 : -len(word)]) for word in _DENIED_BY
+    )
+
+
+def _bounded(text: str, start: int, end: int) -> bool:
+    """Is it the name of a setting whose value is compared with its bound?"""
+    if not text.endswith("timeout", start, end):
+        return False
+    after = text[end : end + 80]
+    value, is_, bound = after.partition(" is ")
+    if not is_:
+        value, is_, bound = after.partition(" exceeds ")
+    value = value.strip(":= ").removeprefix("of ")
+    return bool(is_) and " " not in value and any(word in bound for word in _BOUNDS)
 
 
 def _is_file(text: str, end: int) -> bool:
@@ -184,16 +239,16 @@ def _is_file(text: str, end: int) -> bool:
 
 
 class Text:
-    """A text to search, in lower case, with the set of its words; None when that would miss some."""
+    """A text to search, in lower case, with the set of its words, as far as these are ASCII."""
 
     __slots__ = ("found", "searched", "text", "words")
 
     def __init__(self, text: str) -> None:
+        if not text.isascii():
+            text = text.translate(_TYPOGRAPHY)
         self.text: str = text
-        # Punctuation of other scripts is not told from letters: then every phrase is looked for.
-        self.words: set[str] | None = (
-            set(text.encode().translate(_LETTERS).decode().split()) if text.isascii() else None
-        )
+        # What is no ASCII parts words: that finds more of them than there are, and misses none.
+        self.words: set[str] = set(text.encode("ascii", "replace").translate(_LETTERS).decode().split())
         self.searched: Phrases | None = None  # whose candidates ``found`` are
         self.found: list[_Candidate] = []
 
@@ -218,6 +273,8 @@ class Phrases:
 
     def add(self, phrase: str, rule: Rule, column: int) -> None:
         """Put *phrase* of *rule* into *column*, behind those that are there."""
+        if not phrase.isascii():
+            phrase = phrase.translate(_TYPOGRAPHY)
         whole = _whole_words(phrase)
         candidate = (column, self._size, phrase, rule, frozenset(whole))
         if whole:
@@ -249,19 +306,15 @@ class Phrases:
         by_word, words, said = self._by_word, text.words, text.text
         # Letters of other scripts are in no text that is ASCII.
         found: list[_Candidate] = []
-        for bare, candidate in self._loose if words is None else self._loose_ascii:
+        for bare, candidate in self._loose_ascii if said.isascii() else self._loose:
             if bare in said:
                 found.append(candidate)
-        if words is None:
-            for row in by_word.values():
-                found += row
-        else:
-            if not self._keys:
-                self._keys = frozenset(by_word)
-            for word in words & self._keys:
-                for candidate in by_word[word]:
-                    if candidate[4] <= words:
-                        found.append(candidate)
+        if not self._keys:
+            self._keys = frozenset(by_word)
+        for word in words & self._keys:
+            for candidate in by_word[word]:
+                if candidate[4] <= words:
+                    found.append(candidate)
         if len(found) > 1:
             found.sort()  # by column and place, which no two of them share
         return found
@@ -288,6 +341,8 @@ def status_in(text: str) -> int | None:
         before = text[max(0, found.start() - 10) : found.start()].rstrip()
         if before.endswith(("exit", "exited", "line", "errno")) or before.split()[-1:] == ["expected"]:
             continue
+        if any(_in_a_name(text, found.start(), found.end(), quote) for quote in ("'", '"', "`")):
+            continue  # what something is called, or is about: article 'http 503 explained'
         if found.lastgroup != "verb" or not _pattern("counted").search(text, 0, found.start()):
             return int(found[found.lastgroup or 0])
     return None
@@ -297,5 +352,9 @@ def codes_in(text: str) -> list[str]:
     """Everything in *text* that looks like a code and is no setting: ``context_length_exceeded``."""
     if "_" not in text and "exception" not in text:
         return []
-    found = _pattern("code").finditer(text)
-    return [code[0] for code in found if not _names_a_setting(text, code.start(), code.end())]
+    return [
+        code[0]
+        for code in _pattern("code").finditer(text)
+        if not _names_a_setting(text, code.start(), code.end())
+        and not _in_a_name(text, code.start(), code.end(), text[code.start() - 1 : code.start()])
+    ]
