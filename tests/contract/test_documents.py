@@ -11,6 +11,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 from typing import NamedTuple
 
 import pytest
@@ -119,6 +120,16 @@ def test_python_blocks_run(document: Path, tmp_path: Path) -> None:
         [sys.executable, "-W", "error", program], cwd=tmp_path, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists() or which("git") is None, reason="no checkout")
+def test_the_top_level_holds_what_belongs_there() -> None:
+    """What somebody tried out in the root is not committed with the rest."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert {path.split("/")[0] for path in listed.splitlines()} == {
+        *(".ci", ".gitignore", "CHANGELOG.md", "LICENSE", "README.md", "benchmarks", "docs", "examples"),
+        *("pyproject.toml", "techrevati", "tests"),
+    }
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -19,7 +19,8 @@ from tests.corpus.endpoint import CLOSED, CUT, GARBAGE, RESET, SILENT, Endpoint,
 
 KEY = "sk-not-a-real-key-000000"
 _HI = [{"role": "user", "content": "hi"}]
-_BRIEF_S = 0.4  # a machine with other work needs some of it to answer at all
+# Only of a server that says nothing: a busy machine takes longer to answer than that.
+_BRIEF_S, _PATIENT_S = 0.05, 5.0
 
 Call = Callable[[], Any]
 _ACCIDENTS = (
@@ -64,13 +65,16 @@ def streamed(
         yield row.case(f"{group}, streamed", make)
 
 
-def broken(endpoint: Endpoint, group: str, call: Call, refused: Call, cut: K | None = None) -> Iterator[Case]:
-    """Connections that break, stay silent or are refused; *cut* is what half an answer means."""
+def broken(
+    endpoint: Endpoint, group: str, call: Callable[[float], Any], refused: Call, cut: K | None = None
+) -> Iterator[Case]:
+    """Connections that break, stay silent or are refused; *call* takes its timeout in seconds, *cut* is what
+    half an answer means."""
 
     def accident(what: str) -> Call:
         def make() -> None:
             endpoint.fail(what)
-            call()
+            call(_BRIEF_S if what == SILENT else _PATIENT_S)
 
         return make
 
@@ -86,7 +90,6 @@ def _openai(endpoint: Endpoint) -> Iterator[Case]:
     import openai
 
     client = openai.OpenAI(api_key=KEY, base_url=endpoint.url, max_retries=0, timeout=5)
-    hasty = client.with_options(timeout=_BRIEF_S)
 
     def chat(which: Any = client, **more: Any) -> None:
         which.chat.completions.create(model="m", messages=_HI, **more)
@@ -112,7 +115,7 @@ def _openai(endpoint: Endpoint) -> Iterator[Case]:
     yield from broken(
         endpoint,
         "openai",
-        lambda: chat(hasty),
+        lambda timeout_s: chat(client.with_options(timeout=timeout_s)),
         lambda: chat(client.with_options(base_url=closed_url())),
         K.NETWORK,
     )
@@ -147,7 +150,6 @@ def _anthropic(endpoint: Endpoint) -> Iterator[Case]:
     import anthropic
 
     client = anthropic.Anthropic(api_key=KEY, base_url=endpoint.url, max_retries=0, timeout=5)
-    hasty = client.with_options(timeout=_BRIEF_S)
 
     def message(which: Any = client) -> None:
         which.messages.create(model="m", max_tokens=1, messages=_HI)
@@ -160,7 +162,7 @@ def _anthropic(endpoint: Endpoint) -> Iterator[Case]:
     yield from broken(
         endpoint,
         "anthropic",
-        lambda: message(hasty),
+        lambda timeout_s: message(client.with_options(timeout=timeout_s)),
         lambda: message(client.with_options(base_url=closed_url())),
         K.NETWORK,
     )
@@ -173,7 +175,7 @@ def _google(endpoint: Endpoint) -> Iterator[Case]:
     def client(url: str, timeout_ms: int = 5_000) -> Any:
         return genai.Client(api_key=KEY, http_options=types.HttpOptions(base_url=url, timeout=timeout_ms))
 
-    ours, hasty, nobody = client(endpoint.url), client(endpoint.url, 50), client(closed_url())
+    ours, nobody = client(endpoint.url), client(closed_url())
 
     def generate(which: Any = ours) -> None:
         which.models.generate_content(model="m", contents="hi")
@@ -183,7 +185,13 @@ def _google(endpoint: Endpoint) -> Iterator[Case]:
 
     yield from answered(endpoint, "google-genai", provider_rows.GOOGLE, generate)
     yield from answered(endpoint, "google-genai stream", provider_rows.GOOGLE[::6], stream)
-    yield from broken(endpoint, "google-genai", lambda: generate(hasty), lambda: generate(nobody), K.NETWORK)
+    yield from broken(
+        endpoint,
+        "google-genai",
+        lambda timeout_s: generate(client(endpoint.url, int(timeout_s * 1000))),
+        lambda: generate(nobody),
+        K.NETWORK,
+    )
 
 
 def _mistral(endpoint: Endpoint) -> Iterator[Case]:
@@ -195,13 +203,19 @@ def _mistral(endpoint: Endpoint) -> Iterator[Case]:
     def client(url: str, timeout_ms: int = 5_000) -> Any:
         return Mistral(api_key=KEY, server_url=url, timeout_ms=timeout_ms)
 
-    ours, hasty, nobody = client(endpoint.url), client(endpoint.url, 50), client(closed_url())
+    ours, nobody = client(endpoint.url), client(closed_url())
 
     def complete(which: Any = ours) -> None:
         which.chat.complete(model="m", messages=_HI)
 
     yield from answered(endpoint, "mistralai", provider_rows.MISTRAL, complete)
-    yield from broken(endpoint, "mistralai", lambda: complete(hasty), lambda: complete(nobody), K.NETWORK)
+    yield from broken(
+        endpoint,
+        "mistralai",
+        lambda timeout_s: complete(client(endpoint.url, int(timeout_s * 1000))),
+        lambda: complete(nobody),
+        K.NETWORK,
+    )
 
     def foreign() -> None:
         endpoint.answer(200, b'{"what": "is this"}')
@@ -218,13 +232,19 @@ def _cohere(endpoint: Endpoint) -> Iterator[Case]:
     def client(url: str, timeout_s: float = 5.0) -> Any:
         return cohere.ClientV2(api_key=KEY, base_url=url, timeout=timeout_s)
 
-    ours, hasty, nobody = client(endpoint.url), client(endpoint.url, _BRIEF_S), client(closed_url())
+    ours, nobody = client(endpoint.url), client(closed_url())
 
     def chat(which: Any = ours) -> None:
         which.chat(model="m", messages=_HI, request_options={"max_retries": 0})
 
     yield from answered(endpoint, "cohere", provider_rows.COHERE, chat)
-    yield from broken(endpoint, "cohere", lambda: chat(hasty), lambda: chat(nobody), K.NETWORK)
+    yield from broken(
+        endpoint,
+        "cohere",
+        lambda timeout_s: chat(client(endpoint.url, timeout_s)),
+        lambda: chat(nobody),
+        K.NETWORK,
+    )
 
 
 def _groq(endpoint: Endpoint) -> Iterator[Case]:
@@ -239,7 +259,7 @@ def _groq(endpoint: Endpoint) -> Iterator[Case]:
     yield from broken(
         endpoint,
         "groq",
-        lambda: chat(client.with_options(timeout=_BRIEF_S)),
+        lambda timeout_s: chat(client.with_options(timeout=timeout_s)),
         lambda: chat(client.with_options(base_url=closed_url())),
         K.NETWORK,
     )
@@ -263,7 +283,7 @@ def _bedrock(endpoint: Endpoint) -> Iterator[Case]:
             config=config,
         )
 
-    ours, hasty, nobody = client(endpoint.url), client(endpoint.url, _BRIEF_S), client(closed_url())
+    ours, nobody = client(endpoint.url), client(closed_url())
 
     def converse(which: Any = ours) -> None:
         which.converse(modelId="m", messages=[{"role": "user", "content": [{"text": "hi"}]}])
@@ -285,7 +305,12 @@ def _bedrock(endpoint: Endpoint) -> Iterator[Case]:
     for code, message, kind in provider_rows.BEDROCK_STREAMED:
         error = EventStreamError({"Error": {"Code": code, "Message": message}}, "ConverseStream")
         yield Case("boto3 bedrock, streamed", f"{code}: {message}", lambda error=error: error, kind)
-    yield from broken(endpoint, "boto3 bedrock", lambda: converse(hasty), lambda: converse(nobody))
+    yield from broken(
+        endpoint,
+        "boto3 bedrock",
+        lambda timeout_s: converse(client(endpoint.url, timeout_s)),
+        lambda: converse(nobody),
+    )
     yield Case(
         "boto3 bedrock",
         "wrong argument",
@@ -316,7 +341,7 @@ def _azure(endpoint: Endpoint) -> Iterator[Case]:
     yield from broken(
         endpoint,
         "azure-ai-inference",
-        lambda: complete(read_timeout=_BRIEF_S),
+        lambda timeout_s: complete(read_timeout=timeout_s),
         lambda: complete(nobody),
         K.NETWORK,
     )
@@ -342,10 +367,15 @@ def _langchain(endpoint: Endpoint) -> Iterator[Case]:
     def model(url: str, timeout_s: float = 5.0) -> Any:
         return ChatOpenAI(model="m", api_key=KEY, base_url=url, max_retries=0, timeout=timeout_s)  # type: ignore[arg-type]
 
-    ours, hasty, nobody = model(endpoint.url), model(endpoint.url, _BRIEF_S), model(closed_url())
+    ours, nobody = model(endpoint.url), model(closed_url())
     yield from answered(endpoint, "langchain-openai", openai_rows.OPENAI[::2], lambda: ours.invoke("hi"))
     yield from answered(endpoint, "langchain-openai", openai_rows.OTHERS[::5], lambda: ours.invoke("hi"))
-    yield from broken(endpoint, "langchain-openai", lambda: hasty.invoke("hi"), lambda: nobody.invoke("hi"))
+    yield from broken(
+        endpoint,
+        "langchain-openai",
+        lambda timeout_s: model(endpoint.url, timeout_s).invoke("hi"),
+        lambda: nobody.invoke("hi"),
+    )
 
     def error_in_200(code: int) -> Callable[[], None]:
         def make() -> None:
@@ -400,7 +430,9 @@ def _pydantic_ai(endpoint: Endpoint) -> Iterator[Case]:
 
     yield from answered(endpoint, "pydantic-ai", openai_rows.OPENAI[1::2], lambda: ask(endpoint.url))
     yield from answered(endpoint, "pydantic-ai", openai_rows.OTHERS[2::5], lambda: ask(endpoint.url))
-    yield from broken(endpoint, "pydantic-ai", lambda: ask(endpoint.url, _BRIEF_S), lambda: ask(closed_url()))
+    yield from broken(
+        endpoint, "pydantic-ai", lambda timeout_s: ask(endpoint.url, timeout_s), lambda: ask(closed_url())
+    )
     yield Case(
         "pydantic-ai",
         "usage",
@@ -470,7 +502,7 @@ def _agents(endpoint: Endpoint) -> Iterator[Case]:
 
     yield from answered(endpoint, "openai-agents", openai_rows.OPENAI[::4], lambda: ask(endpoint.url))
     yield from broken(
-        endpoint, "openai-agents", lambda: ask(endpoint.url, _BRIEF_S), lambda: ask(closed_url())
+        endpoint, "openai-agents", lambda timeout_s: ask(endpoint.url, timeout_s), lambda: ask(closed_url())
     )
     yield Case(
         "openai-agents",
@@ -558,7 +590,10 @@ def _litellm(endpoint: Endpoint) -> Iterator[Case]:
         endpoint, "litellm openrouter", openai_rows.OTHERS[7:20], lambda: complete("openrouter/m")
     )
     yield from broken(
-        endpoint, "litellm openai", lambda: complete(timeout_s=_BRIEF_S), lambda: complete(url=closed_url())
+        endpoint,
+        "litellm openai",
+        lambda timeout_s: complete(timeout_s=timeout_s),
+        lambda: complete(url=closed_url()),
     )
 
 
@@ -578,7 +613,7 @@ def _transports(endpoint: Endpoint) -> Iterator[Case]:
         yield from broken(
             endpoint,
             name,
-            lambda get=get: get(timeout_s=_BRIEF_S),
+            lambda timeout_s, get=get: get(timeout_s=timeout_s),
             lambda get=get: get(url=closed_url()),
             K.NETWORK,
         )
@@ -623,7 +658,11 @@ def _requests(endpoint: Endpoint) -> Iterator[Case]:
 
     yield from answered(endpoint, "requests", rows, post)
     yield from broken(
-        endpoint, "requests", lambda: post(timeout_s=_BRIEF_S), lambda: post(closed_url()), K.NETWORK
+        endpoint,
+        "requests",
+        lambda timeout_s: post(timeout_s=timeout_s),
+        lambda: post(closed_url()),
+        K.NETWORK,
     )
 
     def unreadable() -> None:
@@ -686,7 +725,11 @@ def _aiohttp(endpoint: Endpoint) -> Iterator[Case]:
     ]
     yield from answered(endpoint, "aiohttp", rows, post)
     yield from broken(
-        endpoint, "aiohttp", lambda: post(timeout_s=_BRIEF_S), lambda: post(closed_url()), K.NETWORK
+        endpoint,
+        "aiohttp",
+        lambda timeout_s: post(timeout_s=timeout_s),
+        lambda: post(closed_url()),
+        K.NETWORK,
     )
     yield Case("aiohttp", "no URL", lambda: post("nothing"), K.INVALID_REQUEST)
 
@@ -736,7 +779,7 @@ def _urllib(endpoint: Endpoint) -> Iterator[Case]:
     for row in bare:
         yield row.case("urllib", lambda row=row: make(row))
     yield from broken(
-        endpoint, "urllib", lambda: post(timeout_s=_BRIEF_S), lambda: post(closed_url()), K.NETWORK
+        endpoint, "urllib", lambda timeout_s: post(timeout_s=timeout_s), lambda: post(closed_url()), K.NETWORK
     )
     yield Case(
         "urllib",
@@ -757,7 +800,11 @@ def _urllib3(endpoint: Endpoint) -> Iterator[Case]:
             pool.request("POST", url, body=b"{}", timeout=timeout_s, retries=retries)
 
     yield from broken(
-        endpoint, "urllib3", lambda: post(timeout_s=_BRIEF_S), lambda: post(closed_url()), K.NETWORK
+        endpoint,
+        "urllib3",
+        lambda timeout_s: post(timeout_s=timeout_s),
+        lambda: post(closed_url()),
+        K.NETWORK,
     )
     yield Case("urllib3", "max retries, refused", lambda: post(closed_url(), retries=0), K.NETWORK)
     yield Case("urllib3", "no host", lambda: post("http:///x"), K.INVALID_REQUEST)

@@ -205,19 +205,21 @@ def test_one_budget_holds_in_every_process_thread_task_and_executor(tmp_path: Pa
     assert requests < 78
 
 
-def test_observing_refuses_nothing(tmp_path: Path) -> None:
-    """What would have been refused is counted, and sent."""
+@pytest.mark.parametrize("per", ["run", "month", "total"])
+def test_observing_refuses_nothing(per: str, tmp_path: Path) -> None:
+    """What would have been refused is counted, and sent; and it is spent."""
     agent = program(tmp_path, "sync_client().chat.completions.create(**body())")
+    of = ("--budget-usd", "0", "--per", per, "--ledger", str(tmp_path / "o.db"))
     with ChaosServer() as server:
-        done = run("--budget-usd", "0", "--observe-only", "--strict", "--", agent, server=server)
+        done = run(*of, "--observe-only", "--strict", "--", agent, server=server)
         server.wait_idle()
         assert server.bill.requests == 1
         assert total(done) == server.bill.cost_usd
     assert done.returncode == 3
     assert "1 would have been refused" in done.stderr
-    spent = re.search(r"Budget of this run: \$(\S+) of \$0\n", done.stderr)
+    spent = re.search(r"Budget of [^:]+: \$(\S+) of \$0\n", done.stderr)
     assert spent is not None
-    assert Decimal(spent[1]) == total(done) > 0  # what went over is spent, too
+    assert Decimal(spent[1]) == total(done) > 0
 
 
 def test_a_refusal_is_an_error_of_the_program_and_nothing_is_sent(tmp_path: Path) -> None:

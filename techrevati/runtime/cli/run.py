@@ -6,11 +6,13 @@ import os
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from techrevati.runtime._core.errors import TechrevatiError
+from techrevati.runtime.budgets.windows import window
 from techrevati.runtime.cli.child_process import NOT_EXECUTABLE, NOT_FOUND, run_child
 from techrevati.runtime.cli.spend import show
 from techrevati.runtime.cli.terminal import Terminal, visible
@@ -203,12 +205,22 @@ def _spend(terminal: Terminal, settings: RunSettings, ledger: SpendLedger) -> No
         now = budget.snapshot()
         spent, reserved = now.settled.get("usd", Decimal(0)), now.reserved.get("usd", Decimal(0))
         what = "this run" if settings.per == PER_RUN else f"{settings.project}, {settings.per}"
-        if settings.observe_only and settings.per == PER_RUN:
-            spent = ledger.total(run=settings.run)  # what would have been refused is not in the budget
+        if settings.observe_only:
+            spent = _observed_spend(settings, ledger)
         line = f"Budget of {what}: ${spent:f} of ${settings.budget_usd:f}"
         if reserved:
             line += f", and ${reserved:f} is held for calls whose process ended before their answer"
         terminal.line(line)
+
+
+def _observed_spend(settings: RunSettings, ledger: SpendLedger) -> Decimal:
+    """What was spent in the budget's window; what would have been refused is not in the budget itself."""
+    if settings.per == PER_RUN:
+        return ledger.total(run=settings.run)
+    since = None
+    if settings.per != "total":
+        since = datetime.fromtimestamp(window(settings.per, time.time()).start_s, UTC)
+    return ledger.total(project=settings.project, since=since)
 
 
 def _verdict(settings: RunSettings, called: Coverage, processes: int) -> str:

@@ -146,6 +146,8 @@ class LedgerReports:
     ) -> dict[str, int]:
         """Model -> calls of it that nothing priced, most first; every sum counts them as 0 US dollars.
 
+        Read from the single records: what :meth:`prune` forgot is not among them.
+
         Args:
             since, until: As of :meth:`total`.
         """
