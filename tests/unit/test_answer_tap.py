@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import tracemalloc
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 
 from techrevati.runtime.integrations.answer_tap import MAX_BODY, AnswerTap
+from techrevati.runtime.integrations.contents import Answered
 from techrevati.runtime.integrations.model_request import api_of, is_free, read_request
 
 USAGE = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
@@ -42,6 +45,74 @@ def test_cuts_change_nothing(texts: list[str], end: str, cuts: list[int], hide: 
     assert tap.ended
     assert (tap.usage().input_tokens, tap.usage().output_tokens) == (9, 4)
     assert tap.error is None
+
+
+ANY_EVENTS = (
+    'data: {"choices":[{"delta":{"content":"Hello, world"}}],"usage":null}',
+    'data: {"choices":[{"delta":{"content":"a"}}]}',
+    'data: {"choices": [{"delta": {"content": "spaces"}}], "usage": null}',
+    'event: ping\ndata: {"type":"ping"}',
+    'event: message_stop\ndata: {"type":"message_stop"}',
+    'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":4,"total_tokens":13}}',
+    'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"Busy"}}',
+    'data: {"type":"response.output_text.delta","delta":"\\"error\\" and \\"usage\\""}',
+    "data: [DONE]",
+    ": a comment",
+)
+
+
+def heard(tap: AnswerTap, chunks: list[bytes]) -> tuple[object, ...]:
+    """All that a tap tells of a body in these chunks."""
+    seen = b"".join(tap.feed(chunk) for chunk in chunks) + tap.finish()
+    error = None if tap.error is None else str(tap.error)
+    return seen, tap.complete, tap.ended, tap.usage(), tap.generated_tokens(), error
+
+
+@given(
+    events=st.lists(st.sampled_from(ANY_EVENTS), max_size=8),
+    ends=st.lists(st.sampled_from(["\n\n", "\n\n", "\r\n\r\n"]), min_size=8, max_size=8),
+    cuts=st.sets(st.integers(0, 900), max_size=6),
+    hide=st.booleans(),
+    listens=st.booleans(),
+)
+@example(events=[ANY_EVENTS[0]] * 2, ends=["\n\n"] * 8, cuts=set(), hide=False, listens=False)
+def test_an_answer_says_the_same_in_any_chunks(
+    events: list[str], ends: list[str], cuts: set[int], hide: bool, listens: bool
+) -> None:
+    """Whole events at once, which are hardly looked at, or cut anywhere, as one byte after the other."""
+    body = [f"{event}{end}".encode() for event, end in zip(events, ends, strict=False)]
+    whole = b"".join(body)
+    bytewise = [whole[at : at + 1] for at in range(len(whole))]
+    expected = heard(AnswerTap(events=True, hide_usage=hide), bytewise)
+    places = sorted({0, *(cut for cut in cuts if cut < len(whole)), len(whole)})
+    for chunks in (body, [whole], [whole[a:b] for a, b in pairwise(places)]):
+        answered = Answered() if listens else None
+        assert heard(AnswerTap(events=True, hide_usage=hide, answered=answered), chunks) == expected
+
+
+def test_a_sink_for_contents_hears_every_event() -> None:
+    """Those, too, that say nothing about usage or an end."""
+    answered = Answered()
+    tap = AnswerTap(events=True, hide_usage=False, answered=answered)
+    for text in ("Hello, ", "world"):
+        tap.feed(f'data: {{"choices":[{{"index":0,"delta":{{"content":"{text}"}}}}]}}\n\n'.encode())
+    assert "Hello, world" in str(answered.messages())
+
+
+def test_events_kept_unread_are_bounded() -> None:
+    """They are counted and let go before they fill the memory."""
+    tap = AnswerTap(events=True, hide_usage=False)
+    event = b'data: {"choices":[{"delta":{"content":"%s"}}]}\n\n' % (b"x" * 4_000)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for _ in range(1_000):
+            tap.feed(event[:])
+            tap.feed(bytes(bytearray(event)))
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
+    assert tap.generated_tokens() == 2_000 * 1_000
 
 
 @given(st.lists(st.binary(max_size=40), max_size=8), st.booleans(), st.booleans())

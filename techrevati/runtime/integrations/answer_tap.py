@@ -1,8 +1,8 @@
 """Listen to the body of an answer on its way to the SDK, without changing what the program sees.
 
 An answer may be one JSON text or server-sent events.  Of events only those are parsed that can tell a usage,
-an end or an error; the others are kept, within a bound, and only looked at when the stream is cut off and
-what it generated must be estimated.
+an end or an error; the others are kept as they came, within a bound, and only looked at when the stream is
+cut off and what it generated must be estimated.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ class AnswerTap:
         "_answered",
         "_buffer",
         "_hide_usage",
+        "_listens",
         "_lost",
         "_pieces",
         "_text_bytes",
@@ -73,6 +74,7 @@ class AnswerTap:
     def __init__(self, *, events: bool, hide_usage: bool, answered: Answered | None = None) -> None:
         self._answered = answered
         self.events: bool = events
+        self._listens = events and answered is None
         self._hide_usage = hide_usage
         self._buffer = b""
         self._usage = UsageAccumulator()
@@ -94,6 +96,20 @@ class AnswerTap:
     def feed(self, chunk: bytes) -> bytes:
         """Hear *chunk*; what of the answer may be passed on now."""
         if self._lost:
+            return chunk
+        if (  # whole events, none of which tells a usage, an end or an error: almost every chunk of a stream
+            self._listens
+            and not self._buffer
+            and chunk.endswith(b"\n\n")
+            and b'"error"' not in chunk
+            and chunk.count(b'"usage"') == chunk.count(b'"usage":null')
+            and b"[DONE]" not in chunk
+            and b'"message_stop"' not in chunk
+        ):
+            self._unread.append(chunk)
+            self._unread_bytes += len(chunk)
+            if self._unread_bytes > _UNREAD:
+                self._read_unread()
             return chunk
         if not self.events:
             self._buffer += chunk
@@ -171,8 +187,9 @@ class AnswerTap:
         return True
 
     def _read_unread(self) -> None:
-        for block in self._unread:
-            self._count(_parsed(block))
+        for events in self._unread:
+            for block in _END.split(events):
+                self._count(_parsed(block))
         self._unread.clear()
         self._unread_bytes = 0
 

@@ -102,10 +102,10 @@ class Listener:
     __slots__ = ("__weakref__", "_bytes", "_finalizer", "_made", "_pulling", "_tap")
 
     def __init__(self, made: PhysicalRequest, http: Any, *, hide_usage: bool) -> None:
-        kind = str(http.headers.get("content-type", ""))
+        events = "event-stream" in str(http.headers.get("content-type", ""))
         self._made = made
-        self._bytes = _body_bytes(http.headers)
-        self._tap = AnswerTap(events="event-stream" in kind, hide_usage=hide_usage, answered=made.answered)
+        self._bytes = None if events else _body_bytes(http.headers)
+        self._tap = AnswerTap(events=events, hide_usage=hide_usage, answered=made.answered)
         self._pulling = False
         # One that nobody reads or closes is settled when it is thrown away.
         self._finalizer = weakref.finalize(http, self._closed)
@@ -145,11 +145,13 @@ class Listener:
         http.aiter_bytes, http.aclose = tapped, closed
 
     def _passed(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        tap = self._tap
+        tap, made = self._tap, self._made
+        timed = made.timed
         while True:
             self._pulling = True
             try:
-                self._made.check_time()
+                if timed:
+                    made.check_time()
                 chunk = next(chunks)
             except StopIteration:
                 break
@@ -167,11 +169,12 @@ class Listener:
             yield rest
 
     async def _apassed(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        tap = self._tap
+        tap, made = self._tap, self._made
+        timed = made.timed
         while True:
             self._pulling = True
             try:
-                chunk = await self._made.in_time(anext(chunks))
+                chunk = await (made.in_time(anext(chunks)) if timed else anext(chunks))
             except StopAsyncIteration:
                 break
             except BaseException as error:
@@ -209,6 +212,8 @@ class Listener:
 
     def _closed(self) -> None:
         """Somebody closed it: at its end, or before."""
+        if self._made.ended:
+            return
         tap = self._tap
         if tap.complete or tap.ended or tap.error is not None:
             self._finished()
@@ -217,6 +222,8 @@ class Listener:
             self._made.abandon(self._estimate())
 
     async def _aclosed(self) -> None:
+        if self._made.ended:
+            return
         tap = self._tap
         if tap.complete or tap.ended or tap.error is not None:
             await self._end(self._made.afinish, self._made.afail)
