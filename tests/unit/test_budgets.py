@@ -790,3 +790,22 @@ def test_thresholds_are_exact_and_told_once(limit: int | Fraction, amounts: list
         due = [percent for percent in (50, 80, 100) if amount and total >= Fraction(limit) * percent / 100]
         assert [percent for _, percent in crossed] == [percent for percent in due if percent not in told]
         told += [percent for _, percent in crossed]
+
+
+def test_images_made_and_cached_audio_count_once() -> None:
+    """They are parts of the output and of what was cached, in the budget as on the books."""
+    with SpendLedger(":memory:") as ledger:
+        most = {"input_tokens": 2000, "output_tokens": 2000, "total_tokens": 4000}
+        budget = Budget("pictures", limits=most, ledger=ledger)
+        usage = UsageSnapshot(
+            output_tokens=500, output_image_tokens=490, cache_read_tokens=90, cache_read_audio_tokens=80
+        )
+        with budget.reserve(model=MODEL, input_tokens=100, max_output_tokens=600) as reservation:
+            reservation.settle(usage)
+        counted = {"input_tokens": 90, "output_tokens": 500, "total_tokens": 590}
+        assert budget.snapshot().settled == counted
+        assert [group.tokens for group in ledger.by("project")] == [590]
+        lost = budget.reserve(model=MODEL, input_tokens=100, max_output_tokens=600, key="lost")
+        ledger.resolve("lost", usage=usage)
+        assert budget.snapshot().settled == {unit: 2 * count for unit, count in counted.items()}
+        del lost

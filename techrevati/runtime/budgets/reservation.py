@@ -337,10 +337,9 @@ def input_of(usage: UsageSnapshot) -> int:
         + usage.cache_write_1h_tokens
         + usage.input_audio_tokens
         + usage.input_image_tokens
-        + usage.cache_read_audio_tokens
     )
 
 
 def output_of(usage: UsageSnapshot) -> int:
-    """Every token that the model made; reasoning is among them."""
-    return usage.output_tokens + usage.output_audio_tokens + usage.output_image_tokens
+    """Every token that the model made; reasoning and images are among them."""
+    return usage.output_tokens + usage.output_audio_tokens

@@ -163,7 +163,7 @@ class Given(NamedTuple):
 
 
 def total_tokens(usage: UsageSnapshot) -> int:
-    """Every token once: reasoning is a part of the output."""
+    """Every token once: reasoning and images are parts of the output, cached audio one of what was cached."""
     return (
         usage.input_tokens
         + usage.output_tokens
@@ -173,8 +173,6 @@ def total_tokens(usage: UsageSnapshot) -> int:
         + usage.input_audio_tokens
         + usage.output_audio_tokens
         + usage.input_image_tokens
-        + usage.output_image_tokens
-        + usage.cache_read_audio_tokens
     )
 
 

@@ -219,7 +219,7 @@ def amounts_of(usage: UsageSnapshot, made: Draft, asked: Mapping[str, Amount]) -
     from techrevati.runtime.ledger.record import exact_cost
 
     cost = exact_cost(made.cost, made.cost_exact)
-    output = usage.output_tokens + usage.output_audio_tokens + usage.output_image_tokens
+    output = usage.output_tokens + usage.output_audio_tokens
     total = total_tokens(usage)
     counted: dict[str, Amount] = {
         USD: asked.get(USD, 0) if cost is None else cost,
