@@ -809,3 +809,70 @@ def test_images_made_and_cached_audio_count_once() -> None:
         ledger.resolve("lost", usage=usage)
         assert budget.snapshot().settled == {unit: 2 * count for unit, count in counted.items()}
         del lost
+
+
+BAD_LABELS: list[tuple[dict[str, object], str]] = [
+    ({"user": 123}, "user"),
+    ({"user": ""}, "user"),
+    ({"session": 7}, "session"),
+    ({"run": "r" * 2_000}, "run"),
+    ({"project": "p" * 2_000}, "project"),
+    ({"project": "half \ud800"}, "project"),
+    ({"tags": {"attempt": 2}}, "tags"),
+    ({"tags": ["x"]}, "tags"),
+    ({"key": 5}, "key"),
+    ({"key": ""}, "key"),
+]
+
+
+@pytest.mark.parametrize(("label", "named"), BAD_LABELS, ids=[str(one)[:30] for one, _ in BAD_LABELS])
+def test_what_the_books_would_not_take_is_refused_before_the_call(
+    label: dict[str, object], named: str
+) -> None:
+    """Not when it is paid for: nothing is reserved."""
+    with SpendLedger(":memory:") as ledger:
+        budget = Budget("acme", 1, ledger=ledger)
+        with pytest.raises((TypeError, ValueError), match=named):
+            budget.reserve(model=MODEL, input_tokens=10, max_output_tokens=0, **label)  # type: ignore[arg-type]
+        assert not budget.snapshot().reserved
+        assert not ledger.leases()
+
+
+BAD_ENDS: list[tuple[dict[str, object], str]] = [
+    ({"certainty": "measurd"}, "certainty"),
+    ({"failure": "x" * 2_000}, "failure"),
+    ({"failure": 3}, "failure"),
+    ({"cost": -1}, "cost"),
+    ({"cost": float("nan")}, "cost"),
+    ({"cost": "1"}, "cost"),
+]
+
+
+@pytest.mark.parametrize(("end", "named"), BAD_ENDS, ids=[str(one)[:30] for one, _ in BAD_ENDS])
+@pytest.mark.parametrize("awaited", [False, True])
+def test_a_settlement_that_is_refused_leaves_the_reservation_open(
+    make: Callable[..., Budget], end: dict[str, object], named: str, awaited: bool
+) -> None:
+    """What was paid for can still be settled; a budget without US dollars checks the cost, too."""
+    budget = make("acme", limits={"model_calls": 5})
+    reservation = budget.reserve(model=MODEL, input_tokens=10, max_output_tokens=0)
+    with pytest.raises((TypeError, ValueError), match=named):
+        if awaited:
+            asyncio.run(reservation.asettle(UsageSnapshot(10), **end))  # type: ignore[arg-type]
+        else:
+            reservation.settle(UsageSnapshot(10), **end)  # type: ignore[arg-type]
+    assert reservation.state == "open"
+    reservation.settle(UsageSnapshot(10))
+    assert budget.snapshot().settled == {"model_calls": 1}
+    assert not budget.snapshot().reserved
+
+
+@pytest.mark.parametrize("durability", ["full", "batched"])
+def test_a_name_that_no_file_can_hold_costs_no_record(tmp_path: Path, durability: str) -> None:
+    """What a provider calls its model or its tier may be anything."""
+    with SpendLedger(tmp_path / "spend.db", durability=durability) as ledger:
+        strange = UsageSnapshot(10, model="m\ud800" * 600, tier="\udc80")
+        Budget("acme", ledger=ledger).reserve(project="p").settle(strange, cost=1)
+        ledger.record(project="q", model="m", usage=strange, cost=2)
+        ledger.flush()
+        assert [(group.group, group.cost) for group in ledger.by("project")] == [("p", 1), ("q", 2)]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.errors import BudgetExceededError
+from techrevati.runtime._core.labels import checked_tags, short_text
 from techrevati.runtime._core.log import announce
 from techrevati.runtime._core.tally import TALLY_PREFIX, UNITS, USD, Lease
 from techrevati.runtime._core.worker import ended
@@ -265,6 +266,8 @@ class Budget:
             }
         else:
             about = _about(model, provider, tier, project, user, session, run, tags)
+            if key is not None:
+                short_text("key", key)
             about["input_tokens"] = input_tokens
             here = holder()
         now_s = self._clock()
@@ -418,17 +421,23 @@ def _about(
     run: str | None,
     tags: Mapping[str, str] | None,
 ) -> dict[str, object]:
-    about = {
+    texts = {
         "project": project or DEFAULT_PROJECT,
-        "model": model or "",
+        "model": model or None,
         "provider": provider,
-        "tier": tier,
         "user": user,
         "session": session,
         "run": run,
-        "tags": None if tags is None else dict(tags),
     }
-    return {name: value for name, value in about.items() if value is not None}
+    # Checked now: what the ledger does not take must not be found out when the call is paid for.
+    about: dict[str, object] = {
+        name: short_text(name, text) for name, text in texts.items() if text is not None
+    }
+    if tier is not None:
+        about["tier"] = tier
+    if tags is not None:
+        about["tags"] = dict(checked_tags(tags) or {})
+    return about
 
 
 def _exact_limits(limit_usd: float | Decimal | None, limits: Mapping[str, float] | None) -> dict[str, Amount]:

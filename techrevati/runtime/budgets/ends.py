@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from techrevati.runtime._core.labels import sayable
 from techrevati.runtime._core.log import logger
 from techrevati.runtime._core.worker import ended, on_loop
 from techrevati.runtime.stores.errors import StoreError
@@ -130,7 +131,7 @@ class Ends:
             return book.settle(charges, lease, actual, None)
         booking: dict[str, object] | None = None
         if usage is not None and (lease.about.get("model") or usage != UsageSnapshot()):
-            model = lease.about.get("model") or usage.model or UNNAMED
+            model = lease.about.get("model") or sayable(usage.model or UNNAMED)
             booking = {
                 **lease.about,
                 "model": model,
