@@ -546,10 +546,25 @@ def test_a_policy_decides_over_doubts(
     with pytest.raises(BudgetExceededError):
         reserve(budget, 60)
     clock.advance(31)
+    del lost  # nobody holds it any more
+    gc.collect()
     reserve(budget, 60)
     assert budget.snapshot().settled.get("usd", 0) == Decimal(left)
     assert budget.snapshot().reserved["usd"] == Decimal("0.00006")
-    del lost
+
+
+@pytest.mark.parametrize("policy", ["estimate", "release"])
+def test_a_long_call_of_this_process_is_no_doubt(
+    make: Callable[..., Budget], clock: FakeClock, policy: str
+) -> None:
+    """Its room is not given to others, and what it used is counted."""
+    budget = make("acme", 0.0001, on_doubt=policy, lease_seconds=30)
+    running = budget.reserve(model=MODEL, input_tokens=40, max_output_tokens=20)
+    clock.advance(31)
+    with pytest.raises(BudgetExceededError):
+        reserve(budget, 60)
+    running.settle(UsageSnapshot(40, 20))
+    assert budget.snapshot().settled["usd"] == Decimal("0.00008")
 
 
 def test_a_doubt_that_nothing_prices_here_needs_its_cost(clock: FakeClock) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.errors import BudgetExceededError
@@ -46,6 +47,8 @@ ON_DOUBT = ("hold", "estimate", "release")
 LEASE_S = 120.0
 DEFAULT_PROJECT = "default"
 _memory = MemoryBook()
+# What this process still holds, of budgets that may give back a lease in doubt: its holder is not dead.
+_held: WeakValueDictionary[tuple[str, str], Reservation] = WeakValueDictionary()
 _numbers = count(1)
 _new_lease = tuple.__new__
 
@@ -297,6 +300,8 @@ class Budget:
         made = Reservation(self, charges, lease, self._monotonic() if worst.is_timed else 0.0)
         if self._renewal is not None:
             self._renewal.watch(made)
+        if self._on_doubt != "hold":
+            _held[tallies[0], lease.key] = made
         return made
 
     @_same_arguments(reserve)
@@ -351,9 +356,12 @@ class Budget:
         changed = False
         if self._on_doubt == "hold":
             return False
+        here = holder()
         for lease in self._book.leases():
             if not lease.in_doubt(now_s) or lease.on_doubt == "hold":
                 continue
+            if (lease.tallies[0], lease.key) in _held and lease.holder in ("", here):
+                continue  # a long call, or a machine that slept
             if not any(one._id in tally for tally in lease.tallies for one in self._chain):
                 continue
             charges = [Charge(tally, {}, float("inf")) for tally in lease.tallies]
