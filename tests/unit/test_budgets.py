@@ -891,3 +891,32 @@ def test_a_name_that_no_file_can_hold_costs_no_record(tmp_path: Path, durability
         ledger.record(project="q", model="m", usage=strange, cost=2)
         ledger.flush()
         assert [(group.group, group.cost) for group in ledger.by("project")] == [("p", 1), ("q", 2)]
+
+
+def test_spent_is_told_where_another_limit_is_only_busy(make: Callable[..., Budget]) -> None:
+    """In one budget and in a chain of them: to wait for the busy one would be in vain."""
+    parent = make("acme", 1, limits={"model_calls": 1})
+    child = parent.child("bot", 0.0001)
+    child.reserve(model=MODEL, input_tokens=1, max_output_tokens=0).settle(UsageSnapshot(1))
+    running = child.reserve(max_cost_usd=0.00008, model_calls=0, attempts=0)
+    with pytest.raises(BudgetExceededError) as caught:
+        reserve(child, 60)
+    assert (caught.value.reason, caught.value.unit, caught.value.budget) == ("spent", "model_calls", "acme")
+    assert caught.value.retry_after is None
+    single = make("single", 0.0001, limits={"model_calls": 1})
+    reserve(single, 1).settle(UsageSnapshot(1))  # type: ignore[attr-defined]
+    also_running = single.reserve(max_cost_usd=0.00008, model_calls=0, attempts=0)
+    with pytest.raises(BudgetExceededError) as caught:
+        reserve(single, 60)
+    assert (caught.value.reason, caught.value.unit) == ("spent", "model_calls")
+    running.release()
+    also_running.release()
+
+
+def test_what_no_window_has_room_for_is_not_to_be_tried_again(make: Callable[..., Budget]) -> None:
+    """The next day will refuse it as this one does."""
+    budget = make("acme", 0.0001, "day")
+    with pytest.raises(BudgetExceededError) as caught:
+        reserve(budget, 101)
+    assert (caught.value.reason, caught.value.retry_after) == ("spent", None)
+    assert "again" not in str(caught.value)

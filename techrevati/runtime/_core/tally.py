@@ -89,7 +89,11 @@ class Tally:
 
 
 def refusal(tally: Tally, limits: Amounts, asked: Amounts) -> Refusal | None:
-    """Why *asked* does not fit; None when it fits.  A unit that is overspent refuses everything."""
+    """Why *asked* does not fit; None when it fits.  A unit that is overspent refuses everything.
+
+    Where one unit is busy and another one spent, it is spent: waiting for the first would be in vain.
+    """
+    busy = None
     for unit, limit in limits.items():
         more = asked.get(unit, 0)
         settled = tally.settled.get(unit, 0)
@@ -98,9 +102,9 @@ def refusal(tally: Tally, limits: Amounts, asked: Amounts) -> Refusal | None:
             continue
         if settled > limit or (more and settled + more > limit):
             return Refusal(unit, limit, settled, reserved, more, "spent")
-        if more:
-            return Refusal(unit, limit, settled, reserved, more, "busy")
-    return None
+        if more and busy is None:
+            busy = Refusal(unit, limit, settled, reserved, more, "busy")
+    return busy
 
 
 def reserve(tally: Tally, asked: Amounts) -> None:

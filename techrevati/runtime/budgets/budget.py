@@ -383,7 +383,8 @@ class Budget:
                 for lease in self._book.leases()
                 if charge.tally in lease.tallies and not lease.in_doubt(now_s)
             ]
-        retry_after = min(waits) if waits else None
+        never = why.asked > why.limit  # no window has room for it
+        retry_after = min(waits) if waits and not never else None
         used = why.settled + why.reserved
         money = why.unit == USD
         return BudgetExceededError(
