@@ -920,3 +920,30 @@ def test_what_no_window_has_room_for_is_not_to_be_tried_again(make: Callable[...
         reserve(budget, 101)
     assert (caught.value.reason, caught.value.retry_after) == ("spent", None)
     assert "again" not in str(caught.value)
+
+
+def test_a_raised_limit_has_thresholds_of_its_own(tmp_path: Path) -> None:
+    """Those that are not reached; what is reached, or was told, is not told again, by whatever process."""
+    told: list[tuple[int, Decimal | int]] = []
+
+    def spend(limit: float, tokens: int) -> None:
+        with SpendLedger(tmp_path / "spend.db") as ledger:
+            budget = Budget(
+                "acme", limit, ledger=ledger, on_threshold=lambda one: told.append((one.percent, one.limit))
+            )
+            reserve(budget, tokens).settle(UsageSnapshot(tokens))  # type: ignore[attr-defined]
+
+    spend(0.0001, 100)
+    assert [percent for percent, _ in told] == [50, 80, 100]
+    told.clear()
+    spend(0.00018, 10)  # 110 of 180: half of it was reached before
+    assert not told
+    spend(0.00018, 40)
+    assert told == [(80, Decimal("0.00018"))]
+    spend(0.0002, 47)
+    assert told[1:] == [(80, Decimal("0.0002"))]
+    spend(0.0003, 1)
+    for _ in range(20):  # programs that do not agree about the limit do not tell it again and again
+        spend(0.0004, 1)
+        spend(0.0003, 1)
+    assert len(told) <= 4
