@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from techrevati.runtime.budgets import Budget
 from techrevati.runtime.ledger import IdempotencyConflictError, SpendLedger
 from techrevati.runtime.ledger.record import Draft, draft
 from techrevati.runtime.ledger.spool import Spool
@@ -604,3 +605,42 @@ def test_a_refused_batch_is_pending_and_bounded(tmp_path: Path, monkeypatch: pyt
     assert list(tmp_path.glob("*.spool-*")) == []
     with SpendLedger(path) as after:
         assert sum(group.calls for group in after.by("project")) == 12
+
+
+@pytest.mark.parametrize("durability", ["full", "batched"])
+@pytest.mark.parametrize("how", ["moved", "moved alone", "deleted", "replaced"])
+def test_a_file_that_goes_away_takes_no_further_record_with_it(
+    tmp_path: Path, durability: str, how: str
+) -> None:
+    """What is recorded after that is in the file that is there then; what a moved file had, it keeps."""
+    path = tmp_path / "spend.db"
+    ledger = SpendLedger(path, durability=durability)
+    budget = Budget("acme", 1, ledger=ledger)
+    ledger.record(project="before", model="gpt-4o-mini", usage=USAGE, key="before")
+    running = budget.reserve(model="gpt-4o-mini", input_tokens=100, max_output_tokens=100, key="running")
+    ledger.flush()
+    if how == "replaced":
+        with SpendLedger(tmp_path / "other.db") as other:
+            other.record(project="other", model="gpt-4o-mini", usage=USAGE)
+        os.replace(tmp_path / "other.db", path)
+    for name in [path.name] if how == "moved alone" else [path.name, f"{path.name}-wal", f"{path.name}-shm"]:
+        if how == "deleted":
+            (tmp_path / name).unlink()
+        elif how != "replaced":
+            (tmp_path / name).rename(tmp_path / name.replace("spend", "old"))
+        elif name != path.name:
+            (tmp_path / name).unlink()
+    ledger.record(project="after", model="gpt-4o-mini", usage=USAGE, key="after")
+    running.settle(USAGE)
+    ledger.flush()
+    with SpendLedger(path) as there:  # as another process sees it
+        projects = {record.key: record.project for record in there.records()}
+        assert projects["after"] == "after"
+        assert projects["running"] == "default"
+        assert [group.group for group in there.by("project")] == sorted(projects.values())
+        assert ("other" in projects.values()) is (how == "replaced")
+    ledger.close()
+    if how.startswith("moved"):
+        with SpendLedger(tmp_path / "old.db") as old:
+            assert [record.key for record in old.records()] == ["before"]
+            assert [lease.key for lease in old.leases()] == ["running"]
