@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from techrevati.runtime.budgets import Budget
-from techrevati.runtime.ledger import IdempotencyConflictError, SpendLedger
+from techrevati.runtime.ledger import IdempotencyConflictError, SpendLedger, spool as spool_module
 from techrevati.runtime.ledger.record import Draft, draft
 from techrevati.runtime.ledger.spool import Spool
 from techrevati.runtime.ledger.waiting import PENDING_CAPACITY, Waiting
@@ -644,3 +644,40 @@ def test_a_file_that_goes_away_takes_no_further_record_with_it(
         with SpendLedger(tmp_path / "old.db") as old:
             assert [record.key for record in old.records()] == ["before"]
             assert [lease.key for lease in old.leases()] == ["running"]
+
+
+def test_a_spool_that_is_taken_for_an_orphan_when_it_is_made_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its creation and its lock somebody may look for orphans: what is acknowledged is in a file."""
+    pytest.importorskip("fcntl")
+    lock = spool_module._lock
+    taken: list[int] = []
+
+    def locked_late(descriptor: int) -> bool | None:
+        if not taken:  # as adopt_orphans does it
+            (name,) = tmp_path.glob("*.spool-*")
+            taken.append(os.open(name, os.O_RDWR))
+            assert lock(taken[0])
+            name.unlink()
+        return lock(descriptor)
+
+    with SpendLedger(tmp_path / "spend.db", durability="batched") as ledger:
+        monkeypatch.setattr(spool_module, "_lock", locked_late)
+        monkeypatch.setattr(ledger, "_start_flusher", lambda: None)
+        ledger.record(project="a", model="ledger-small", usage=USAGE, key="k")
+        assert b"ledger-small" in b"".join(one.read_bytes() for one in tmp_path.glob("*.spool-*"))
+    os.close(taken[0])
+    assert not list(tmp_path.glob("*.spool-*"))
+
+
+def test_a_spool_that_somebody_removed_does_not_keep_the_ledger_open(tmp_path: Path) -> None:
+    """As with ``rm spend.db*``; what was committed is in the file."""
+    ledger = SpendLedger(tmp_path / "spend.db", durability="batched")
+    ledger.record(project="a", model="ledger-small", usage=USAGE)
+    ledger.flush()
+    for one in tmp_path.glob("*.spool-*"):
+        one.unlink()
+    ledger.close()
+    with SpendLedger(tmp_path / "spend.db") as there:
+        assert there.total() == Decimal("0.00125")
