@@ -681,3 +681,28 @@ def test_a_spool_that_somebody_removed_does_not_keep_the_ledger_open(tmp_path: P
     ledger.close()
     with SpendLedger(tmp_path / "spend.db") as there:
         assert there.total() == Decimal("0.00125")
+
+
+def test_a_key_that_cannot_be_looked_up_costs_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batched record of a damaged file is in its spool, and written once the file is well again."""
+    path = tmp_path / "spend.db"
+    ledger = SpendLedger(path, durability="batched")
+    monkeypatch.setattr(ledger, "_start_flusher", lambda: None)
+    ledger.record(project="a", model="ledger-small", usage=USAGE, key="first")
+    ledger.flush()
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    good = path.read_bytes()
+    with open(path, "r+b") as file:
+        file.write(b"garbage!" * (len(good) // 8))
+    ledger.record(project="a", model="ledger-small", usage=USAGE, key="second")
+    with pytest.raises(StoreCorruptError):
+        ledger.flush()
+    assert ledger.pending == 1
+    with open(path, "r+b") as file:
+        file.write(good)
+    ledger.flush()
+    assert [record.key for record in ledger.records()] == ["first", "second"]
+    ledger.close()

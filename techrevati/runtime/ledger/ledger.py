@@ -239,8 +239,12 @@ class SpendLedger(LedgerReports, LedgerReservations):
             raise
 
     def _put_batched(self, made: Draft, unique: bool) -> None:
-        if not unique and self._is_known(made):
-            return
+        if not unique:
+            try:
+                if self._is_known(made):
+                    return
+            except StoreError as error:  # looked at when it is written
+                logger("ledger").warning("a key could not be looked up: %s", error)
         with self._lock:
             if self._is_refused and len(self._recorded.drafts) >= PENDING_CAPACITY:
                 if _ARE_ADOPTED:
