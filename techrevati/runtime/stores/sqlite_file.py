@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import os
 import time
-from threading import Lock
+from threading import TIMEOUT_MAX, Lock
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core.log import announce, logger
@@ -139,7 +139,12 @@ class SqliteFile:
         finds it.
         """
         durable = durable and self._synchronous == "FULL"
-        with self._lock:
+        started_s = self._clock()
+        lock = self._lock
+        # Whoever has it may be waiting for others: nobody waits longer than for others.
+        if not lock.acquire(blocking=False) and not lock.acquire(timeout=min(self._timeout_s, TIMEOUT_MAX)):
+            raise StoreLockedError(self.place, "locked (other threads of this process write)", "locked")
+        try:
             connection = self._opened()
             try:
                 synced = durable and not self._log
@@ -149,9 +154,9 @@ class SqliteFile:
                     self._synced = synced
                 before = connection.total_changes
                 turns = self._turns
-                started_s = self._clock()
+                left_s = self._timeout_s - (self._clock() - started_s)
                 try:
-                    if turns is not None and not turns.take(self._timeout_s):
+                    if turns is not None and not turns.take(left_s):
                         raise StoreLockedError(self.place, "locked (another process writes)", "locked")
                     self._begin(connection, started_s)
                     try:
@@ -170,6 +175,8 @@ class SqliteFile:
                     durable = False
             except self._errors() as error:
                 raise self._explained(error) from error
+        finally:
+            lock.release()
         if durable and log:
             self._sync(log, written)
         return result
