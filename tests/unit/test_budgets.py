@@ -11,6 +11,7 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -947,3 +948,22 @@ def test_a_raised_limit_has_thresholds_of_its_own(tmp_path: Path) -> None:
         spend(0.0004, 1)
         spend(0.0003, 1)
     assert len(told) <= 4
+
+
+def test_a_settlement_that_waited_for_the_disk_is_of_its_own_day(tmp_path: Path, clock: FakeClock) -> None:
+    """On the books as in the budget, whenever it is written."""
+    ledger = SpendLedger(tmp_path / "spend.db", timeout_s=0.001, clock=clock)
+    budget = Budget("acme", 1, "day", ledger=ledger, clock=clock)
+    reservation = reserve(budget, 10)
+    then = datetime.fromtimestamp(clock(), UTC)
+    with contextlib.closing(sqlite3.connect(tmp_path / "spend.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        reservation.settle(UsageSnapshot(10))  # type: ignore[attr-defined]
+        assert ledger.pending == 1
+        other.execute("ROLLBACK")
+    clock.advance(DAY)
+    ledger.flush()
+    (record,) = ledger.records()
+    assert record.at == then
+    assert [group.group for group in ledger.by("day")] == [f"{then:%Y-%m-%d}"]
+    ledger.close()

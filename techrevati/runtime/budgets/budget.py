@@ -138,7 +138,7 @@ class Budget:
         self._renewal = None if ledger is None else Renewal(self._lease_s, self._renew, keeper_of(ledger))
         # Where the ledger is a file, tasks must not wait for it on the thread of their loop.
         self._worker: Worker | None = getattr(ledger, "worker", None)
-        self._ends = Ends(self._book, ledger, self._telling, self._worker)
+        self._ends = Ends(self._book, ledger, self._telling, self._worker, clock)
 
     @property
     def limited(self) -> frozenset[str]:

@@ -12,7 +12,7 @@ from techrevati.runtime.stores.errors import StoreError
 from techrevati.runtime.usage import UsageSnapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Future
     from decimal import Decimal
 
@@ -31,13 +31,22 @@ class Ends:
         book, ledger: Where it is written.
         telling: Who is told.
         worker: The ledger's thread for tasks; None where writing does not block.
+        clock: Seconds since 1970.
     """
 
-    def __init__(self, book: Book, ledger: Records | None, telling: Telling, worker: Worker | None) -> None:
+    def __init__(
+        self,
+        book: Book,
+        ledger: Records | None,
+        telling: Telling,
+        worker: Worker | None,
+        clock: Callable[[], float],
+    ) -> None:
         self._book = book
         self._ledger = ledger
         self._telling = telling
         self._worker = worker
+        self._clock = clock
 
     def now(
         self,
@@ -150,6 +159,8 @@ class Ends:
             if keep is None:
                 raise
             logger("budgets").warning("a settlement waits for the disk: %s", error)
+        if booking is not None:
+            booking["at_s"] = self._clock()  # it is of this moment, and at its price, whenever it is written
 
         def settle_later() -> None:
             found = book.settle(charges, lease, actual, booking)
