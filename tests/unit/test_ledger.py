@@ -706,3 +706,25 @@ def test_a_key_that_cannot_be_looked_up_costs_no_record(
     ledger.flush()
     assert [record.key for record in ledger.records()] == ["first", "second"]
     ledger.close()
+
+
+def test_a_settlement_that_the_books_refuse_costs_nobody_else_a_record(tmp_path: Path) -> None:
+    """It waited, and meanwhile somebody took its key: that is lost and counted, not raised elsewhere."""
+    path = tmp_path / "spend.db"
+    with SpendLedger(path, timeout_s=0.001) as ledger:
+        budget = Budget("acme", 1, ledger=ledger)
+        taken, other = (
+            budget.reserve(model="ledger-small", input_tokens=1_000, max_output_tokens=500, key=key)
+            for key in ("taken", "other")
+        )
+        ledger.record(project="elsewhere", model="ledger-small", usage=UsageSnapshot(1), key="taken")
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as writer:
+            writer.execute("BEGIN IMMEDIATE")
+            taken.settle(USAGE)
+            other.settle(USAGE)
+            writer.execute("ROLLBACK")
+        assert ledger.pending == 2
+        ledger.record(project="innocent", model="ledger-small", usage=USAGE, key="innocent")
+        assert {record.key for record in ledger.records()} == {"taken", "other", "innocent"}
+        assert (ledger.pending, ledger.dropped) == (0, 1)
+        assert [lease.key for lease in ledger.leases()] == ["taken"]
