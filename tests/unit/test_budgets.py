@@ -11,6 +11,7 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -546,10 +547,25 @@ def test_a_policy_decides_over_doubts(
     with pytest.raises(BudgetExceededError):
         reserve(budget, 60)
     clock.advance(31)
+    del lost  # nobody holds it any more
+    gc.collect()
     reserve(budget, 60)
     assert budget.snapshot().settled.get("usd", 0) == Decimal(left)
     assert budget.snapshot().reserved["usd"] == Decimal("0.00006")
-    del lost
+
+
+@pytest.mark.parametrize("policy", ["estimate", "release"])
+def test_a_long_call_of_this_process_is_no_doubt(
+    make: Callable[..., Budget], clock: FakeClock, policy: str
+) -> None:
+    """Its room is not given to others, and what it used is counted."""
+    budget = make("acme", 0.0001, on_doubt=policy, lease_seconds=30)
+    running = budget.reserve(model=MODEL, input_tokens=40, max_output_tokens=20)
+    clock.advance(31)
+    with pytest.raises(BudgetExceededError):
+        reserve(budget, 60)
+    running.settle(UsageSnapshot(40, 20))
+    assert budget.snapshot().settled["usd"] == Decimal("0.00008")
 
 
 def test_a_doubt_that_nothing_prices_here_needs_its_cost(clock: FakeClock) -> None:
@@ -790,3 +806,164 @@ def test_thresholds_are_exact_and_told_once(limit: int | Fraction, amounts: list
         due = [percent for percent in (50, 80, 100) if amount and total >= Fraction(limit) * percent / 100]
         assert [percent for _, percent in crossed] == [percent for percent in due if percent not in told]
         told += [percent for _, percent in crossed]
+
+
+def test_images_made_and_cached_audio_count_once() -> None:
+    """They are parts of the output and of what was cached, in the budget as on the books."""
+    with SpendLedger(":memory:") as ledger:
+        most = {"input_tokens": 2000, "output_tokens": 2000, "total_tokens": 4000}
+        budget = Budget("pictures", limits=most, ledger=ledger)
+        usage = UsageSnapshot(
+            output_tokens=500, output_image_tokens=490, cache_read_tokens=90, cache_read_audio_tokens=80
+        )
+        with budget.reserve(model=MODEL, input_tokens=100, max_output_tokens=600) as reservation:
+            reservation.settle(usage)
+        counted = {"input_tokens": 90, "output_tokens": 500, "total_tokens": 590}
+        assert budget.snapshot().settled == counted
+        assert [group.tokens for group in ledger.by("project")] == [590]
+        lost = budget.reserve(model=MODEL, input_tokens=100, max_output_tokens=600, key="lost")
+        ledger.resolve("lost", usage=usage)
+        assert budget.snapshot().settled == {unit: 2 * count for unit, count in counted.items()}
+        del lost
+
+
+BAD_LABELS: list[tuple[dict[str, object], str]] = [
+    ({"user": 123}, "user"),
+    ({"user": ""}, "user"),
+    ({"session": 7}, "session"),
+    ({"run": "r" * 2_000}, "run"),
+    ({"project": "p" * 2_000}, "project"),
+    ({"project": "half \ud800"}, "project"),
+    ({"tags": {"attempt": 2}}, "tags"),
+    ({"tags": ["x"]}, "tags"),
+    ({"key": 5}, "key"),
+    ({"key": ""}, "key"),
+]
+
+
+@pytest.mark.parametrize(("label", "named"), BAD_LABELS, ids=[str(one)[:30] for one, _ in BAD_LABELS])
+def test_what_the_books_would_not_take_is_refused_before_the_call(
+    label: dict[str, object], named: str
+) -> None:
+    """Not when it is paid for: nothing is reserved."""
+    with SpendLedger(":memory:") as ledger:
+        budget = Budget("acme", 1, ledger=ledger)
+        with pytest.raises((TypeError, ValueError), match=named):
+            budget.reserve(model=MODEL, input_tokens=10, max_output_tokens=0, **label)  # type: ignore[arg-type]
+        assert not budget.snapshot().reserved
+        assert not ledger.leases()
+
+
+BAD_ENDS: list[tuple[dict[str, object], str]] = [
+    ({"certainty": "measurd"}, "certainty"),
+    ({"failure": "x" * 2_000}, "failure"),
+    ({"failure": 3}, "failure"),
+    ({"cost": -1}, "cost"),
+    ({"cost": float("nan")}, "cost"),
+    ({"cost": "1"}, "cost"),
+]
+
+
+@pytest.mark.parametrize(("end", "named"), BAD_ENDS, ids=[str(one)[:30] for one, _ in BAD_ENDS])
+@pytest.mark.parametrize("awaited", [False, True])
+def test_a_settlement_that_is_refused_leaves_the_reservation_open(
+    make: Callable[..., Budget], end: dict[str, object], named: str, awaited: bool
+) -> None:
+    """What was paid for can still be settled; a budget without US dollars checks the cost, too."""
+    budget = make("acme", limits={"model_calls": 5})
+    reservation = budget.reserve(model=MODEL, input_tokens=10, max_output_tokens=0)
+    with pytest.raises((TypeError, ValueError), match=named):
+        if awaited:
+            asyncio.run(reservation.asettle(UsageSnapshot(10), **end))  # type: ignore[arg-type]
+        else:
+            reservation.settle(UsageSnapshot(10), **end)  # type: ignore[arg-type]
+    assert reservation.state == "open"
+    reservation.settle(UsageSnapshot(10))
+    assert budget.snapshot().settled == {"model_calls": 1}
+    assert not budget.snapshot().reserved
+
+
+@pytest.mark.parametrize("durability", ["full", "batched"])
+def test_a_name_that_no_file_can_hold_costs_no_record(tmp_path: Path, durability: str) -> None:
+    """What a provider calls its model or its tier may be anything."""
+    with SpendLedger(tmp_path / "spend.db", durability=durability) as ledger:
+        strange = UsageSnapshot(10, model="m\ud800" * 600, tier="\udc80")
+        Budget("acme", ledger=ledger).reserve(project="p").settle(strange, cost=1)
+        ledger.record(project="q", model="m", usage=strange, cost=2)
+        ledger.flush()
+        assert [(group.group, group.cost) for group in ledger.by("project")] == [("p", 1), ("q", 2)]
+
+
+def test_spent_is_told_where_another_limit_is_only_busy(make: Callable[..., Budget]) -> None:
+    """In one budget and in a chain of them: to wait for the busy one would be in vain."""
+    parent = make("acme", 1, limits={"model_calls": 1})
+    child = parent.child("bot", 0.0001)
+    child.reserve(model=MODEL, input_tokens=1, max_output_tokens=0).settle(UsageSnapshot(1))
+    running = child.reserve(max_cost_usd=0.00008, model_calls=0, attempts=0)
+    with pytest.raises(BudgetExceededError) as caught:
+        reserve(child, 60)
+    assert (caught.value.reason, caught.value.unit, caught.value.budget) == ("spent", "model_calls", "acme")
+    assert caught.value.retry_after is None
+    single = make("single", 0.0001, limits={"model_calls": 1})
+    reserve(single, 1).settle(UsageSnapshot(1))  # type: ignore[attr-defined]
+    also_running = single.reserve(max_cost_usd=0.00008, model_calls=0, attempts=0)
+    with pytest.raises(BudgetExceededError) as caught:
+        reserve(single, 60)
+    assert (caught.value.reason, caught.value.unit) == ("spent", "model_calls")
+    running.release()
+    also_running.release()
+
+
+def test_what_no_window_has_room_for_is_not_to_be_tried_again(make: Callable[..., Budget]) -> None:
+    """The next day will refuse it as this one does."""
+    budget = make("acme", 0.0001, "day")
+    with pytest.raises(BudgetExceededError) as caught:
+        reserve(budget, 101)
+    assert (caught.value.reason, caught.value.retry_after) == ("spent", None)
+    assert "again" not in str(caught.value)
+
+
+def test_a_raised_limit_has_thresholds_of_its_own(tmp_path: Path) -> None:
+    """Those that are not reached; what is reached, or was told, is not told again, by whatever process."""
+    told: list[tuple[int, Decimal | int]] = []
+
+    def spend(limit: float, tokens: int) -> None:
+        with SpendLedger(tmp_path / "spend.db") as ledger:
+            budget = Budget(
+                "acme", limit, ledger=ledger, on_threshold=lambda one: told.append((one.percent, one.limit))
+            )
+            reserve(budget, tokens).settle(UsageSnapshot(tokens))  # type: ignore[attr-defined]
+
+    spend(0.0001, 100)
+    assert [percent for percent, _ in told] == [50, 80, 100]
+    told.clear()
+    spend(0.00018, 10)  # 110 of 180: half of it was reached before
+    assert not told
+    spend(0.00018, 40)
+    assert told == [(80, Decimal("0.00018"))]
+    spend(0.0002, 47)
+    assert told[1:] == [(80, Decimal("0.0002"))]
+    spend(0.0003, 1)
+    for _ in range(20):  # programs that do not agree about the limit do not tell it again and again
+        spend(0.0004, 1)
+        spend(0.0003, 1)
+    assert len(told) <= 4
+
+
+def test_a_settlement_that_waited_for_the_disk_is_of_its_own_day(tmp_path: Path, clock: FakeClock) -> None:
+    """On the books as in the budget, whenever it is written."""
+    ledger = SpendLedger(tmp_path / "spend.db", timeout_s=0.001, clock=clock)
+    budget = Budget("acme", 1, "day", ledger=ledger, clock=clock)
+    reservation = reserve(budget, 10)
+    then = datetime.fromtimestamp(clock(), UTC)
+    with contextlib.closing(sqlite3.connect(tmp_path / "spend.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        reservation.settle(UsageSnapshot(10))  # type: ignore[attr-defined]
+        assert ledger.pending == 1
+        other.execute("ROLLBACK")
+    clock.advance(DAY)
+    ledger.flush()
+    (record,) = ledger.records()
+    assert record.at == then
+    assert [group.group for group in ledger.by("day")] == [f"{then:%Y-%m-%d}"]
+    ledger.close()

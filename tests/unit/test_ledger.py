@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from techrevati.runtime.ledger import IdempotencyConflictError, SpendLedger
+from techrevati.runtime.budgets import Budget
+from techrevati.runtime.ledger import IdempotencyConflictError, SpendLedger, spool as spool_module
 from techrevati.runtime.ledger.record import Draft, draft
 from techrevati.runtime.ledger.spool import Spool
 from techrevati.runtime.ledger.waiting import PENDING_CAPACITY, Waiting
@@ -197,13 +198,14 @@ def test_moments_are_bounds_to_the_second(ledger: SpendLedger, clock: FakeClock)
 
 
 def test_every_token_is_counted_once(ledger: SpendLedger) -> None:
-    """Of every part; reasoning is in the output, and searches and requests are no tokens."""
+    """Of every part that is not inside another one; searches and requests are no tokens."""
     names = [name for name in COUNTS if name.endswith("_tokens")]
     parts = {name: 10**n for n, name in enumerate(reversed(names))}
     ledger.record(project="a", model="m", usage=UsageSnapshot(**parts, web_searches=7, requests=7), cost=0)
     (group,) = ledger.by("project")
-    citation = parts["citation_tokens"]  # what was cited is in the input already
-    assert group.tokens == sum(parts.values()) - parts["reasoning_tokens"] - citation
+    inside = ["reasoning_tokens", "output_image_tokens", "cache_read_audio_tokens"]
+    inside.append("citation_tokens")  # what was cited is in the input already
+    assert group.tokens == sum(parts.values()) - sum(parts[name] for name in inside)
 
 
 def test_a_failure_is_kept_with_the_call(ledger: SpendLedger, tmp_path: Path) -> None:
@@ -603,3 +605,126 @@ def test_a_refused_batch_is_pending_and_bounded(tmp_path: Path, monkeypatch: pyt
     assert list(tmp_path.glob("*.spool-*")) == []
     with SpendLedger(path) as after:
         assert sum(group.calls for group in after.by("project")) == 12
+
+
+@pytest.mark.parametrize("durability", ["full", "batched"])
+@pytest.mark.parametrize("how", ["moved", "moved alone", "deleted", "replaced"])
+def test_a_file_that_goes_away_takes_no_further_record_with_it(
+    tmp_path: Path, durability: str, how: str
+) -> None:
+    """What is recorded after that is in the file that is there then; what a moved file had, it keeps."""
+    path = tmp_path / "spend.db"
+    ledger = SpendLedger(path, durability=durability)
+    budget = Budget("acme", 1, ledger=ledger)
+    ledger.record(project="before", model="gpt-4o-mini", usage=USAGE, key="before")
+    running = budget.reserve(model="gpt-4o-mini", input_tokens=100, max_output_tokens=100, key="running")
+    ledger.flush()
+    if how == "replaced":
+        with SpendLedger(tmp_path / "other.db") as other:
+            other.record(project="other", model="gpt-4o-mini", usage=USAGE)
+        os.replace(tmp_path / "other.db", path)
+    for name in [path.name] if how == "moved alone" else [path.name, f"{path.name}-wal", f"{path.name}-shm"]:
+        if how == "deleted":
+            (tmp_path / name).unlink()
+        elif how != "replaced":
+            (tmp_path / name).rename(tmp_path / name.replace("spend", "old"))
+        elif name != path.name:
+            (tmp_path / name).unlink()
+    ledger.record(project="after", model="gpt-4o-mini", usage=USAGE, key="after")
+    running.settle(USAGE)
+    ledger.flush()
+    with SpendLedger(path) as there:  # as another process sees it
+        projects = {record.key: record.project for record in there.records()}
+        assert projects["after"] == "after"
+        assert projects["running"] == "default"
+        assert [group.group for group in there.by("project")] == sorted(projects.values())
+        assert ("other" in projects.values()) is (how == "replaced")
+    ledger.close()
+    if how.startswith("moved"):
+        with SpendLedger(tmp_path / "old.db") as old:
+            assert [record.key for record in old.records()] == ["before"]
+            assert [lease.key for lease in old.leases()] == ["running"]
+
+
+def test_a_spool_that_is_taken_for_an_orphan_when_it_is_made_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its creation and its lock somebody may look for orphans: what is acknowledged is in a file."""
+    pytest.importorskip("fcntl")
+    lock = spool_module._lock
+    taken: list[int] = []
+
+    def locked_late(descriptor: int) -> bool | None:
+        if not taken:  # as adopt_orphans does it
+            (name,) = tmp_path.glob("*.spool-*")
+            taken.append(os.open(name, os.O_RDWR))
+            assert lock(taken[0])
+            name.unlink()
+        return lock(descriptor)
+
+    with SpendLedger(tmp_path / "spend.db", durability="batched") as ledger:
+        monkeypatch.setattr(spool_module, "_lock", locked_late)
+        monkeypatch.setattr(ledger, "_start_flusher", lambda: None)
+        ledger.record(project="a", model="ledger-small", usage=USAGE, key="k")
+        assert b"ledger-small" in b"".join(one.read_bytes() for one in tmp_path.glob("*.spool-*"))
+    os.close(taken[0])
+    assert not list(tmp_path.glob("*.spool-*"))
+
+
+def test_a_spool_that_somebody_removed_does_not_keep_the_ledger_open(tmp_path: Path) -> None:
+    """As with ``rm spend.db*``; what was committed is in the file."""
+    ledger = SpendLedger(tmp_path / "spend.db", durability="batched")
+    ledger.record(project="a", model="ledger-small", usage=USAGE)
+    ledger.flush()
+    for one in tmp_path.glob("*.spool-*"):
+        one.unlink()
+    ledger.close()
+    with SpendLedger(tmp_path / "spend.db") as there:
+        assert there.total() == Decimal("0.00125")
+
+
+def test_a_key_that_cannot_be_looked_up_costs_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batched record of a damaged file is in its spool, and written once the file is well again."""
+    path = tmp_path / "spend.db"
+    ledger = SpendLedger(path, durability="batched")
+    monkeypatch.setattr(ledger, "_start_flusher", lambda: None)
+    ledger.record(project="a", model="ledger-small", usage=USAGE, key="first")
+    ledger.flush()
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    good = path.read_bytes()
+    with open(path, "r+b") as file:
+        file.write(b"garbage!" * (len(good) // 8))
+    ledger.record(project="a", model="ledger-small", usage=USAGE, key="second")
+    with pytest.raises(StoreCorruptError):
+        ledger.flush()
+    assert ledger.pending == 1
+    with open(path, "r+b") as file:
+        file.write(good)
+    ledger.flush()
+    assert [record.key for record in ledger.records()] == ["first", "second"]
+    ledger.close()
+
+
+def test_a_settlement_that_the_books_refuse_costs_nobody_else_a_record(tmp_path: Path) -> None:
+    """It waited, and meanwhile somebody took its key: that is lost and counted, not raised elsewhere."""
+    path = tmp_path / "spend.db"
+    with SpendLedger(path, timeout_s=0.001) as ledger:
+        budget = Budget("acme", 1, ledger=ledger)
+        taken, other = (
+            budget.reserve(model="ledger-small", input_tokens=1_000, max_output_tokens=500, key=key)
+            for key in ("taken", "other")
+        )
+        ledger.record(project="elsewhere", model="ledger-small", usage=UsageSnapshot(1), key="taken")
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as writer:
+            writer.execute("BEGIN IMMEDIATE")
+            taken.settle(USAGE)
+            other.settle(USAGE)
+            writer.execute("ROLLBACK")
+        assert ledger.pending == 2
+        ledger.record(project="innocent", model="ledger-small", usage=USAGE, key="innocent")
+        assert {record.key for record in ledger.records()} == {"taken", "other", "innocent"}
+        assert (ledger.pending, ledger.dropped) == (0, 1)
+        assert [lease.key for lease in ledger.leases()] == ["taken"]

@@ -623,3 +623,32 @@ def test_logs_of_a_file_of_version_1_go_on(tmp_path: Path) -> None:
     with pytest.raises(sqlite3.OperationalError, match="store_log"):
         older.execute("UPDATE store_log SET last = last + 1")
     older.close()
+
+
+def test_threads_do_not_wait_longer_one_after_the_other_than_each_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread before it may be waiting for another process: that time counts, too."""
+    store = SqliteStore(tmp_path / "s.db", timeout_s=7)
+    store.compare_and_swap("k", 0, b"1")
+    waited: list[float] = []
+
+    class Taken:
+        def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+            waited.append(timeout if blocking else 0)
+            return False
+
+        def __enter__(self) -> None:
+            raise AssertionError("it waits without an end")
+
+        def __exit__(self, *_: object) -> None: ...
+
+    with monkeypatch.context() as busy:
+        busy.setattr(store._file, "_lock", Taken())
+        with pytest.raises(StoreLockedError, match="threads"):
+            store.compare_and_swap("k", 1, b"2")
+    assert waited == [0, 7]
+    found = store.load("k")
+    assert found is not None
+    assert found.value == b"1"
+    store.close()

@@ -59,14 +59,15 @@ class Refusal(NamedTuple):
 
 
 class Tally:
-    """Sums of one budget in one window; ``told`` is the highest threshold told, by unit.  Not thread-safe.
+    """Sums of one budget in one window; ``told`` is the highest threshold told, by unit, ``told_of`` the
+    limit that it is a share of: one that was raised since has thresholds of its own.  Not thread-safe.
 
     ``limits`` are those of the last reservation, for reports: who reserves brings its own.
 
     An amount of 0 is not kept.
     """
 
-    __slots__ = ("_due", "_due_of", "limits", "reserved", "settled", "told")
+    __slots__ = ("_due", "_due_of", "limits", "reserved", "settled", "told", "told_of")
 
     def __init__(
         self,
@@ -74,10 +75,12 @@ class Tally:
         reserved: Mapping[str, Amount] | None = None,
         told: Mapping[str, int] | None = None,
         limits: Mapping[str, Amount] | None = None,
+        told_of: Mapping[str, Amount] | None = None,
     ) -> None:
         self.settled: dict[str, Amount] = dict(settled or ())
         self.reserved: dict[str, Amount] = dict(reserved or ())
         self.told: dict[str, int] = dict(told or ())
+        self.told_of: dict[str, Amount] = dict(told_of or ())
         self.limits: Mapping[str, Amount] = limits or {}
         # By unit, the amount that reaches the next threshold, for the limits that they were worked out for.
         self._due: dict[str, Amount] = {}
@@ -85,11 +88,15 @@ class Tally:
 
     def copy(self) -> Tally:
         """One that does not change with this one."""
-        return Tally(self.settled, self.reserved, self.told, self.limits)
+        return Tally(self.settled, self.reserved, self.told, self.limits, self.told_of)
 
 
 def refusal(tally: Tally, limits: Amounts, asked: Amounts) -> Refusal | None:
-    """Why *asked* does not fit; None when it fits.  A unit that is overspent refuses everything."""
+    """Why *asked* does not fit; None when it fits.  A unit that is overspent refuses everything.
+
+    Where one unit is busy and another one spent, it is spent: waiting for the first would be in vain.
+    """
+    busy = None
     for unit, limit in limits.items():
         more = asked.get(unit, 0)
         settled = tally.settled.get(unit, 0)
@@ -98,9 +105,9 @@ def refusal(tally: Tally, limits: Amounts, asked: Amounts) -> Refusal | None:
             continue
         if settled > limit or (more and settled + more > limit):
             return Refusal(unit, limit, settled, reserved, more, "spent")
-        if more:
-            return Refusal(unit, limit, settled, reserved, more, "busy")
-    return None
+        if more and busy is None:
+            busy = Refusal(unit, limit, settled, reserved, more, "busy")
+    return busy
 
 
 def reserve(tally: Tally, asked: Amounts) -> None:
@@ -142,6 +149,8 @@ def _due(tally: Tally, limits: Amounts) -> dict[str, Amount]:
     """The amounts that reach the next thresholds nobody was told of, remembered for these *limits*."""
     due = tally._due
     due.clear()
+    if tally.told_of:
+        _raised(tally, limits)
     for unit, limit in limits.items():
         percent = _NEXT[tally.told.get(unit, 0)]
         if percent:
@@ -150,10 +159,20 @@ def _due(tally: Tally, limits: Amounts) -> dict[str, Amount]:
     return due
 
 
+def _raised(tally: Tally, limits: Amounts) -> None:
+    """Of a limit that was raised, the thresholds that are not reached yet are still to be told."""
+    for unit, limit in limits.items():
+        if limit > tally.told_of.get(unit, limit):
+            used = tally.settled.get(unit, 0)
+            tally.told[unit] = max((p for p in THRESHOLDS if used * 100 >= limit * p), default=0)
+            tally.told_of[unit] = limit
+
+
 def _told(tally: Tally, unit: str, total: Amount, limit: Amount) -> list[tuple[str, int]]:
     before = tally.told.get(unit, 0)
     new = [percent for percent in THRESHOLDS if percent > before and total * 100 >= limit * percent]
     tally.told[unit] = max(new, default=before)
+    tally.told_of[unit] = max(limit, tally.told_of.get(unit, limit))
     return [(unit, percent) for percent in new]
 
 
@@ -228,8 +247,9 @@ _encode: Callable[[object], str] | None = None
 def tally_bytes(tally: Tally) -> bytes:
     """A tally as a record of a store."""
     limits = f',"l":{_amounts_json(tally.limits)}' if tally.limits else ""
+    told_of = f',"o":{_amounts_json(tally.told_of)}' if tally.told_of else ""
     settled, reserved = _amounts_json(tally.settled), _amounts_json(tally.reserved)
-    return f'{{"s":{settled},"r":{reserved},"t":{_amounts_json(tally.told)}{limits}}}'.encode()
+    return f'{{"s":{settled},"r":{reserved},"t":{_amounts_json(tally.told)}{limits}{told_of}}}'.encode()
 
 
 def tally_from(value: bytes | None) -> Tally:
@@ -239,8 +259,8 @@ def tally_from(value: bytes | None) -> Tally:
     import json
 
     written = json.loads(value.decode())
-    limits = amounts_from(written.get("l") or {})
-    return Tally(amounts_from(written["s"]), amounts_from(written["r"]), written["t"], limits)
+    limits, told_of = amounts_from(written.get("l") or {}), amounts_from(written.get("o") or {})
+    return Tally(amounts_from(written["s"]), amounts_from(written["r"]), written["t"], limits, told_of)
 
 
 def lease_bytes(lease: Lease) -> bytes:

@@ -67,6 +67,18 @@ def crossings(charge: int, crossed: Sequence[tuple[str, int]], tally: Tally) -> 
     return tuple([Crossing(charge, unit, percent, tally.settled[unit]) for unit, percent in crossed])
 
 
+def _refused(charges: Sequence[Charge], tallies: Sequence[Tally], asked: Amounts) -> Refused | None:
+    """The first charge that is spent, else the first that is busy; None when *asked* fits in all."""
+    found = None
+    for number, charge in enumerate(charges):
+        why = refusal(tallies[number], charge.limits, asked)
+        if why is not None and (found is None or why.reason == "spent"):
+            found = Refused(number, why)
+            if why.reason == "spent":
+                break
+    return found
+
+
 class Book(Protocol):
     """Keeps tallies and leases."""
 
@@ -123,11 +135,10 @@ class MemoryBook:
                         tally.reserved[unit] = more
                     return None
             found = [self._tallies.get(one.tally) or self._opened_locked(one.tally) for one in charges]
-            for number, charge in enumerate(charges):
-                why = refusal(found[number], charge.limits, asked)
-                if why is not None:
-                    del leases[name]
-                    return Refused(number, why)
+            refused = _refused(charges, found, asked)
+            if refused is not None:
+                del leases[name]
+                return refused
             for tally in found:
                 reserve(tally, asked)
         return None
@@ -250,10 +261,9 @@ class RecordBook:
             if records[name] is not None:
                 raise ValueError(f"key must be new, got {lease.key!r}, which has an open reservation")
             tallies = [tally_from(records[charge.tally]) for charge in charges]
-            for number, (charge, tally) in enumerate(zip(charges, tallies, strict=True)):
-                why = refusal(tally, charge.limits, lease.asked)
-                if why is not None:
-                    return Change(Refused(number, why))
+            refused = _refused(charges, tallies, lease.asked)
+            if refused is not None:
+                return Change(refused)
             values: dict[str, bytes | None] = {name: lease_bytes(lease)}
             expires = {}
             for charge, tally in zip(charges, tallies, strict=True):

@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.errors import BudgetExceededError
+from techrevati.runtime._core.labels import checked_tags, short_text
 from techrevati.runtime._core.log import announce
 from techrevati.runtime._core.tally import TALLY_PREFIX, UNITS, USD, Lease
 from techrevati.runtime._core.worker import ended
@@ -45,6 +47,8 @@ ON_DOUBT = ("hold", "estimate", "release")
 LEASE_S = 120.0
 DEFAULT_PROJECT = "default"
 _memory = MemoryBook()
+# What this process still holds, of budgets that may give back a lease in doubt: its holder is not dead.
+_held: WeakValueDictionary[tuple[str, str], Reservation] = WeakValueDictionary()
 _numbers = count(1)
 _new_lease = tuple.__new__
 
@@ -134,7 +138,7 @@ class Budget:
         self._renewal = None if ledger is None else Renewal(self._lease_s, self._renew, keeper_of(ledger))
         # Where the ledger is a file, tasks must not wait for it on the thread of their loop.
         self._worker: Worker | None = getattr(ledger, "worker", None)
-        self._ends = Ends(self._book, ledger, self._telling, self._worker)
+        self._ends = Ends(self._book, ledger, self._telling, self._worker, clock)
 
     @property
     def limited(self) -> frozenset[str]:
@@ -265,6 +269,8 @@ class Budget:
             }
         else:
             about = _about(model, provider, tier, project, user, session, run, tags)
+            if key is not None:
+                short_text("key", key)
             about["input_tokens"] = input_tokens
             here = holder()
         now_s = self._clock()
@@ -294,6 +300,8 @@ class Budget:
         made = Reservation(self, charges, lease, self._monotonic() if worst.is_timed else 0.0)
         if self._renewal is not None:
             self._renewal.watch(made)
+        if self._on_doubt != "hold":
+            _held[tallies[0], lease.key] = made
         return made
 
     @_same_arguments(reserve)
@@ -348,9 +356,12 @@ class Budget:
         changed = False
         if self._on_doubt == "hold":
             return False
+        here = holder()
         for lease in self._book.leases():
             if not lease.in_doubt(now_s) or lease.on_doubt == "hold":
                 continue
+            if (lease.tallies[0], lease.key) in _held and lease.holder in ("", here):
+                continue  # a long call, or a machine that slept
             if not any(one._id in tally for tally in lease.tallies for one in self._chain):
                 continue
             charges = [Charge(tally, {}, float("inf")) for tally in lease.tallies]
@@ -372,7 +383,8 @@ class Budget:
                 for lease in self._book.leases()
                 if charge.tally in lease.tallies and not lease.in_doubt(now_s)
             ]
-        retry_after = min(waits) if waits else None
+        never = why.asked > why.limit  # no window has room for it
+        retry_after = min(waits) if waits and not never else None
         used = why.settled + why.reserved
         money = why.unit == USD
         return BudgetExceededError(
@@ -418,17 +430,23 @@ def _about(
     run: str | None,
     tags: Mapping[str, str] | None,
 ) -> dict[str, object]:
-    about = {
+    texts = {
         "project": project or DEFAULT_PROJECT,
-        "model": model or "",
+        "model": model or None,
         "provider": provider,
-        "tier": tier,
         "user": user,
         "session": session,
         "run": run,
-        "tags": None if tags is None else dict(tags),
     }
-    return {name: value for name, value in about.items() if value is not None}
+    # Checked now: what the ledger does not take must not be found out when the call is paid for.
+    about: dict[str, object] = {
+        name: short_text(name, text) for name, text in texts.items() if text is not None
+    }
+    if tier is not None:
+        about["tier"] = tier
+    if tags is not None:
+        about["tags"] = dict(checked_tags(tags) or {})
+    return about
 
 
 def _exact_limits(limit_usd: float | Decimal | None, limits: Mapping[str, float] | None) -> dict[str, Amount]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from techrevati.runtime._core.labels import sayable
 from techrevati.runtime._core.log import logger
 from techrevati.runtime._core.worker import ended, on_loop
 from techrevati.runtime.stores.errors import StoreError
 from techrevati.runtime.usage import UsageSnapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Future
     from decimal import Decimal
 
@@ -30,13 +31,22 @@ class Ends:
         book, ledger: Where it is written.
         telling: Who is told.
         worker: The ledger's thread for tasks; None where writing does not block.
+        clock: Seconds since 1970.
     """
 
-    def __init__(self, book: Book, ledger: Records | None, telling: Telling, worker: Worker | None) -> None:
+    def __init__(
+        self,
+        book: Book,
+        ledger: Records | None,
+        telling: Telling,
+        worker: Worker | None,
+        clock: Callable[[], float],
+    ) -> None:
         self._book = book
         self._ledger = ledger
         self._telling = telling
         self._worker = worker
+        self._clock = clock
 
     def now(
         self,
@@ -130,7 +140,7 @@ class Ends:
             return book.settle(charges, lease, actual, None)
         booking: dict[str, object] | None = None
         if usage is not None and (lease.about.get("model") or usage != UsageSnapshot()):
-            model = lease.about.get("model") or usage.model or UNNAMED
+            model = lease.about.get("model") or sayable(usage.model or UNNAMED)
             booking = {
                 **lease.about,
                 "model": model,
@@ -149,6 +159,8 @@ class Ends:
             if keep is None:
                 raise
             logger("budgets").warning("a settlement waits for the disk: %s", error)
+        if booking is not None:
+            booking["at_s"] = self._clock()  # it is of this moment, and at its price, whenever it is written
 
         def settle_later() -> None:
             found = book.settle(charges, lease, actual, booking)

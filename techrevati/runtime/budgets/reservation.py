@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from techrevati.runtime._core import arguments
 from techrevati.runtime._core.errors import TechrevatiError
+from techrevati.runtime._core.labels import CERTAINTIES, checked_certainty, optional_text
 from techrevati.runtime._core.log import logger
 from techrevati.runtime._core.tally import USD
 from techrevati.runtime.budgets.worst_case import COUNTED
@@ -110,8 +112,14 @@ class Reservation:
             ReservationSettledError: It was settled or released before.
             TypeError, ValueError: An argument is out of range; the reservation stays open.
         """
-        if self.state != "open" or not isinstance(usage, UsageSnapshot):
-            self._settling(usage, cost)  # says what is wrong
+        if (
+            self.state != "open"
+            or not isinstance(usage, UsageSnapshot)
+            or certainty not in CERTAINTIES
+            or cost is not None
+            or failure
+        ):
+            self._check(usage, cost, certainty, failure)  # says what is wrong
         actual = self._actual(usage, cost)
         self.state = "settled"
         budget = self._budget
@@ -133,17 +141,28 @@ class Reservation:
 
         A cancelled wait still settles, and ends when that is done; cancelled twice, it ends at once.
         """
+        self._check(usage, cost, certainty, failure)
         actual = self._settling(usage, cost)
         cost, certainty = self._known_cost(cost, certainty)
         await self._budget._ends.awaited(
             self._charges, self._lease, actual, usage, cost, certainty, failure or ""
         )
 
-    def _settling(self, usage: UsageSnapshot, cost: float | Decimal | None) -> Amounts:
+    def _check(
+        self, usage: UsageSnapshot, cost: float | Decimal | None, certainty: str, failure: str | None
+    ) -> None:
+        """Refuse what the books do not take while the reservation can still be settled otherwise."""
         if not isinstance(usage, UsageSnapshot):
             raise TypeError(f"usage must be a UsageSnapshot, got {usage!r}")
         if self.state != "open":
             raise ReservationSettledError(self.key, self.state)
+        if cost is not None:
+            arguments.number("cost", cost)
+        checked_certainty(certainty)
+        if failure:
+            optional_text("failure", failure)
+
+    def _settling(self, usage: UsageSnapshot, cost: float | Decimal | None) -> Amounts:
         actual = self._actual(usage, cost)
         self.state = "settled"
         return actual
@@ -337,10 +356,9 @@ def input_of(usage: UsageSnapshot) -> int:
         + usage.cache_write_1h_tokens
         + usage.input_audio_tokens
         + usage.input_image_tokens
-        + usage.cache_read_audio_tokens
     )
 
 
 def output_of(usage: UsageSnapshot) -> int:
-    """Every token that the model made; reasoning is among them."""
-    return usage.output_tokens + usage.output_audio_tokens + usage.output_image_tokens
+    """Every token that the model made; reasoning and images are among them."""
+    return usage.output_tokens + usage.output_audio_tokens

@@ -15,19 +15,12 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
+from techrevati.runtime._core.labels import checked_certainty, checked_tags, optional_text, short_text
 from techrevati.runtime._core.log import announce, logger
 from techrevati.runtime._core.worker import Worker
 from techrevati.runtime.ledger import query
 from techrevati.runtime.ledger.errors import IdempotencyConflictError
-from techrevati.runtime.ledger.record import (
-    CERTAINTIES,
-    Draft,
-    Given,
-    checked_tags,
-    draft,
-    optional_text,
-    short_text,
-)
+from techrevati.runtime.ledger.record import Draft, Given, draft
 from techrevati.runtime.ledger.reports import LedgerReports
 from techrevati.runtime.ledger.reservations import LedgerReservations
 from techrevati.runtime.ledger.spool import Batch, adopt_orphans
@@ -209,8 +202,7 @@ class SpendLedger(LedgerReports, LedgerReservations):
                 tags = checked_tags(tags)
             said = (project, model, usage, cost, user, session, run, tags, certainty, provider, tier, failure)
             return _new_given(Given, said)  # not by its own constructor, which takes three times as long
-        if certainty not in CERTAINTIES:
-            raise ValueError(f"certainty must be one of {', '.join(CERTAINTIES)}; got {certainty!r}")
+        checked_certainty(certainty)
         given = Given(
             short_text("project", project),
             short_text("model", model),
@@ -247,8 +239,12 @@ class SpendLedger(LedgerReports, LedgerReservations):
             raise
 
     def _put_batched(self, made: Draft, unique: bool) -> None:
-        if not unique and self._is_known(made):
-            return
+        if not unique:
+            try:
+                if self._is_known(made):
+                    return
+            except StoreError as error:  # looked at when it is written
+                logger("ledger").warning("a key could not be looked up: %s", error)
         with self._lock:
             if self._is_refused and len(self._recorded.drafts) >= PENDING_CAPACITY:
                 if _ARE_ADOPTED:

@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 from techrevati.runtime._core import arguments
+from techrevati.runtime._core.labels import sayable
 from techrevati.runtime.pricing import UnknownModelError, UnknownPriceError, decimal_usd, picodollars
 from techrevati.runtime.pricing.quotes import charged
 from techrevati.runtime.pricing.rates import has_rare_parts
@@ -20,10 +21,8 @@ if TYPE_CHECKING:
 
     Amount: TypeAlias = int | Fraction
 
-CERTAINTIES = ("measured", "estimated", "unknown")
 LARGEST = 2**63 - 1  # what an integer column holds
 MOST_TOKENS = 10**15  # of one call, as reports add them up: a provider that says more is wrong
-MAX_TEXT = 1_000
 _new_draft = tuple.__new__
 _WORDS = 1_024
 _in_quotes: dict[str, str] = {}
@@ -163,7 +162,7 @@ class Given(NamedTuple):
 
 
 def total_tokens(usage: UsageSnapshot) -> int:
-    """Every token once: reasoning is a part of the output."""
+    """Every token once: reasoning and images are parts of the output, cached audio one of what was cached."""
     return (
         usage.input_tokens
         + usage.output_tokens
@@ -173,8 +172,6 @@ def total_tokens(usage: UsageSnapshot) -> int:
         + usage.input_audio_tokens
         + usage.output_audio_tokens
         + usage.input_image_tokens
-        + usage.output_image_tokens
-        + usage.cache_read_audio_tokens
     )
 
 
@@ -240,7 +237,7 @@ def _said(given: Given) -> tuple[Amount, str]:
 def _tier_named(given: Given) -> str:
     """The tier of a call that no book prices."""
     tier = given.tier if given.tier is not None else given.usage.tier
-    return "+".join(tier) if isinstance(tier, tuple) else tier or "standard"
+    return sayable("+".join(tier) if isinstance(tier, tuple) else tier or "standard")
 
 
 def _usage_text(usage: UsageSnapshot, rare: bool) -> str:
@@ -327,28 +324,3 @@ def differences(stands: Draft, given: Draft) -> tuple[str, ...]:
     elif "given" in (stands.source, given.source):
         names += ["source"]
     return tuple(name for name in names if getattr(stands, name) != getattr(given, name))
-
-
-def optional_text(name: str, value: str | None) -> str:
-    """A text or nothing, as a column holds it."""
-    if value is None:
-        return ""
-    return short_text(name, value)
-
-
-def short_text(name: str, value: str) -> str:
-    """A non-empty text that a report can show."""
-    if len(arguments.name(name, value)) > MAX_TEXT:
-        raise ValueError(f"{name} must have at most {MAX_TEXT} characters, got {len(value)}")
-    return value
-
-
-def checked_tags(tags: Mapping[str, str] | None) -> Mapping[str, str] | None:
-    """Texts by name, or nothing."""
-    if tags is None:
-        return None
-    if not isinstance(tags, Mapping) or not all(
-        isinstance(name, str) and isinstance(text, str) for name, text in tags.items()
-    ):
-        raise TypeError(f"tags must map names to texts, got {tags!r}")
-    return tags

@@ -67,8 +67,8 @@ class LedgerReservations:
     ) -> T:
         """``Store.update``, with spend records in the same transaction; for budgets.
 
-        *bookings* are the arguments of :meth:`SpendLedger.record`, each with its key; one that is there
-        already is left alone.
+        *bookings* are the arguments of :meth:`SpendLedger.record`, each with its key, and with ``at_s`` where
+        it is not of now; one that is there already is left alone.
         """
         if self._waiting:
             self._retry()
@@ -93,8 +93,9 @@ class LedgerReservations:
         content["model"] = content.get("model") or "(unnamed)"
         if isinstance(content.get("tier"), list):
             content["tier"] = tuple(content["tier"])  # type: ignore[arg-type]
-        key = str(content.pop("key"))
-        return draft(self._given(**content), key, now_s)
+        key, at_s = str(content.pop("key")), content.pop("at_s", now_s)
+        assert isinstance(at_s, (int, float))
+        return draft(self._given(**content), key, at_s)
 
     def leases(self) -> list[Lease]:
         """Every reservation that is neither settled nor released, in doubt or not."""
@@ -219,7 +220,7 @@ def amounts_of(usage: UsageSnapshot, made: Draft, asked: Mapping[str, Amount]) -
     from techrevati.runtime.ledger.record import exact_cost
 
     cost = exact_cost(made.cost, made.cost_exact)
-    output = usage.output_tokens + usage.output_audio_tokens + usage.output_image_tokens
+    output = usage.output_tokens + usage.output_audio_tokens
     total = total_tokens(usage)
     counted: dict[str, Amount] = {
         USD: asked.get(USD, 0) if cost is None else cost,

@@ -25,16 +25,19 @@ _pack, _dumps, _write = _HEAD.pack, marshal.dumps, os.write
 _numbers = iter(range(1 << 62))
 
 
-def _lock(descriptor: int) -> bool:
-    """Take the lock of a spool, if nobody has it; where there are no such locks, only its maker has it."""
+def _lock(descriptor: int) -> bool | None:
+    """Take the lock of a spool; False when somebody else has it, None where there are no such locks: then
+    only its maker uses it."""
     try:
         import fcntl
     except ImportError:
-        return False
+        return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
+    except OSError:
+        return None
     return True
 
 
@@ -74,7 +77,10 @@ class Spool:
     def close(self) -> None:
         """Remove the file; what is in it must be committed."""
         if self._descriptor >= 0:
-            os.unlink(self._name)
+            try:
+                os.unlink(self._name)
+            except FileNotFoundError:
+                pass  # somebody cleaned up
             self.leave()
 
     def leave(self) -> None:
@@ -84,10 +90,14 @@ class Spool:
             self._descriptor, self._used = -1, False
 
     def _open(self) -> None:
-        self._name = f"{self._base}.spool-{os.getpid()}-{next(_numbers)}-{os.urandom(4).hex()}"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_CLOEXEC", 0)
-        self._descriptor = os.open(self._name, flags, 0o600)
-        _lock(self._descriptor)
+        while True:
+            self._name = f"{self._base}.spool-{os.getpid()}-{next(_numbers)}-{os.urandom(4).hex()}"
+            descriptor = os.open(self._name, flags, 0o600)
+            if _lock(descriptor) is not False:
+                break
+            os.close(descriptor)  # somebody was quicker, took it for an orphan and is about to remove it
+        self._descriptor = descriptor
 
 
 class Batch:

@@ -70,10 +70,11 @@ ROWS = f"SELECT {COLUMNS} FROM spend JOIN spend_price ON spend.price = spend_pri
 
 
 class Writer:
-    """Writes drafts inside a transaction; remembers the numbers of prices it has seen."""
+    """Writes drafts inside a transaction; remembers the numbers of prices it has seen in this file."""
 
     def __init__(self) -> None:
         self._prices: dict[tuple[str, ...], int] = {}
+        self._of: sqlite3.Connection | None = None  # another connection may be to another file
 
     def forget(self) -> None:
         """After a transaction that was undone: numbers may not be there."""
@@ -81,6 +82,9 @@ class Writer:
 
     def write_new(self, connection: sqlite3.Connection, drafts: Sequence[Draft]) -> None:
         """Write drafts whose keys nobody has used before."""
+        if connection is not self._of:
+            self._prices.clear()
+            self._of = connection
         if len(drafts) == 1:  # what durability="full" writes
             self._write_one(connection, drafts[0])
             return

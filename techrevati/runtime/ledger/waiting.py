@@ -10,6 +10,7 @@ from collections import deque
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from techrevati.runtime._core.log import logger
 from techrevati.runtime.stores.errors import StoreError
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ class Waiting:
     is given up and counted in ``dropped``.  Thread-safe.
 
     Attributes:
-        dropped: Records and settlements that were lost because too many waited.  A settlement that is lost
-            leaves its reservation to become a doubt.
+        dropped: Records and settlements that were lost because too many waited, and settlements that the
+            books refused.  A settlement that is lost leaves its reservation to become a doubt.
     """
 
     def __init__(self) -> None:
@@ -109,9 +110,12 @@ class Waiting:
                 refused = False
             except StoreError:
                 return False
-            except Exception:
-                refused = False  # it will never be written: not to stand in the way of the others
-                raise
+            except Exception as error:
+                # It will never be written: not to stand in the way of the others, nor to be an error of the
+                # call that happens to try it.
+                refused = False
+                self.lost_one()
+                logger("ledger").warning("a settlement that waited is lost: %s", error)
             finally:
                 with self._lock:
                     self._tried -= 1

@@ -8,6 +8,9 @@ Nobody holds the lock while the disk syncs: a transaction is committed to the lo
 then the log is synced before the write returns, by each writer at the same time, so that the kernel makes one
 sync of many.  A sync covers everything in the log before it, whoever wrote it.
 
+A file that somebody moves or deletes while it is open would take every further write with it.  So each use
+looks whether the file is still the one that was opened, and otherwise opens what is there now, or a new one.
+
 Before a fork the connection is closed (SQLite's locks do not survive one) and parent and child open their
 own when they next need it.  Errors of SQLite become errors that say what is wrong.
 """
@@ -16,9 +19,10 @@ from __future__ import annotations
 
 import os
 import time
-from threading import Lock
+from threading import TIMEOUT_MAX, Lock
 from typing import TYPE_CHECKING
 
+from techrevati.runtime._core.log import announce, logger
 from techrevati.runtime.stores.errors import (
     NewerSchemaError,
     StoreCorruptError,
@@ -35,6 +39,8 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     T = TypeVar("T")
+
+announce("stores")
 
 MEMORY = ":memory:"
 OLDER = "an older"
@@ -114,6 +120,8 @@ class SqliteFile:
         self._connection: sqlite3.Connection | None = None
         self._pid = os.getpid()
         self._closed = False
+        self._whole_path = os.path.abspath(self.path)
+        self._identity: tuple[int, int] | None = None  # of the file that is open
         self.fork_rank: int = 1
         watch(self)
         if not self.is_memory and not read_only:
@@ -131,7 +139,12 @@ class SqliteFile:
         finds it.
         """
         durable = durable and self._synchronous == "FULL"
-        with self._lock:
+        started_s = self._clock()
+        lock = self._lock
+        # Whoever has it may be waiting for others: nobody waits longer than for others.
+        if not lock.acquire(blocking=False) and not lock.acquire(timeout=min(self._timeout_s, TIMEOUT_MAX)):
+            raise StoreLockedError(self.place, "locked (other threads of this process write)", "locked")
+        try:
             connection = self._opened()
             try:
                 synced = durable and not self._log
@@ -141,9 +154,9 @@ class SqliteFile:
                     self._synced = synced
                 before = connection.total_changes
                 turns = self._turns
-                started_s = self._clock()
+                left_s = self._timeout_s - (self._clock() - started_s)
                 try:
-                    if turns is not None and not turns.take(self._timeout_s):
+                    if turns is not None and not turns.take(left_s):
                         raise StoreLockedError(self.place, "locked (another process writes)", "locked")
                     self._begin(connection, started_s)
                     try:
@@ -162,6 +175,8 @@ class SqliteFile:
                     durable = False
             except self._errors() as error:
                 raise self._explained(error) from error
+        finally:
+            lock.release()
         if durable and log:
             self._sync(log, written)
         return result
@@ -253,6 +268,10 @@ class SqliteFile:
             self._connection, self._pid = None, os.getpid()
             self._sync_lock = Lock()
             self._close_turns()
+        if self._connection is not None and not self.is_memory:
+            there = _identity(self._whole_path)
+            if there != self._identity:
+                self._let_go(self._connection, is_gone=there is None)
         if self._connection is None:
             if self._closed and self.is_memory:
                 raise StoreUnavailableError(
@@ -262,7 +281,18 @@ class SqliteFile:
                 self._connection = self._open()
             except self._errors() as error:
                 raise self._explained(error) from error
+            self._identity = _identity(self._whole_path)
         return self._connection
+
+    def _let_go(self, connection: sqlite3.Connection, *, is_gone: bool) -> None:
+        """Leave a file that was moved or deleted."""
+        logger("stores").warning("%s was moved or deleted while it was open: it is opened anew", self.place)
+        if is_gone and not self._read_only:
+            try:  # what is in the log belongs to the file that was moved
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            except self._errors():
+                pass
+        self._drop_locked()
 
     def _open(self) -> sqlite3.Connection:
         import sqlite3
@@ -449,6 +479,15 @@ class SqliteFile:
         if child:
             self._sync_lock = Lock()
             self._pid = os.getpid()
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Which file is there; None when none is."""
+    try:
+        there = os.stat(path)
+    except OSError:
+        return None
+    return there.st_dev, there.st_ino
 
 
 def _waits(error: Exception) -> bool:
