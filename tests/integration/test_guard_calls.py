@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -361,6 +362,48 @@ def test_a_request_without_a_bound_is_refused_with_advice(ledger: SpendLedger) -
                 model=MODEL, input="go on", previous_response_id="resp_1", max_output_tokens=9
             )
         assert server.bill.requests == 0
+
+
+def test_a_thread_that_the_provider_keeps_has_no_bound(ledger: SpendLedger) -> None:
+    """Anthropic adds what was said before; the request that begins it shows everything."""
+    with endpoint() as server:
+        client = wrapping(ledger, Budget("acme", 1, ledger=ledger))(anthropic_client(server))
+        with pytest.raises(ValueError, match="thread adds input"):
+            client.beta.messages.create(
+                **request(), thread={"type": "continue", "previous_message_id": "msg_1"}
+            )
+        assert server.bill.requests == 0
+        with pytest.raises(anthropic.BadRequestError):  # the endpoint has no threads
+            client.beta.messages.create(**request(), thread={"type": "create"})
+        assert server.bill.requests == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "times"),
+    [
+        ("gpt-5.5", {"service_tier": "fast"}, "2.5"),
+        ("gpt-5.5", {"service_tier": "priority"}, "2.5"),
+        ("claude-opus-4-8", {"speed": "fast"}, "2"),
+        ("claude-opus-4-8", {"inference_geo": "us"}, "1.1"),
+        ("claude-opus-4-8", {"speed": "fast", "inference_geo": "us"}, "2.2"),
+    ],
+)
+def test_what_makes_a_request_dearer_is_reserved(
+    model: str, more: dict[str, str], times: str, ledger: SpendLedger
+) -> None:
+    """A fast answer costs a multiple; the budget has to hold for it as well."""
+    asked: list[Decimal] = []
+    with endpoint() as server:
+        make = openai_client if model.startswith("gpt") else anthropic_client
+        client = wrapping(ledger, Budget("acme", Decimal("0.000001"), ledger=ledger))(make(server))
+        surface = client.chat.completions if model.startswith("gpt") else client.beta.messages
+        for extra in ({}, more):
+            body = {"model": model, "max_tokens": 9_000, "messages": [{"role": "user", "content": "Hi"}]}
+            with pytest.raises(BudgetExceededError) as refused:
+                surface.create(**body, extra_body=extra)
+            asked.append(Decimal(str(refused.value.asked)))
+        assert server.bill.requests == 0
+    assert abs(asked[1] / asked[0] - Decimal(times)) < Decimal("0.1")
 
 
 def test_several_answers_are_all_reserved(ledger: SpendLedger) -> None:
