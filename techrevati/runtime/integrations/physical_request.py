@@ -240,6 +240,10 @@ class PhysicalRequest:
         """:meth:`abandon` without blocking the event loop while a ledger is written."""
         await self._off_loop(lambda: self.abandon(usage))
 
+    async def aunsent(self) -> None:
+        """:meth:`unsent` without blocking the event loop while a ledger is written."""
+        await self._off_loop(self.unsent)
+
     async def _off_loop(self, end: Callable[[], None], error: BaseException | None = None) -> None:
         if not self._blocks or not self._open:
             end()

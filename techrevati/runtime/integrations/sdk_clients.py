@@ -27,6 +27,7 @@ from techrevati.runtime.integrations.answers import (
 from techrevati.runtime.integrations.call_guard import CallGuard
 from techrevati.runtime.integrations.client_copies import copy_of
 from techrevati.runtime.integrations.client_facts import ClientFacts
+from techrevati.runtime.integrations.client_middleware import Innermost, middleware_of
 from techrevati.runtime.integrations.model_request import (
     CHAT,
     COMPLETIONS,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from techrevati.runtime.circuit_breaker import AsyncCircuitBreaker, BreakerRegistry, CircuitBreaker
     from techrevati.runtime.deadlines import Deadline
     from techrevati.runtime.integrations.contents import Answered
+    from techrevati.runtime.integrations.model_request import ModelRequest
     from techrevati.runtime.integrations.physical_request import PhysicalRequest
     from techrevati.runtime.ledger import SpendLedger
     from techrevati.runtime.sinks import EventSink
@@ -271,8 +273,9 @@ def _like(theirs: Any, ours: Any) -> Any:
 class _Call:
     """One call on its way through the SDK."""
 
-    __slots__ = ("_answer", "_answered", "_cast_to", "_client", "_hide_usage", "_options", "_plain", "_raw",
-                 "_stream", "_stream_cls", "_timeout", "_unread", "request")  # fmt: skip
+    __slots__ = ("_answer", "_answered", "_cast_to", "_client", "_hide_usage", "_middleware",
+                 "_options", "_plain", "_raw", "_seam", "_stream", "_stream_cls", "_timeout", "_unread",
+                 "request")  # fmt: skip
 
     def __init__(
         self,
@@ -284,8 +287,10 @@ class _Call:
         stream: bool,
         stream_cls: Any,
     ) -> None:
+        self._seam = seam
         self._client = seam.client
         self._plain = seam.plain
+        self._middleware = middleware_of(seam.client)
         self._cast_to = cast_to
         self._stream = stream
         self._stream_cls = stream_cls
@@ -318,14 +323,19 @@ class _Call:
         parsed = callable(parse)
         if parsed and not self._raw:
             options.post_parser = self._heard(parse)
-        facts = seam.facts
-        self.request = read_request(
+        shape = _shape(api, low, stream, parsed) if low or parsed or stream else _CREATE[api]
+        self.request: ModelRequest = self._read(api, whole, shape)
+
+    def _read(self, api: str, body: Mapping[str, object], shape: str | None = None) -> ModelRequest:
+        """What *body* asks for."""
+        facts = self._seam.facts
+        return read_request(
             api,
-            whole,
+            body,
             provider=facts.provider,
-            shape=_shape(api, low, stream, parsed) if low or parsed or stream else _CREATE[api],
+            shape=self.request.shape if shape is None else shape,
             price_provider=facts.price_provider,
-            credential_id=facts.credential_id(seam.client),
+            credential_id=facts.credential_id(self._client),
             server=facts.server,
         )
 
@@ -361,6 +371,14 @@ class _Call:
         """One physical request of a synchronous client."""
         if made.number > 1 or made.timed:
             self._prepare(made)
+        if self._middleware:
+            inside = self._inside(made)
+            try:
+                result = self._behind(inside.handle)
+            finally:
+                inside.leave()
+            self._http(result, made)
+            return result
         self._answer, self._answered, self._unread = None, made.answered, made.unread
         try:
             result = self._plain(
@@ -385,6 +403,15 @@ class _Call:
         """One physical request of an asynchronous client."""
         if made.number > 1 or made.timed:
             self._prepare(made)
+        if self._middleware:
+            inside = self._inside(made)
+            try:
+                step = self._behind(inside.ahandle)
+                result = await (made.in_time(step) if made.timed else step)
+            finally:
+                await inside.aleave()
+            self._http(result, made)
+            return result
         self._answer, self._answered, self._unread = None, made.answered, made.unread
         try:
             step = self._plain(self._cast_to, self._options, stream=self._stream, stream_cls=self._stream_cls)
@@ -403,6 +430,18 @@ class _Call:
             else:
                 await made.afinish(self._estimate(result, http), measured=False)
         return result
+
+    def _inside(self, made: PhysicalRequest) -> Innermost:
+        self._answer = self._answered = None
+        self._unread = True
+        return Innermost(self._seam.guarding, made, self._options.json_data, self._read)
+
+    def _behind(self, innermost: Any) -> Any:
+        """The SDK's ``request`` with *innermost* behind the middleware of the client."""
+        client = type(self._client).copy(self._client, middleware=[*self._middleware, innermost])
+        setattr(client, GUARD, self._seam)
+        send = self._plain.__func__
+        return send(client, self._cast_to, self._options, stream=self._stream, stream_cls=self._stream_cls)
 
     def _http(self, result: Any, made: PhysicalRequest) -> Any:
         if self._raw and made.number > 1 and hasattr(result, "retries_taken"):
