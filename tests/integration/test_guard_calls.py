@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from contextlib import closing
 from decimal import Decimal
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -252,6 +255,46 @@ def test_retry_after_is_respected_once(ledger: SpendLedger) -> None:
         client.chat.completions.create(**request())
         assert server.bill.requests == 2
     assert waits == [pytest.approx(2)]
+
+
+@pytest.mark.skipif(
+    "credentials" not in signature(anthropic.Anthropic).parameters, reason="this anthropic has no credentials"
+)
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_token_that_is_too_old_is_fetched_again(asynchronous: bool, ledger: SpendLedger) -> None:
+    """The SDK does so when it tries again by itself: once, and not where nothing is tried again."""
+    refused = Fault(FaultKind.INVALID_KEY)
+    given: list[str] = []
+
+    def credentials(**_: object) -> Any:
+        given.append(f"token-{len(given)}")
+        return anthropic.AccessToken(given[-1], None)
+
+    def create(client: Any) -> str:
+        made = client.messages.create(**request())
+        return (loop.run_until_complete(made) if asynchronous else made).content[0].text
+
+    with (
+        closing(asyncio.new_event_loop()) as loop,
+        endpoint(refused, None, refused, refused, refused, None) as server,
+    ):
+        kind = anthropic.AsyncAnthropic if asynchronous else anthropic.Anthropic
+        plain = kind(credentials=credentials, base_url=server.base_url.removesuffix("/v1"))
+        client = guard(plain, ledger=ledger, breaker=BreakerRegistry(), retry=at_once())
+        assert create(client) == ANSWER
+        assert len(given) == 2
+        with pytest.raises(anthropic.AuthenticationError):
+            create(client)
+        assert len(given) == 3
+        with pytest.raises(anthropic.AuthenticationError):
+            create(client.with_options(max_retries=0))
+        assert len(given) == 3
+        server.wait_idle()
+        assert server.bill.requests == 5 == len(list(ledger.records()))
+        assert ledger.total() == server.bill.cost_usd
+        closed = plain.close()
+        if asynchronous:
+            loop.run_until_complete(closed)
 
 
 def test_the_clients_own_number_of_retries_counts(

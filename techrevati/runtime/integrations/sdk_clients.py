@@ -212,7 +212,9 @@ class Seam:
         call = self._call(cast_to, options, stream, stream_cls)
         if call is None:
             return self.plain(cast_to, options, stream=stream, stream_cls=stream_cls)
-        return self.guarding.call(call.request, call.send, retry=self._retry(options))
+        retry = self._retry(options)
+        call.once = retry is not None and retry._rules.max_attempts == 1
+        return self.guarding.call(call.request, call.send, retry=retry)
 
     async def arequest(
         self, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None
@@ -221,7 +223,9 @@ class Seam:
         call = self._call(cast_to, options, stream, stream_cls)
         if call is None:
             return await self.plain(cast_to, options, stream=stream, stream_cls=stream_cls)
-        return await self.guarding.acall(call.request, call.asend, retry=self._retry(options))
+        retry = self._retry(options)
+        call.once = retry is not None and retry._rules.max_attempts == 1
+        return await self.guarding.acall(call.request, call.asend, retry=retry)
 
     def _call(self, cast_to: Any, options: Any, stream: bool, stream_cls: Any) -> _Call | None:
         """The call, if it is one that is guarded."""
@@ -275,7 +279,7 @@ class _Call:
 
     __slots__ = ("_answer", "_answered", "_cast_to", "_client", "_hide_usage", "_middleware",
                  "_options", "_plain", "_raw", "_seam", "_stream", "_stream_cls", "_timeout", "_unread",
-                 "request")  # fmt: skip
+                 "once", "request")  # fmt: skip
 
     def __init__(
         self,
@@ -287,6 +291,7 @@ class _Call:
         stream: bool,
         stream_cls: Any,
     ) -> None:
+        self.once: bool = False  # nothing is tried again
         self._seam = seam
         self._client = seam.client
         self._plain = seam.plain
@@ -368,7 +373,46 @@ class _Call:
             options.timeout = _shortened(given, left_s)
 
     def send(self, made: PhysicalRequest) -> Any:
-        """One physical request of a synchronous client."""
+        """One physical request of a synchronous client; a second one where only its token was too old."""
+        try:
+            return self._sent(made)
+        except Exception as error:
+            if not self._has_new_token(error, made):
+                raise
+            made.fail(error)
+        again = self._seam.guarding.begin(self.request, made.number + 1)
+        try:
+            return self._sent(again)
+        except BaseException as error:
+            again.fail(error)
+            raise
+
+    async def asend(self, made: PhysicalRequest) -> Any:
+        """:meth:`send` for tasks."""
+        try:
+            return await self._asent(made)
+        except Exception as error:
+            if not self._has_new_token(error, made):
+                raise
+            await made.afail(error)
+        again = await self._seam.guarding.abegin(self.request, made.number + 1)
+        try:
+            return await self._asent(again)
+        except BaseException as error:
+            await again.afail(error)
+            raise
+
+    def _has_new_token(self, error: Exception, made: PhysicalRequest) -> bool:
+        """Whether the SDK threw away a token that was refused, as it does when it tries again by itself."""
+        if getattr(error, "status_code", None) != 401 or made.number > 1 or self.once:
+            return False
+        if getattr(self._client, "credentials", None) is None:
+            return False
+        throws_away = getattr(self._client, "_should_retry", None)
+        response = getattr(error, "response", None)
+        return callable(throws_away) and response is not None and bool(throws_away(response))
+
+    def _sent(self, made: PhysicalRequest) -> Any:
         if made.number > 1 or made.timed:
             self._prepare(made)
         if self._middleware:
@@ -399,8 +443,7 @@ class _Call:
                 made.finish(self._estimate(result, http), measured=False)
         return result
 
-    async def asend(self, made: PhysicalRequest) -> Any:
-        """One physical request of an asynchronous client."""
+    async def _asent(self, made: PhysicalRequest) -> Any:
         if made.number > 1 or made.timed:
             self._prepare(made)
         if self._middleware:
