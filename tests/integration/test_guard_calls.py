@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from contextlib import closing
+from decimal import Decimal
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +257,46 @@ def test_retry_after_is_respected_once(ledger: SpendLedger) -> None:
     assert waits == [pytest.approx(2)]
 
 
+@pytest.mark.skipif(
+    "credentials" not in signature(anthropic.Anthropic).parameters, reason="this anthropic has no credentials"
+)
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_token_that_is_too_old_is_fetched_again(asynchronous: bool, ledger: SpendLedger) -> None:
+    """The SDK does so when it tries again by itself: once, and not where nothing is tried again."""
+    refused = Fault(FaultKind.INVALID_KEY)
+    given: list[str] = []
+
+    def credentials(**_: object) -> Any:
+        given.append(f"token-{len(given)}")
+        return anthropic.AccessToken(given[-1], None)
+
+    def create(client: Any) -> str:
+        made = client.messages.create(**request())
+        return (loop.run_until_complete(made) if asynchronous else made).content[0].text
+
+    with (
+        closing(asyncio.new_event_loop()) as loop,
+        endpoint(refused, None, refused, refused, refused, None) as server,
+    ):
+        kind = anthropic.AsyncAnthropic if asynchronous else anthropic.Anthropic
+        plain = kind(credentials=credentials, base_url=server.base_url.removesuffix("/v1"))
+        client = guard(plain, ledger=ledger, breaker=BreakerRegistry(), retry=at_once())
+        assert create(client) == ANSWER
+        assert len(given) == 2
+        with pytest.raises(anthropic.AuthenticationError):
+            create(client)
+        assert len(given) == 3
+        with pytest.raises(anthropic.AuthenticationError):
+            create(client.with_options(max_retries=0))
+        assert len(given) == 3
+        server.wait_idle()
+        assert server.bill.requests == 5 == len(list(ledger.records()))
+        assert ledger.total() == server.bill.cost_usd
+        closed = plain.close()
+        if asynchronous:
+            loop.run_until_complete(closed)
+
+
 def test_the_clients_own_number_of_retries_counts(
     ledger: SpendLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -361,6 +405,48 @@ def test_a_request_without_a_bound_is_refused_with_advice(ledger: SpendLedger) -
                 model=MODEL, input="go on", previous_response_id="resp_1", max_output_tokens=9
             )
         assert server.bill.requests == 0
+
+
+def test_a_thread_that_the_provider_keeps_has_no_bound(ledger: SpendLedger) -> None:
+    """Anthropic adds what was said before; the request that begins it shows everything."""
+    with endpoint() as server:
+        client = wrapping(ledger, Budget("acme", 1, ledger=ledger))(anthropic_client(server))
+        with pytest.raises(ValueError, match="thread adds input"):
+            client.beta.messages.create(
+                **request(), thread={"type": "continue", "previous_message_id": "msg_1"}
+            )
+        assert server.bill.requests == 0
+        with pytest.raises(anthropic.BadRequestError):  # the endpoint has no threads
+            client.beta.messages.create(**request(), thread={"type": "create"})
+        assert server.bill.requests == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "times"),
+    [
+        ("gpt-5.5", {"service_tier": "fast"}, "2.5"),
+        ("gpt-5.5", {"service_tier": "priority"}, "2.5"),
+        ("claude-opus-4-8", {"speed": "fast"}, "2"),
+        ("claude-opus-4-8", {"inference_geo": "us"}, "1.1"),
+        ("claude-opus-4-8", {"speed": "fast", "inference_geo": "us"}, "2.2"),
+    ],
+)
+def test_what_makes_a_request_dearer_is_reserved(
+    model: str, more: dict[str, str], times: str, ledger: SpendLedger
+) -> None:
+    """A fast answer costs a multiple; the budget has to hold for it as well."""
+    asked: list[Decimal] = []
+    with endpoint() as server:
+        make = openai_client if model.startswith("gpt") else anthropic_client
+        client = wrapping(ledger, Budget("acme", Decimal("0.000001"), ledger=ledger))(make(server))
+        surface = client.chat.completions if model.startswith("gpt") else client.beta.messages
+        for extra in ({}, more):
+            body = {"model": model, "max_tokens": 9_000, "messages": [{"role": "user", "content": "Hi"}]}
+            with pytest.raises(BudgetExceededError) as refused:
+                surface.create(**body, extra_body=extra)
+            asked.append(Decimal(str(refused.value.asked)))
+        assert server.bill.requests == 0
+    assert abs(asked[1] / asked[0] - Decimal(times)) < Decimal("0.1")
 
 
 def test_several_answers_are_all_reserved(ledger: SpendLedger) -> None:

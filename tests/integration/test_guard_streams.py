@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,11 +12,13 @@ import anthropic
 import openai
 import pytest
 
+from techrevati.runtime._core.collector import caught_up
+from techrevati.runtime.agent_events import AgentEvent, AgentEventName
 from techrevati.runtime.budgets import Budget
 from techrevati.runtime.chaos import ChaosServer, Fault, FaultKind, Outcome
-from techrevati.runtime.circuit_breaker import CircuitBreaker
+from techrevati.runtime.circuit_breaker import BreakerRegistry, CircuitBreaker
 from techrevati.runtime.deadlines import Deadline, DeadlineExceededError
-from techrevati.runtime.integrations import coverage, guard
+from techrevati.runtime.integrations import coverage, guard, guarded as guarded_function
 from techrevati.runtime.ledger import SpendLedger, SpendRecord
 from techrevati.runtime.retry_policy import Retry
 from tests.integration.guard_shapes import (
@@ -158,7 +161,55 @@ def test_a_forgotten_stream_is_settled(ledger: SpendLedger) -> None:
         type(http).close(http)
         del http
         gc.collect()
+        caught_up()
         assert the_record(ledger, budget).certainty == "estimated"
+
+
+@pytest.mark.parametrize("kind", ["stream of an SDK", "generator"])
+def test_the_collector_waits_for_no_lock(kind: str, ledger: SpendLedger) -> None:
+    """It runs anywhere, also where its thread holds a lock of ours, or of an event sink as here."""
+    budget = Budget("acme", 1, ledger=ledger)
+    locked = threading.Lock()
+    told: list[AgentEvent] = []
+
+    class Sink:
+        def emit(self, event: AgentEvent) -> None:
+            with locked:
+                told.append(event)
+
+    about: Any = {"ledger": ledger, "budget": budget, "event_sink": Sink(), "project": "acme"}
+    with endpoint() as server, openai_client(server) as plain:
+        if kind == "generator":
+
+            @guarded_function(model=MODEL, max_output_tokens=9, breaker=BreakerRegistry(), **about)
+            def says() -> Iterator[str]:
+                yield "one"
+                yield "two"
+
+            cycle: list[Any] = [says()]
+        else:
+            cycle = [
+                iter(
+                    guard(plain, breaker=BreakerRegistry(), **about).chat.completions.create(
+                        **request(), stream=True
+                    )
+                )
+            ]
+        next(cycle[0])
+        cycle.append(cycle)
+        del cycle
+
+        def collect() -> None:
+            with locked:
+                gc.collect()
+
+        thread = threading.Thread(target=collect, daemon=True)
+        thread.start()
+        thread.join(20)
+        assert not thread.is_alive()
+        caught_up()
+        assert the_record(ledger, budget).certainty == "estimated"
+    assert [event.event for event in told] == [AgentEventName.MODEL_ABANDONED]
 
 
 @pytest.mark.parametrize("api", ["openai", "anthropic"])

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import pytest
 
+from techrevati.runtime._core.collector import caught_up
 from techrevati.runtime.approvals import Approvals
 from techrevati.runtime.approvals.vocabulary import ApprovalPendingError
 from techrevati.runtime.budgets import Budget, BudgetExceededError
@@ -97,6 +98,7 @@ def test_a_call_that_was_cancelled_holds_nothing(ledger: SpendLedger) -> None:
     with endpoint(Fault(FaultKind.SLOW_FIRST_TOKEN, delay_s=20)) as server:
         asyncio.run(go(server))
     gc.collect()
+    caught_up()
     (record,) = ledger.records()
     assert record.certainty == "estimated"
     assert not any(budget.snapshot().reserved.values())

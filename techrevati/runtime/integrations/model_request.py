@@ -38,7 +38,7 @@ _SETTINGS = (
     *((name, (name,)) for name in ("temperature", "top_p", "top_k", "seed")),
     *((name, (name,)) for name in ("frequency_penalty", "presence_penalty")),
 )
-_EXPENSIVE_TIERS = ("priority", "flex", "batch")
+_TIERS = ("priority", "fast", "flex", "batch")  # those with prices of their own
 _ELSEWHERE = ("previous_response_id", "conversation", "prompt")  # input that the provider adds by itself
 
 
@@ -156,12 +156,15 @@ def read_request(
 ) -> ModelRequest:
     """What the JSON *body* of a request to *api* asks for."""
     model = body.get("model")
-    tier = body.get("service_tier")
     answers = 1
     unbounded: str | None = None
     maximum: int | None = 0
     if api == RESPONSES:
         unbounded = next((name for name in _ELSEWHERE if body.get(name) is not None), None)
+    elif api == MESSAGES:
+        thread = body.get("thread")
+        if isinstance(thread, Mapping) and thread.get("type") != "create":
+            unbounded = "thread"
     elif api in (CHAT, COMPLETIONS):
         best_of = _count(body.get("best_of")) if api == COMPLETIONS else None
         answers = max(_count(body.get("n")) or 1, best_of or 1)
@@ -175,11 +178,21 @@ def read_request(
         max_output_tokens=maximum,
         answers=answers,
         price_provider=price_provider,
-        tier=tier if isinstance(tier, str) and tier in _EXPENSIVE_TIERS else None,
+        tier=_tier(api, body),
         credential_id=credential_id,
         unbounded=unbounded,
         server=server,
     )
+
+
+def _tier(api: str, body: Mapping[str, object]) -> str | None:
+    """What changes the price of the request, as price books call it; several are joined by "+"."""
+    said = body.get("service_tier")
+    found = [said] if isinstance(said, str) and said in _TIERS else []
+    if api == MESSAGES:
+        found += ["fast"] if body.get("speed") == "fast" else []
+        found += ["us"] if body.get("inference_geo") == "us" else []
+    return "+".join(found) or None
 
 
 def _maximum(body: Mapping[str, object], names: tuple[str, ...]) -> int | None:

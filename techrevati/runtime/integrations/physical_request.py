@@ -1,7 +1,8 @@
 """One request to a model that may be sent now, from its admission to its end.
 
 It is begun before anything is sent and ended exactly once, by its answer, its error or its reader who went
-away.  Its end leaves the breaker, settles the reservations and is told, in this order.
+away.  Its end leaves the breaker, settles the reservations and is told, in this order.  One that is only
+noticed by the garbage collector is ended by another thread: see ``_core.collector``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from functools import partial
 from types import NoneType
 from typing import TYPE_CHECKING
 
+from techrevati.runtime._core.collector import collecting, later
 from techrevati.runtime._core.deadline import current
 from techrevati.runtime._core.errors import TechrevatiError
 from techrevati.runtime._core.log import logger
@@ -184,7 +186,9 @@ class PhysicalRequest:
 
     def finish(self, usage: UsageSnapshot | None, *, measured: bool = True) -> None:
         """The answer is there, whole; *usage* None, or not *measured*, when it does not say what it used."""
-        if self._closing():
+        if collecting():
+            later(partial(self.finish, usage, measured=measured))
+        elif self._closing():
             self._leave_breaker(None)
             self._settle(usage, None, "measured" if measured else "estimated")
             self._told_end(usage if measured else None, None)
@@ -193,14 +197,18 @@ class PhysicalRequest:
         self, error: BaseException, usage: UsageSnapshot | None = None, *, measured: bool = False
     ) -> None:
         """It ended with *error*; *usage* is what it used until then, as far as known."""
-        if self._closing():
+        if collecting():
+            later(partial(self.fail, error, usage, measured=measured))
+        elif self._closing():
             self._leave_breaker(error)
             self._settle(usage, error, "measured" if measured else "estimated")
             self._told_end(usage if measured else None, error)
 
     def abandon(self, usage: UsageSnapshot | None = None) -> None:
         """The reader went away before the end; that says nothing about the provider."""
-        if self._closing():
+        if collecting():
+            later(partial(self.abandon, usage))
+        elif self._closing():
             self._leave_breaker(_Neutral())
             self._settle(usage, None, "estimated")
             self._guard.note(self.request, requests=1, without_usage=1)
@@ -236,6 +244,10 @@ class PhysicalRequest:
     async def aabandon(self, usage: UsageSnapshot | None = None) -> None:
         """:meth:`abandon` without blocking the event loop while a ledger is written."""
         await self._off_loop(lambda: self.abandon(usage))
+
+    async def aunsent(self) -> None:
+        """:meth:`unsent` without blocking the event loop while a ledger is written."""
+        await self._off_loop(self.unsent)
 
     async def _off_loop(self, end: Callable[[], None], error: BaseException | None = None) -> None:
         if not self._blocks or not self._open:

@@ -27,6 +27,7 @@ from techrevati.runtime.integrations.answers import (
 from techrevati.runtime.integrations.call_guard import CallGuard
 from techrevati.runtime.integrations.client_copies import copy_of
 from techrevati.runtime.integrations.client_facts import ClientFacts
+from techrevati.runtime.integrations.client_middleware import Innermost, middleware_of
 from techrevati.runtime.integrations.model_request import (
     CHAT,
     COMPLETIONS,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from techrevati.runtime.circuit_breaker import AsyncCircuitBreaker, BreakerRegistry, CircuitBreaker
     from techrevati.runtime.deadlines import Deadline
     from techrevati.runtime.integrations.contents import Answered
+    from techrevati.runtime.integrations.model_request import ModelRequest
     from techrevati.runtime.integrations.physical_request import PhysicalRequest
     from techrevati.runtime.ledger import SpendLedger
     from techrevati.runtime.sinks import EventSink
@@ -210,7 +212,9 @@ class Seam:
         call = self._call(cast_to, options, stream, stream_cls)
         if call is None:
             return self.plain(cast_to, options, stream=stream, stream_cls=stream_cls)
-        return self.guarding.call(call.request, call.send, retry=self._retry(options))
+        retry = self._retry(options)
+        call.once = retry is not None and retry._rules.max_attempts == 1
+        return self.guarding.call(call.request, call.send, retry=retry)
 
     async def arequest(
         self, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None
@@ -219,7 +223,9 @@ class Seam:
         call = self._call(cast_to, options, stream, stream_cls)
         if call is None:
             return await self.plain(cast_to, options, stream=stream, stream_cls=stream_cls)
-        return await self.guarding.acall(call.request, call.asend, retry=self._retry(options))
+        retry = self._retry(options)
+        call.once = retry is not None and retry._rules.max_attempts == 1
+        return await self.guarding.acall(call.request, call.asend, retry=retry)
 
     def _call(self, cast_to: Any, options: Any, stream: bool, stream_cls: Any) -> _Call | None:
         """The call, if it is one that is guarded."""
@@ -271,8 +277,9 @@ def _like(theirs: Any, ours: Any) -> Any:
 class _Call:
     """One call on its way through the SDK."""
 
-    __slots__ = ("_answer", "_answered", "_cast_to", "_client", "_hide_usage", "_options", "_plain", "_raw",
-                 "_stream", "_stream_cls", "_timeout", "_unread", "request")  # fmt: skip
+    __slots__ = ("_answer", "_answered", "_cast_to", "_client", "_hide_usage", "_middleware",
+                 "_options", "_plain", "_raw", "_seam", "_stream", "_stream_cls", "_timeout", "_unread",
+                 "once", "request")  # fmt: skip
 
     def __init__(
         self,
@@ -284,8 +291,11 @@ class _Call:
         stream: bool,
         stream_cls: Any,
     ) -> None:
+        self.once: bool = False  # nothing is tried again
+        self._seam = seam
         self._client = seam.client
         self._plain = seam.plain
+        self._middleware = middleware_of(seam.client)
         self._cast_to = cast_to
         self._stream = stream
         self._stream_cls = stream_cls
@@ -318,14 +328,19 @@ class _Call:
         parsed = callable(parse)
         if parsed and not self._raw:
             options.post_parser = self._heard(parse)
-        facts = seam.facts
-        self.request = read_request(
+        shape = _shape(api, low, stream, parsed) if low or parsed or stream else _CREATE[api]
+        self.request: ModelRequest = self._read(api, whole, shape)
+
+    def _read(self, api: str, body: Mapping[str, object], shape: str | None = None) -> ModelRequest:
+        """What *body* asks for."""
+        facts = self._seam.facts
+        return read_request(
             api,
-            whole,
+            body,
             provider=facts.provider,
-            shape=_shape(api, low, stream, parsed) if low or parsed or stream else _CREATE[api],
+            shape=self.request.shape if shape is None else shape,
             price_provider=facts.price_provider,
-            credential_id=facts.credential_id(seam.client),
+            credential_id=facts.credential_id(self._client),
             server=facts.server,
         )
 
@@ -358,9 +373,56 @@ class _Call:
             options.timeout = _shortened(given, left_s)
 
     def send(self, made: PhysicalRequest) -> Any:
-        """One physical request of a synchronous client."""
+        """One physical request of a synchronous client; a second one where only its token was too old."""
+        try:
+            return self._sent(made)
+        except Exception as error:
+            if not self._has_new_token(error, made):
+                raise
+            made.fail(error)
+        again = self._seam.guarding.begin(self.request, made.number + 1)
+        try:
+            return self._sent(again)
+        except BaseException as error:
+            again.fail(error)
+            raise
+
+    async def asend(self, made: PhysicalRequest) -> Any:
+        """:meth:`send` for tasks."""
+        try:
+            return await self._asent(made)
+        except Exception as error:
+            if not self._has_new_token(error, made):
+                raise
+            await made.afail(error)
+        again = await self._seam.guarding.abegin(self.request, made.number + 1)
+        try:
+            return await self._asent(again)
+        except BaseException as error:
+            await again.afail(error)
+            raise
+
+    def _has_new_token(self, error: Exception, made: PhysicalRequest) -> bool:
+        """Whether the SDK threw away a token that was refused, as it does when it tries again by itself."""
+        if getattr(error, "status_code", None) != 401 or made.number > 1 or self.once:
+            return False
+        if getattr(self._client, "credentials", None) is None:
+            return False
+        throws_away = getattr(self._client, "_should_retry", None)
+        response = getattr(error, "response", None)
+        return callable(throws_away) and response is not None and bool(throws_away(response))
+
+    def _sent(self, made: PhysicalRequest) -> Any:
         if made.number > 1 or made.timed:
             self._prepare(made)
+        if self._middleware:
+            inside = self._inside(made)
+            try:
+                result = self._behind(inside.handle)
+            finally:
+                inside.leave()
+            self._http(result, made)
+            return result
         self._answer, self._answered, self._unread = None, made.answered, made.unread
         try:
             result = self._plain(
@@ -381,10 +443,18 @@ class _Call:
                 made.finish(self._estimate(result, http), measured=False)
         return result
 
-    async def asend(self, made: PhysicalRequest) -> Any:
-        """One physical request of an asynchronous client."""
+    async def _asent(self, made: PhysicalRequest) -> Any:
         if made.number > 1 or made.timed:
             self._prepare(made)
+        if self._middleware:
+            inside = self._inside(made)
+            try:
+                step = self._behind(inside.ahandle)
+                result = await (made.in_time(step) if made.timed else step)
+            finally:
+                await inside.aleave()
+            self._http(result, made)
+            return result
         self._answer, self._answered, self._unread = None, made.answered, made.unread
         try:
             step = self._plain(self._cast_to, self._options, stream=self._stream, stream_cls=self._stream_cls)
@@ -403,6 +473,18 @@ class _Call:
             else:
                 await made.afinish(self._estimate(result, http), measured=False)
         return result
+
+    def _inside(self, made: PhysicalRequest) -> Innermost:
+        self._answer = self._answered = None
+        self._unread = True
+        return Innermost(self._seam.guarding, made, self._options.json_data, self._read)
+
+    def _behind(self, innermost: Any) -> Any:
+        """The SDK's ``request`` with *innermost* behind the middleware of the client."""
+        client = type(self._client).copy(self._client, middleware=[*self._middleware, innermost])
+        setattr(client, GUARD, self._seam)
+        send = self._plain.__func__
+        return send(client, self._cast_to, self._options, stream=self._stream, stream_cls=self._stream_cls)
 
     def _http(self, result: Any, made: PhysicalRequest) -> Any:
         if self._raw and made.number > 1 and hasattr(result, "retries_taken"):
