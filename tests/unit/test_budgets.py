@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -967,3 +967,15 @@ def test_a_settlement_that_waited_for_the_disk_is_of_its_own_day(tmp_path: Path,
     assert record.at == then
     assert [group.group for group in ledger.by("day")] == [f"{then:%Y-%m-%d}"]
     ledger.close()
+
+
+def test_sums_are_exact_in_every_decimal_context() -> None:
+    """A program that rounds its own decimals does not round the books' totals."""
+    with SpendLedger(":memory:") as ledger, localcontext() as context:
+        context.prec = 4
+        budget = Budget("acme", Decimal("1234567.891"), limits={"model_calls": 9}, ledger=ledger)
+        budget.reserve(model=MODEL, input_tokens=1, max_output_tokens=0).settle(UsageSnapshot(1))
+        ledger.record(project="big", model=MODEL, usage=UsageSnapshot(1), cost=Decimal("7654321.123"))
+        assert str(ledger.by("project").total) == str(ledger.total()) == "7654321.123001"
+        assert str(budget.snapshot().remaining()) == "1234567.890999"
+        assert budget.snapshot().remaining("model_calls") == 8
