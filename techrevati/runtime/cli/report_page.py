@@ -224,8 +224,8 @@ def budget_and_window(key: str) -> tuple[str, str]:
 
 
 def _budgets(ledger: SpendLedger, known: Mapping[str, Decimal], now: datetime) -> str:
-    """Windows that are not over first, then the newest; limits that were given on the command line win over those on
-    the books."""
+    """Windows that are not over first, then the newest; limits from the command line win over those on the
+    books."""
     parts = []
     minute = f"{now:%Y-%m-%dT%H:%M}"
 
