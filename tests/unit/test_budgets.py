@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -761,7 +761,15 @@ def test_an_estimate_is_no_less_than_the_bytes(request: object) -> None:
 def test_an_estimate_counts_images_and_objects() -> None:
     """Images at their dearest; what is nested without end is refused."""
     image = {"type": "image_url", "image_url": {"url": "https://x/y.png"}}
-    assert estimate_input_tokens([{"role": "user", "content": [image]}]) > 40_000
+    flat = b"a flat picture is a few bytes"
+    for part in (
+        image,
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aaaa"}},
+        {"inline_data": {"mime_type": "image/png", "data": flat}},
+        {"inlineData": {"mimeType": "image/webp", "data": "aaaa"}},
+        {"image": {"format": "png", "source": {"bytes": flat}}},
+    ):
+        assert 40_000 < estimate_input_tokens([{"role": "user", "content": [part]}]) < 41_000
     endless: list[object] = []
     endless.append(endless)
     with pytest.raises(ValueError, match="nested"):
@@ -836,6 +844,10 @@ BAD_LABELS: list[tuple[dict[str, object], str]] = [
     ({"project": "half \ud800"}, "project"),
     ({"tags": {"attempt": 2}}, "tags"),
     ({"tags": ["x"]}, "tags"),
+    ({"tier": "nope"}, "tier"),
+    ({"tier": 5}, "tier"),
+    ({"input_tokens": -5}, "input_tokens"),
+    ({"input_tokens": "many"}, "input_tokens"),
     ({"key": 5}, "key"),
     ({"key": ""}, "key"),
 ]
@@ -847,10 +859,11 @@ def test_what_the_books_would_not_take_is_refused_before_the_call(
 ) -> None:
     """Not when it is paid for: nothing is reserved."""
     with SpendLedger(":memory:") as ledger:
-        budget = Budget("acme", 1, ledger=ledger)
-        with pytest.raises((TypeError, ValueError), match=named):
-            budget.reserve(model=MODEL, input_tokens=10, max_output_tokens=0, **label)  # type: ignore[arg-type]
-        assert not budget.snapshot().reserved
+        call: dict[str, object] = {"model": MODEL, "input_tokens": 10, "max_output_tokens": 0, **label}
+        for budget in (Budget("acme", 1, ledger=ledger), Budget("no limit", ledger=ledger)):
+            with pytest.raises((TypeError, ValueError), match=named):
+                budget.reserve(**call)  # type: ignore[arg-type]
+            assert not budget.snapshot().reserved
         assert not ledger.leases()
 
 
@@ -967,3 +980,15 @@ def test_a_settlement_that_waited_for_the_disk_is_of_its_own_day(tmp_path: Path,
     assert record.at == then
     assert [group.group for group in ledger.by("day")] == [f"{then:%Y-%m-%d}"]
     ledger.close()
+
+
+def test_sums_are_exact_in_every_decimal_context() -> None:
+    """A program that rounds its own decimals does not round the books' totals."""
+    with SpendLedger(":memory:") as ledger, localcontext() as context:
+        context.prec = 4
+        budget = Budget("acme", Decimal("1234567.891"), limits={"model_calls": 9}, ledger=ledger)
+        budget.reserve(model=MODEL, input_tokens=1, max_output_tokens=0).settle(UsageSnapshot(1))
+        ledger.record(project="big", model=MODEL, usage=UsageSnapshot(1), cost=Decimal("7654321.123"))
+        assert str(ledger.by("project").total) == str(ledger.total()) == "7654321.123001"
+        assert str(budget.snapshot().remaining()) == "1234567.890999"
+        assert budget.snapshot().remaining("model_calls") == 8

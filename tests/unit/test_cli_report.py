@@ -251,3 +251,33 @@ def test_what_cannot_be_is_one_line(
     assert error.startswith("techrevati report: ")
     assert error.count("\n") == 1
     assert not Path("report.html").exists()
+
+
+def test_windows_of_now_are_shown_however_many_are_over(tmp_path: Path) -> None:
+    """A budget by the minute does not push out what another one has left."""
+    now = [NOW - 60 * 80]
+    with SpendLedger(tmp_path / "spend.db", clock=lambda: now[0]) as ledger:
+        for name, per in (("acme", "day"), ("base", "month"), ("cap", None)):
+            Budget(name, 5, per, ledger=ledger, clock=lambda: NOW).reserve(max_cost_usd=1).settle(
+                UsageSnapshot(1), cost=1
+            )
+        minutes = Budget("zoom", 5, "minute", ledger=ledger, clock=lambda: now[0])
+        for _ in range(81):
+            minutes.reserve(max_cost_usd=1).settle(UsageSnapshot(1), cost=1)
+            now[0] += 60
+        text = written_at(ledger)
+    assert "31 older windows" not in text
+    assert "34 older windows" in text
+    for name in ("acme", "base", "cap", "zoom"):
+        assert f"<p>{name}" in text
+    assert f"{datetime.fromtimestamp(NOW, UTC):%Y-%m-%dT%H:%M}" in text
+
+
+def test_a_full_disk_is_told_with_the_page_that_it_has_no_room_for(
+    book: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An error of writing does not say where."""
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    assert main(["report", str(book), "-o", "/dev/full"]) == 2
+    assert "/dev/full" in capsys.readouterr().err

@@ -646,3 +646,63 @@ def test_within_a_steady_span_no_rates_change(model: str, tier: Any, at: datetim
             entry.rates(other, tiers)
         return
     assert entry.rates(other, tiers) is before
+
+
+ODD_HEAD = "techrevati price book 1\nversion: x\n\n"
+ODD_GENAI = '[{"id":"x","models":[{"id":"m",%s}]}]'
+ODD_LITELLM = '{"gpt-x":{"litellm_provider":"openai","input_cost_per_token":1e-6,%s}}'
+ODD_DEEP = "[" * 100_000
+BROKEN: dict[str, tuple[str, str]] = {
+    "genai without id": ('[{"id":"x","models":[{"prices":{"input_mtok":1}}]}]', "x/None"),
+    "genai null": ('[{"id":"x","models":[null]}]', "x/None"),
+    "genai step": (ODD_GENAI % '"prices":{"input_mtok":{"base":1}}', "x/m"),
+    "genai variant": (ODD_GENAI % '"prices":{"input_mtok":1},"price_variants":[{}]', "x/m"),
+    "genai condition": (
+        ODD_GENAI % '"prices":[{"constraint":{"moon":"full"},"prices":{"input_mtok":1}}]',
+        "x/m",
+    ),
+    "genai date": (
+        ODD_GENAI % '"prices":[{"constraint":{"start_date":"never"},"prices":{"input_mtok":1}}]',
+        "x/m",
+    ),
+    "genai negative": (ODD_GENAI % '"prices":{"input_mtok":-1,"output_mtok":1}', "input_mtok"),
+    "genai name": ('[{"id":"x","models":[{"id":"a\\tb","prices":{"input_mtok":1}}]}]', "tab"),
+    "litellm nan": (ODD_LITELLM % '"output_cost_per_token":NaN', "output_cost_per_token"),
+    "litellm negative": (ODD_LITELLM % '"output_cost_per_token":-1', "output_cost_per_token"),
+    "litellm hours": (ODD_LITELLM % '"off_peak_pricing":{"windows":[{}]}', "gpt-x"),
+    "litellm time": (ODD_LITELLM % '"off_peak_pricing":{"windows":[{"hours_utc":"never"}]}', "gpt-x"),
+    "litellm name": ('{"a\\nb":{"litellm_provider":"openai","input_cost_per_token":1}}', "new line"),
+    "alias of itself": (f"{ODD_HEAD}o/x\t=o/x\n", "o/x"),
+    "aliases in a circle": (f"{ODD_HEAD}o/x\t=o/y\no/y\t~o/x\n", "o/x"),
+    "no price": (f'{ODD_HEAD}o/x\t{{"p":{{}}}}\n', "o/x"),
+    "text as a step": (f'{ODD_HEAD}o/x\t{{"p":{{"i":[1,"a",3]}}}}\n', "o/x"),
+    "half a step": (f'{ODD_HEAD}o/x\t{{"p":{{"i":[1,1.5,3]}}}}\n', "o/x"),
+    "a third": (f'{ODD_HEAD}o/x\t{{"p":{{"i":"1/3"}}}}\n', "o/x"),
+    "by zero": (f'{ODD_HEAD}o/x\t{{"p":{{"i":"1/0"}}}}\n', "o/x"),
+    "condition": (f'{ODD_HEAD}o/x\t{{"p":[[{{"i":1}},5]]}}\n', "o/x"),
+    "from a number": (f'{ODD_HEAD}o/x\t{{"p":[[{{"i":1}},{{"from":5}}]]}}\n', "o/x"),
+    "hour": (f'{ODD_HEAD}o/x\t{{"p":[[{{"i":1}},{{"hours":["25:00-26:00"]}}]]}}\n', "o/x"),
+    "day": (f'{ODD_HEAD}o/x\t{{"p":[[{{"i":1}},{{"days":["Mon"]}}]]}}\n', "o/x"),
+    "tiers": (f'{ODD_HEAD}o/x\t{{"p":{{"i":1}},"t":[1]}}\n', "o/x"),
+    "negative tier": (f'{ODD_HEAD}o/x\t{{"p":{{"i":1}},"t":{{"batch":-0.5}}}}\n', "o/x"),
+    "tier of nothing": (f'{ODD_HEAD}o/x\t{{"p":{{"i":1}},"t":{{"batch":null}}}}\n', "o/x"),
+    "deep line": (f"{ODD_HEAD}o/x\t{ODD_DEEP}\n", "o/x"),
+    "deep": (ODD_DEEP, "JSON"),
+}
+
+
+@pytest.mark.parametrize(("content", "said"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_file_is_a_value_error_that_names_the_model(tmp_path: Path, content: str, said: str) -> None:
+    """When it is loaded, not when a call is to be paid; and nothing in it becomes free."""
+    path = tmp_path / "prices"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=said):
+        PriceBook.load(path)
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    """By its path."""
+    path = tmp_path / "prices.zip"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match=r"prices\.zip"):
+        PriceBook.load(path)

@@ -478,3 +478,43 @@ def test_the_newest_word_of_an_anthropic_stream_counts(
     seen.add({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": delta})
     assert seen.complete
     assert seen.snapshot() == expected
+
+
+@pytest.mark.parametrize("end", ["\u2028", "\u2029", "\u0085"])
+@pytest.mark.parametrize("form", ["text", "bytes", "crlf"])
+def test_an_answer_with_other_ends_of_lines_is_one_event(end: str, form: str) -> None:
+    """Events end in a line feed or a carriage return; JSON need not escape the others."""
+    response = {
+        "type": "response.completed",
+        "response": {
+            "model": "gpt-5",
+            "output": [{"type": "message", "content": [{"type": "output_text", "text": f"one{end}two"}]}],
+            "usage": {"input_tokens": 9, "input_tokens_details": {"cached_tokens": 0}, "output_tokens": 4},
+        },
+    }
+    newline = "\r\n" if form == "crlf" else "\n"
+    event = f"event: response.completed{newline}data: {json.dumps(response, ensure_ascii=False)}{newline * 2}"
+    usage = UsageAccumulator()
+    usage.add(event.encode() if form == "bytes" else event)
+    assert usage.complete
+    assert usage.snapshot() == UsageSnapshot(9, 4, model="gpt-5")
+
+
+def test_text_nested_beyond_all_reason_is_no_usage() -> None:
+    """It is passed over in a stream, and refused as a response."""
+    deep = '{"a":' * 100_000 + "1" + "}" * 100_000
+    usage = UsageAccumulator()
+    for event in (deep, f"data: {deep}", f"{deep}\n", deep.encode()):
+        usage.add(event)
+    assert not usage.complete
+    for text in (deep, deep.encode(), "[" * 100_000):
+        with pytest.raises(UsageNotFoundError):
+            UsageSnapshot.from_response(text)
+
+
+def test_an_anthropic_stream_without_its_input_is_not_complete() -> None:
+    """Its start was lost: what the prompt used is not known, and that is not zero."""
+    usage = UsageAccumulator()
+    usage.add({"type": "message_delta", "delta": {}, "usage": {"output_tokens": 20}})
+    usage.add({"type": "message_stop"})
+    assert not usage.complete

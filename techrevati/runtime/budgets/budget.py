@@ -26,6 +26,7 @@ from techrevati.runtime.budgets.vocabulary import BudgetSnapshot, shown
 from techrevati.runtime.budgets.windows import PERIODS, window
 from techrevati.runtime.budgets.worst_case import WorstCase, milliseconds
 from techrevati.runtime.pricing import picodollars, usd
+from techrevati.runtime.pricing.quotes import check_tier
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -271,7 +272,7 @@ class Budget:
             about = _about(model, provider, tier, project, user, session, run, tags)
             if key is not None:
                 short_text("key", key)
-            about["input_tokens"] = input_tokens
+            about["input_tokens"] = arguments.count("input_tokens", input_tokens)
             here = holder()
         now_s = self._clock()
         start_s, end_s, _, charges, tallies = self._current
@@ -443,6 +444,7 @@ def _about(
         name: short_text(name, text) for name, text in texts.items() if text is not None
     }
     if tier is not None:
+        check_tier(tier)
         about["tier"] = tier
     if tags is not None:
         about["tags"] = dict(checked_tags(tags) or {})

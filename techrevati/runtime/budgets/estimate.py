@@ -29,9 +29,10 @@ def estimate_input_tokens(request: Request) -> int:
             or as an object with ``model_dump``.
 
     Counted are: the UTF-8 bytes of every text and of every name in it, ``PER_MESSAGE`` tokens for every
-    mapping or list, ``PER_REQUEST`` once, and ``PER_IMAGE`` for every part whose type says image.  Not
-    covered: what a provider adds from elsewhere by reference (files, cached content, earlier turns kept by
-    the provider); add those yourself.
+    mapping or list, ``PER_REQUEST`` once, and ``PER_IMAGE`` for every part whose type or MIME type says
+    image, as the APIs of OpenAI, Anthropic, Gemini and Bedrock write them.  Not covered: what a provider adds
+    from elsewhere by reference (files, cached content, earlier turns kept by the provider); add those
+    yourself.
 
     Raises:
         ValueError: It is nested deeper than any request.
@@ -74,10 +75,20 @@ def _size(value: object, depth: int) -> int:
 
 
 def _mapping_size(value: Mapping[object, object], depth: int) -> int:
-    kind = value.get("type")
-    size = PER_MESSAGE + (PER_IMAGE if isinstance(kind, str) and "image" in kind else 0)
+    size = PER_MESSAGE + (PER_IMAGE if _is_image(value) else 0)
     for name, item in value.items():
         # Names and texts are most of it: not one call for each.
         size += len(name) if type(name) is str and name.isascii() else _size(str(name), depth + 1)
         size += len(item) if type(item) is str and item.isascii() else _size(item, depth + 1)
     return size
+
+
+def _is_image(part: Mapping[object, object]) -> bool:
+    """Of a flat picture the tokens are more than its compressed bytes."""
+    kind = part.get("type") or part.get("mime_type") or part.get("mimeType")
+    if isinstance(kind, str):
+        return "image" in kind
+    return "format" in part and "source" in part and part["format"] in _IMAGE_FORMATS  # Bedrock
+
+
+_IMAGE_FORMATS = ("png", "jpeg", "gif", "webp")

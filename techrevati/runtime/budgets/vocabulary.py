@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from techrevati.runtime._core.tally import USD
 from techrevati.runtime.pricing import decimal_usd
+from techrevati.runtime.pricing.money import exact_sum
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +48,10 @@ class BudgetSnapshot(NamedTuple):
 
     def remaining(self, unit: str = USD) -> Decimal | int:
         """What may still be reserved of a limited unit; below 0 when it is overspent."""
-        return self.limits[unit] - self.settled.get(unit, 0) - self.reserved.get(unit, 0)
+        limit, taken = self.limits[unit], [self.settled.get(unit, 0), self.reserved.get(unit, 0)]
+        if isinstance(limit, int):
+            return limit - sum(taken)
+        return exact_sum([limit, *(Decimal(amount).copy_negate() for amount in taken)])
 
 
 def shown(unit: str, amount: Amount) -> Decimal | int:

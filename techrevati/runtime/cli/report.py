@@ -63,7 +63,8 @@ def run(options: argparse.Namespace, *, clock: Callable[[], float] = time.time) 
         with open(options.output, "w", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        reason = str(error) if isinstance(error, StoreError) else f"{error.filename}: {error.strerror}"
+        place = error.filename or options.output  # a write that fails does not say where
+        reason = str(error) if isinstance(error, StoreError) else f"{place}: {error.strerror}"
         sys.stderr.write(f"techrevati report: {visible(reason)}\n")
         return 2
     except (ValueError, StoreError) as error:

@@ -141,7 +141,7 @@ def page(
         _section("Days", _days(ledger.by("day"))),
         _section("Projects", _groups(("Project",), projects)),
         _section("Models", _groups(("Model",), ledger.by("model"))),
-        _section("Budgets", _budgets(ledger, known)),
+        _section("Budgets", _budgets(ledger, known, now)),
         _section("Most expensive runs", _runs(ledger)),
         _section("Failed calls and what they cost", _failures(ledger)),
         _section("How the spend is known", _certainties(ledger)),
@@ -223,10 +223,17 @@ def budget_and_window(key: str) -> tuple[str, str]:
     return (found[1], found[2]) if found else (key, "")
 
 
-def _budgets(ledger: SpendLedger, known: Mapping[str, Decimal]) -> str:
-    """The newest windows first; limits that were given on the command line win over those on the books."""
+def _budgets(ledger: SpendLedger, known: Mapping[str, Decimal], now: datetime) -> str:
+    """Windows that are not over first, then the newest; limits from the command line win over those on the
+    books."""
     parts = []
-    windows = list(ledger.budgets().items())[::-1]
+    minute = f"{now:%Y-%m-%dT%H:%M}"
+
+    def place(key: str) -> tuple[bool, str]:
+        window = budget_and_window(key)[1]
+        return window == "total" or window >= minute[: len(window)], window
+
+    windows = sorted(ledger.budgets().items(), key=lambda one: place(one[0]), reverse=True)
     for key, (settled, reserved, limits) in windows[:ROWS]:
         name, window = budget_and_window(key)
         units = [unit for unit in UNITS if unit in {*settled, *reserved, *limits}]

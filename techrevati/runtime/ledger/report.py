@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
 from typing import TYPE_CHECKING, overload
 
 from techrevati.runtime._core.html_table import html_table
+from techrevati.runtime.pricing.money import exact_sum
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from techrevati.runtime.ledger.record import SpendGroup
 
 _NAMED = 5  # models in a note
@@ -40,7 +42,7 @@ class SpendReport(Sequence["SpendGroup"]):
     @property
     def total(self) -> Decimal:
         """US dollars of all groups."""
-        return sum((group.cost for group in self._groups), Decimal(0))
+        return exact_sum(group.cost for group in self._groups)
 
     @property
     def calls(self) -> int:

@@ -245,13 +245,14 @@ class PriceBook:
             return None
         provider, _, own = name.partition("/")
         if written[:1] in ("=", "~"):
-            entry = self._line(written[1:])
+            other = self._written.get(written[1:], "=")
+            entry = None if other[:1] in ("=", "~") else self._line(written[1:])
             if entry is None:
-                raise ValueError(f"price book: {name!r} refers to {written[1:]!r}, which is not listed")
+                raise ValueError(f"price book: {name!r} refers to {written[1:]!r}, which lists no prices")
             if written[0] == "~":
                 entry = entry.renamed(own)
         else:
-            entry = entry_from(provider, own, _decoded(name, written), self.version)
+            entry = _entry(provider, own, _decoded(name, written), self.version)
         if len(self._decoded) < _CAPACITY:
             self._decoded[name] = entry
         return entry
@@ -259,6 +260,15 @@ class PriceBook:
 
 _bundled: PriceBook | None = None
 _CACHED_NAMES = _CAPACITY
+
+
+def _entry(provider: str, own: str, value: Mapping[str, object], version: str) -> Entry:
+    from techrevati.runtime.pricing.files import BROKEN, unreadable
+
+    try:
+        return entry_from(provider, own, value, version)
+    except BROKEN as error:
+        raise unreadable(f"{provider}/{own}", error) from None
 
 
 def _decoded(name: str, written: str) -> Mapping[str, object]:
@@ -269,7 +279,7 @@ def _decoded(name: str, written: str) -> Mapping[str, object]:
     try:
         # Decimal digits, not the nearest binary fraction.
         value = lengthened(json.loads(written, parse_float=str))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"price book: line of {name!r}: {error}") from None
     if not isinstance(value, dict) or "prices" not in value:
         raise ValueError(f"price book: line of {name!r} must be an object with prices, got {written[:60]!r}")

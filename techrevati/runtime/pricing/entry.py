@@ -231,6 +231,8 @@ def period_from(written: object) -> Period:
     if not isinstance(written, list) or not 1 <= len(written) <= 2 or not isinstance(written[0], dict):
         raise ValueError(f"a price period must be [prices] or [prices, condition], got {written!r}")
     prices, condition = written[0], written[1] if len(written) == 2 else {}
+    if not prices or not isinstance(condition, dict):  # no price at all would be free
+        raise ValueError(f"a price period must have prices, and its condition be an object, got {written!r}")
     for part, price in prices.items():
         if part not in PARTS:
             raise ValueError(f"unknown part {part!r} in a price period; known are {', '.join(PARTS)}")
@@ -240,20 +242,33 @@ def period_from(written: object) -> Period:
         prices,
         None if start is None else _epoch(start),
         tuple(_window(text) for text in condition.get("hours", ())),
-        tuple(condition.get("days", ())),
+        tuple(_weekday(day) for day in condition.get("days", ())),
     )
+
+
+def _weekday(day: object) -> int:
+    if not isinstance(day, int) or not 1 <= day <= 7:
+        raise ValueError(f"a day of the week must be of 1 to 7, got {day!r}")
+    return day
 
 
 def _check(part: str, price: object) -> None:
     steps: list[Any] = price if isinstance(price, list) else [price]
-    good = len(steps) % 2 == 1 and list(steps[1::2]) == sorted(steps[1::2])
-    for each in steps[::2]:
-        try:
-            good = good and Fraction(str(each)) >= 0
-        except ValueError:
-            good = False
-    if not good:
+    starts = steps[1::2]
+    good = len(steps) % 2 == 1 and all(type(start) is int and start >= 0 for start in starts)
+    if not good or starts != sorted(starts) or not all(_is_number(each) for each in steps[::2]):
         raise ValueError(f"price of {part!r} must be a number >= 0 or [base, start, above, …], got {price!r}")
+
+
+def _is_number(price: object) -> bool:
+    """Whether it is decimal, finite and >= 0."""
+    from decimal import Decimal, InvalidOperation
+
+    try:
+        exact = Decimal(str(price))
+    except InvalidOperation:
+        return False
+    return exact.is_finite() and exact >= 0
 
 
 def _epoch(day: str) -> int:
@@ -269,7 +284,10 @@ def _window(text: str) -> tuple[int, int]:
 
 def _second(text: str) -> int:
     hour, _, minute = text.partition(":")
-    return int(hour) * 3600 + int(minute) * 60
+    second = int(hour) * 3600 + int(minute) * 60
+    if not 0 <= second <= _DAY_S or not 0 <= int(minute) < 60:
+        raise ValueError(f"a time of day must be like 16:30, got {text!r}")
+    return second
 
 
 def entry_from(provider: str, name: str, written: Mapping[str, object], book: str) -> Entry:
@@ -279,8 +297,11 @@ def entry_from(provider: str, name: str, written: Mapping[str, object], book: st
         raise ValueError(f"prices of {name!r} must be a list of periods, got {standard!r}")
     tiers: dict[str, Sequence[Period] | Fraction] = {}
     given = written.get("tiers", {})
-    assert isinstance(given, dict)
+    if not isinstance(given, dict):
+        raise ValueError(f"tiers must be an object, got {given!r}")
     for tier, value in given.items():
+        if not isinstance(value, list) and not _is_number(value):
+            raise ValueError(f"tier {tier!r} must be a list of periods or a factor >= 0, got {value!r}")
         periods = isinstance(value, list)
         tiers[tier] = [period_from(each) for each in value] if periods else Fraction(str(value))
     limit = written.get("out")

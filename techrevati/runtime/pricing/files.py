@@ -39,7 +39,10 @@ def read_any(path: str | PathLike[str]) -> str:
     from techrevati.runtime.pricing.book import HEADER
 
     with open(path, encoding="utf-8") as file:
-        text = file.read()
+        try:
+            text = file.read()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is no text in UTF-8: {error}") from None
     if text.startswith(HEADER):
         check(text)
         return text
@@ -47,7 +50,7 @@ def read_any(path: str | PathLike[str]) -> str:
 
     try:
         content = json.loads(text, parse_float=str)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is neither a price book of ours nor JSON: {error}") from None
     if isinstance(content, list):
         from techrevati.runtime.pricing.genai_prices_file import models_from
@@ -68,7 +71,19 @@ def read_any(path: str | PathLike[str]) -> str:
         raise ValueError(f"{path} holds no price of tokens")
     import os
 
-    return write_book(models, {"version": f"{source} {os.path.basename(path)}"})
+    book = write_book(models, {"version": f"{source} {os.path.basename(path)}"})
+    check(book)  # what is wrong with a model is found now, not when a call of it is to be paid
+    return book
+
+
+# What reading a model that is written in another way than expected may come to.
+BROKEN = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+
+def unreadable(name: object, error: Exception) -> ValueError:
+    """What to say of a model whose prices cannot be read."""
+    why = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+    return ValueError(f"the prices of {str(name)[:100]!r} cannot be read: {why}")
 
 
 # Shorter names for what is written thousands of times.
@@ -95,6 +110,8 @@ def write_book(models: Mapping[str, Mapping[str, object]], facts: Mapping[str, s
     lines: list[str] = []
     first: dict[tuple[str, str], str] = {}
     for name in sorted(models):
+        if "\t" in name or "\n" in name:
+            raise ValueError(f"a model's name must have no tab and no new line, got {name!r}")
         provider, _, own = name.partition("/")
         content = json.dumps(models[name], sort_keys=True)
         known = first.setdefault((provider, content), name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from techrevati.runtime.pricing.files import number
+from techrevati.runtime.pricing.files import BROKEN, number, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -49,8 +49,16 @@ def models_from(providers: Sequence[object]) -> Models:
     for provider in providers:
         if not isinstance(provider, dict) or not isinstance(provider.get("models"), list):
             raise ValueError("a genai-prices file must be a list of providers with their models")
-        shelf = str(provider["id"]).lower()
-        read = [(model, written) for model in provider["models"] if (written := _written(model)) is not None]
+        shelf = str(provider.get("id")).lower()
+        read = []
+        for model in provider["models"]:
+            try:
+                written = _written(model)
+            except BROKEN as error:
+                name = model.get("id") if isinstance(model, dict) else model
+                raise unreadable(f"{shelf}/{name}", error) from None
+            if written is not None:
+                read.append((model, written))
         for model, written in read:  # ids first: a rule of another model must not take them
             models.setdefault(f"{shelf}/{str(model['id']).lower()}", written)
         for model, written in read:
@@ -65,7 +73,7 @@ def names_in(match: object) -> Iterator[str]:
         return
     for kind, value in match.items():
         if kind in ("or", "and"):
-            for each in value:
+            for each in value if isinstance(value, list) else ():
                 yield from names_in(each)
         elif kind in ("equals", "starts_with", "contains", "ends_with"):
             # A rule ends in the mark that the rest of a name begins with; "@cf/…" begins with one of its own.
@@ -113,8 +121,9 @@ def _prices(given: object) -> dict[str, object]:
             prices[part] = steps
         else:
             price = number(value)
-            if price is not None:
-                prices[part] = price
+            if price is None:  # left out it would be free
+                raise ValueError(f"{unit} must be a number >= 0, got {value!r}")
+            prices[part] = price
     return prices
 
 

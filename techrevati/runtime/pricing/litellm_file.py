@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from techrevati.runtime.pricing.files import first_of, number, shortest
+from techrevati.runtime.pricing.files import BROKEN, first_of, number, shortest, unreadable
 from techrevati.runtime.pricing.names import canonical_provider
 
 if TYPE_CHECKING:
@@ -55,7 +55,10 @@ def models_from(content: Mapping[str, object]) -> Models:
         host = value.get("litellm_provider")
         if not isinstance(host, str) or " " in host:
             continue
-        written = _written(value, host, key)
+        try:
+            written = _written(value, host, key)
+        except BROKEN as error:
+            raise unreadable(key, error) from None
         if written is not None:
             for name in _names(key.lower(), host):
                 known = models.setdefault(name, written)
@@ -134,7 +137,9 @@ def _read_prices(
             continue
         price = _per_million(given)
         if price is None:
-            continue
+            if given is None:
+                continue
+            raise ValueError(f"{name} must be a number >= 0, got {given!r}")  # left out it would be free
         part, start, tier = _PARTS[match[1]], match[2], match[3]
         target = standard if tier is None else tiers.setdefault(_TIERS[tier], {})
         target.setdefault(part, {})[int(start) * 1000 - at_or_above if start else 0] = price

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from techrevati.runtime.pricing.rates import PICODOLLARS_PER_USD, whole
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from techrevati.runtime.pricing.rates import Picodollars
 
 # Nothing is rounded whatever the caller's own decimal context says.
 _EXACT = Context(prec=min(MAX_PREC, 999_999), Emax=MAX_EMAX, Emin=MIN_EMIN)
-_multiply, _normalize = _EXACT.multiply, _EXACT.normalize
-_PICO = Decimal("1e-12")
+_add, _multiply, _normalize = _EXACT.add, _EXACT.multiply, _EXACT.normalize
+_PICO, _ZERO = Decimal("1e-12"), Decimal(0)
 
 
 def usd(amount: Picodollars | float) -> float:
@@ -34,6 +36,14 @@ def decimal_usd(amount: Picodollars) -> Decimal:
             return _normalize(_multiply(amount, _PICO))
         return Decimal(amount // PICODOLLARS_PER_USD)  # 500, which normalize would write as 5E+2
     return exact_decimal(Fraction(amount) / PICODOLLARS_PER_USD)
+
+
+def exact_sum(amounts: Iterable[Decimal]) -> Decimal:
+    """The sum of decimals, exact whatever the caller's own decimal context says."""
+    total = _ZERO
+    for amount in amounts:
+        total = _add(total, amount)
+    return total
 
 
 def exact_decimal(amount: Fraction) -> Decimal:

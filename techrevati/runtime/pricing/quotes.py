@@ -431,6 +431,15 @@ def _tiers(tier: str | tuple[str, ...] | None) -> tuple[str, ...]:
     return tuple(sorted(tiers))
 
 
+def check_tier(tier: str | tuple[str, ...] | None) -> None:
+    """Refuse what :func:`cost_usd` would refuse as a tier.
+
+    Raises:
+        ValueError, TypeError: It is no word that prices know.
+    """
+    _tiers(tier)
+
+
 def _served(tier: str | None) -> tuple[str, ...]:
     """The tiers that a provider says it served; a word of its own that prices do not know is standard."""
     return () if tier is None else tuple(sorted({word for word in _words(tier) if word in TIERS}))

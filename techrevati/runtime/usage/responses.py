@@ -231,5 +231,5 @@ def parsed(text: str | bytes) -> object:
 
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UsageNotFoundError(f"text of {len(text)} characters that is not JSON") from None

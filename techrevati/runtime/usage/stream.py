@@ -109,7 +109,7 @@ class UsageAccumulator:
             self._pieces.setdefault("output_tokens", 0)
             context = {"usage": self._pieces, "model": self._model}
             self._fields = find(context) or self._fields
-        if kind == "message_delta" and usage is not None:
+        if kind == "message_delta" and usage is not None and self._fields:
             self.complete = True
         elif kind == "message_stop" and not self._fields:
             self._take_newest(None, event)  # Bedrock's own count comes with the last event
@@ -195,18 +195,19 @@ def _events(text: str | bytes) -> list[object]:
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace")
     found: list[object] = []
-    lines = [text] if text.lstrip()[:1] in ("{", "[") and "\n" not in text.strip() else text.splitlines()
+    # Lines of events end in these alone; what an answer says may hold other ends of lines (U+2028, U+0085).
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     for line in lines:
         data = line.strip().removeprefix("data:").strip()
         if data[:1] != "{":
             continue
         try:
             found.append(json.loads(data))
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
     if not found and text.lstrip()[:1] == "{":
         try:
             found.append(json.loads(text))  # one object on several lines
-        except ValueError:
+        except (ValueError, RecursionError):
             pass
     return found
