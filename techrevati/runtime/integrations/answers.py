@@ -26,13 +26,19 @@ def http_response_of(result: Any, *, raw: bool, stream: bool) -> Any:
     """The HTTP response inside what an SDK returned; None when it is an ordinary model."""
     if raw:
         return getattr(result, "http_response", None)
+    if _is_response(result):  # asked for with cast_to=
+        return result
     return getattr(result, "response", None) if stream else None
+
+
+def _is_response(found: object) -> bool:
+    return type(getattr(found, "is_closed", None)) is bool and hasattr(found, "aiter_bytes")
 
 
 def _response_inside(answer: object) -> Any:
     for name in ("http_response", "response"):
         http = getattr(answer, name, None)
-        if type(getattr(http, "is_closed", None)) is bool and hasattr(http, "aiter_bytes"):
+        if _is_response(http):
             return http
     return None
 
