@@ -111,7 +111,12 @@ class Listener:
         kind = str(http.headers.get("content-type", ""))
         self._made = made
         self._bytes = _body_bytes(http.headers)
-        self._tap = AnswerTap(events="event-stream" in kind, hide_usage=hide_usage, answered=made.answered)
+        self._tap = AnswerTap(
+            events="event-stream" in kind,
+            hide_usage=hide_usage,
+            answered=made.answered,
+            frames="amazon.eventstream" in kind,
+        )
         self._pulling = False
         # One that nobody reads or closes is settled when it is thrown away.
         self._finalizer = weakref.finalize(http, self._closed)
