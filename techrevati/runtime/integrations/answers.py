@@ -132,7 +132,7 @@ class Listener:
             try:
                 close()
             finally:
-                if not self._pulling:
+                if not self._pulling and self._finalizer.alive:  # else it has ended
                     self._closed()
 
         http.iter_bytes, http.close = tapped, closed
@@ -150,7 +150,7 @@ class Listener:
             except BaseException:
                 self._closed()
                 raise
-            if not self._pulling:
+            if not self._pulling and self._finalizer.alive:
                 await self._aclosed()
 
         http.aiter_bytes, http.aclose = tapped, closed
