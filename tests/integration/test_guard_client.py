@@ -175,6 +175,12 @@ def test_requests_by_hand_are_guarded_too(ledger: SpendLedger) -> None:
         said = client.post("/chat/completions", body=request(), cast_to=object)
         assert said["usage"]["total_tokens"] > 0
         client.with_raw_response.chat.completions.create(**request())
+        response = type(client.with_raw_response.chat.completions.create(**request()).http_response)
+        made = client.post("/chat/completions", body=request(), cast_to=response)
+        assert made.json()["usage"]["total_tokens"] > 0
+        body = {**request(), "stream": True}
+        made = client.post("/chat/completions", body=body, cast_to=response, stream=True)
+        assert b"[DONE]" in made.read()
         server.wait_idle()
         assert ledger.total() == server.bill.cost_usd
     assert {record.certainty for record in ledger.records()} == {"measured"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -30,6 +31,7 @@ from tests.integration.guard_shapes import (
     openai_client,
     request,
 )
+from tests.unit.test_answer_tap import MESSAGE
 
 SLOW = Fault(FaultKind.SLOW_STREAM, delay_s=0.05)  # what was read is what was generated, or nearly
 
@@ -327,3 +329,33 @@ def test_an_answer_that_cannot_be_parsed_is_paid_all_the_same(ledger: SpendLedge
         record = the_record(ledger)
         assert record.certainty == "measured"
         assert ledger.total() == server.bill.cost_usd
+
+
+def test_a_stream_of_bedrock_counts(ledger: SpendLedger) -> None:
+    """Its events come in binary frames."""
+    pytest.importorskip("botocore")
+    http_client = anthropic_client_library()
+
+    def answer(_: Any) -> Any:
+        return http_client.Response(
+            200,
+            headers={"content-type": "application/vnd.amazon.eventstream"},
+            content=iter(MESSAGE[at : at + 50] for at in range(0, len(MESSAGE), 50)),
+        )
+
+    client = anthropic.AnthropicBedrock(
+        aws_access_key="a",
+        aws_secret_key="b",
+        aws_region="us-east-1",
+        http_client=http_client.Client(transport=http_client.MockTransport(answer)),
+    )
+    body: Any = {"model": "claude-opus-4-8", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+    assert len(list(guarded(client, ledger).messages.create(**body, stream=True))) == 4
+    record = the_record(ledger)
+    assert record.certainty == "measured"
+    assert (record.usage.input_tokens, record.usage.output_tokens) == (9, 4)
+
+
+def anthropic_client_library() -> Any:
+    """The HTTP library that this anthropic uses."""
+    return sys.modules[anthropic.DefaultHttpxClient.__mro__[1].__module__.partition(".")[0]]

@@ -617,6 +617,25 @@ def test_a_stalled_call_ended_by_a_signal_stays_on_the_budget(tmp_path: Path) ->
     assert "is held for calls whose process ended before their answer" in err
 
 
+def test_a_stream_that_is_open_at_the_end_is_told_once_and_quietly(tmp_path: Path) -> None:
+    """Nobody closed it: it is on the books, and the program's last words are its own."""
+    agent = program(
+        tmp_path,
+        """
+        stream = claude().messages.create(**body("claude-sonnet-5"), stream=True)
+        next(iter(stream))
+        kept = [stream]
+        kept.append(kept)
+        """,
+    )
+    with ChaosServer() as server:
+        done = run("--", agent, server=server)
+    assert done.returncode == 0
+    assert "Exception ignored" not in done.stderr
+    assert "1 call guarded in 1 process" in done.stderr
+    assert "1 without usage (estimated)" in done.stderr
+
+
 def test_importing_an_sdk_imports_nothing_more(tmp_path: Path) -> None:
     """Openai's lazy attributes stay lazy: looking for its clients does not load all it has."""
     loaded = "import openai, sys\nprint(*sorted(name for name in sys.modules if name.startswith('openai')))\n"

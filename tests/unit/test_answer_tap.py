@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import json
 import tracemalloc
+from base64 import b64encode
 from itertools import pairwise
+from zlib import crc32
 
 import pytest
 from hypothesis import example, given, strategies as st
@@ -251,3 +253,61 @@ def test_bounds(
         answers,
         unbounded,
     )
+
+
+def framed(payload: object, kind: str = "event") -> bytes:
+    """One frame of Amazon's event streams."""
+    data = json.dumps(payload).encode()
+    said = {":message-type": kind, ":event-type": "chunk", ":content-type": "application/json"}
+    headers = b"".join(
+        bytes([len(name)]) + name.encode() + b"\x07" + len(text).to_bytes(2, "big") + text.encode()
+        for name, text in said.items()
+    )
+    begin = (16 + len(headers) + len(data)).to_bytes(4, "big") + len(headers).to_bytes(4, "big")
+    begin += crc32(begin).to_bytes(4, "big")
+    frame = begin + headers + data
+    return frame + crc32(frame).to_bytes(4, "big")
+
+
+def in_frames(*events: dict[str, object]) -> bytes:
+    """Events as Bedrock sends them."""
+    return b"".join(framed({"bytes": b64encode(json.dumps(event).encode()).decode()}) for event in events)
+
+
+MESSAGE = in_frames(
+    {"type": "message_start", "message": {"model": "m", "usage": {"input_tokens": 9, "output_tokens": 1}}},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hello to you"}},
+    {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 4}},
+    {"type": "message_stop"},
+)
+
+
+@given(st.lists(st.integers(0, len(MESSAGE)), max_size=12))
+def test_frames_are_events_wherever_they_are_cut(cuts: list[int]) -> None:
+    """Bedrock's answers say what they used like the others."""
+    tap = AnswerTap(events=False, frames=True, hide_usage=True)
+    places = sorted({0, *cuts, len(MESSAGE)})
+    seen = b"".join(tap.feed(MESSAGE[a:b]) for a, b in pairwise(places)) + tap.finish()
+    assert seen == MESSAGE
+    assert tap.complete
+    assert tap.ended
+    assert (tap.usage().input_tokens, tap.usage().output_tokens) == (9, 4)
+
+
+def test_frames_that_break_off_are_estimated() -> None:
+    """By what came; an exception in a frame is why it failed."""
+    tap = AnswerTap(events=False, frames=True, hide_usage=False)
+    tap.feed(MESSAGE[: len(MESSAGE) // 2 + 60])
+    assert tap.usage().input_tokens == 9
+    assert tap.generated_tokens() == 3
+    failed = AnswerTap(events=False, frames=True, hide_usage=False)
+    failed.feed(framed({"message": "Too many requests"}, "exception"))
+    assert str(failed.error) == "Too many requests"
+
+
+@given(st.lists(st.binary(max_size=40), max_size=8))
+def test_any_frames_pass(chunks: list[bytes]) -> None:
+    """What is no frame is not looked at."""
+    tap = AnswerTap(events=False, frames=True, hide_usage=True)
+    assert b"".join([tap.feed(chunk) for chunk in chunks]) + tap.finish() == b"".join(chunks)
+    assert not tap.complete

@@ -1,14 +1,15 @@
 """Listen to the body of an answer on its way to the SDK, without changing what the program sees.
 
-An answer may be one JSON text or server-sent events.  Of events only those are parsed that can tell a usage,
-an end or an error; the others are kept as they came, within a bound, and only looked at when the stream is
-cut off and what it generated must be estimated.
+An answer may be one JSON text, server-sent events, or the same events in the frames of Amazon Bedrock.  Of
+events only those are parsed that can tell a usage, an end or an error; the others are kept as they came,
+within a bound, and only looked at when the stream is cut off and what it generated must be estimated.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from base64 import b64decode
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ _NO_USAGE = re.compile(rb'"usage"\s*:\s*null')
 MAX_BODY = 16 * 1024 * 1024  # bytes of a JSON answer, or of one event, that are looked at
 _UNREAD = 256 * 1024  # bytes of events kept unread
 _BYTES_PER_TOKEN = 4
+_FRAME = 12  # bytes of a frame before its headers
 # Where events carry what was generated.
 _TEXTS = frozenset({"content", "text", "partial_json", "arguments", "refusal", "thinking", "delta", "input"})
 _TEXTS |= {"reasoning", "reasoning_content", "input_json"}
@@ -48,6 +50,7 @@ class AnswerTap:
 
     Args:
         events: Whether it is server-sent events.
+        frames: Whether its events come in binary frames (``application/vnd.amazon.eventstream``).
         hide_usage: Whether the last event of an OpenAI chat stream, which holds only the usage, is kept from
             the reader, who did not ask for it.
         answered: Hears what is said, too; None, as almost always, reads no event for that.
@@ -56,6 +59,7 @@ class AnswerTap:
     __slots__ = (
         "_answered",
         "_buffer",
+        "_frames",
         "_hide_usage",
         "_listens",
         "_lost",
@@ -71,10 +75,13 @@ class AnswerTap:
         "silent",
     )  # fmt: skip
 
-    def __init__(self, *, events: bool, hide_usage: bool, answered: Answered | None = None) -> None:
+    def __init__(
+        self, *, events: bool, hide_usage: bool, answered: Answered | None = None, frames: bool = False
+    ) -> None:
         self._answered = answered
-        self.events: bool = events
-        self._listens = events and answered is None
+        self.events: bool = events or frames
+        self._frames = frames
+        self._listens = events and not frames and answered is None
         self._hide_usage = hide_usage
         self._buffer = b""
         self._usage = UsageAccumulator()
@@ -116,6 +123,9 @@ class AnswerTap:
             if len(self._buffer) > MAX_BODY:
                 self._buffer, self._lost = b"", True
             return chunk
+        if self._frames:
+            self._feed_frames(chunk)
+            return chunk
         data = self._buffer + chunk if self._buffer else chunk
         passed: list[bytes] = []
         begin = 0
@@ -142,6 +152,8 @@ class AnswerTap:
                 if self._answered is not None:
                     self._answered.whole(rest)
             return b""
+        if self._frames:  # they were passed on as they came
+            return b""
         keep = not rest or self._keep(rest)
         return rest if keep and self._hide_usage else b""
 
@@ -153,6 +165,20 @@ class AnswerTap:
         """About how many tokens of output have passed, for answers that were cut off."""
         self._read_unread()
         return max(self._pieces, -(-self._text_bytes // _BYTES_PER_TOKEN))
+
+    def _feed_frames(self, chunk: bytes) -> None:
+        """Hear the events in frames: two lengths, a checksum, headers, a payload, a checksum."""
+        self._buffer += chunk
+        while len(self._buffer) >= _FRAME:
+            whole, headers = (int.from_bytes(self._buffer[at : at + 4], "big") for at in (0, 4))
+            if not _FRAME + headers + 4 <= whole <= MAX_BODY:  # no frame: stop looking
+                self._buffer, self._lost = b"", True
+                return
+            if len(self._buffer) < whole:
+                return
+            payload = self._buffer[_FRAME + headers : whole - 4]
+            self._buffer = self._buffer[whole:]
+            self._keep(b"data: " + _unwrapped(payload))
 
     # --- one event ------------------------------------------------------------------------------------------
 
@@ -200,6 +226,17 @@ class AnswerTap:
         if size:
             self._pieces += 1
             self._text_bytes += size
+
+
+def _unwrapped(payload: bytes) -> bytes:
+    """The event in a frame; what a frame without one says went wrong."""
+    try:
+        held = json.loads(payload)
+        if isinstance(held, dict) and isinstance(held.get("bytes"), str):
+            return b64decode(held["bytes"])
+    except ValueError:
+        return b""
+    return json.dumps({"error": held}).encode()
 
 
 def _failure(event: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -26,13 +26,19 @@ def http_response_of(result: Any, *, raw: bool, stream: bool) -> Any:
     """The HTTP response inside what an SDK returned; None when it is an ordinary model."""
     if raw:
         return getattr(result, "http_response", None)
+    if _is_response(result):  # asked for with cast_to=
+        return result
     return getattr(result, "response", None) if stream else None
+
+
+def _is_response(found: object) -> bool:
+    return type(getattr(found, "is_closed", None)) is bool and hasattr(found, "aiter_bytes")
 
 
 def _response_inside(answer: object) -> Any:
     for name in ("http_response", "response"):
         http = getattr(answer, name, None)
-        if type(getattr(http, "is_closed", None)) is bool and hasattr(http, "aiter_bytes"):
+        if _is_response(http):
             return http
     return None
 
@@ -102,10 +108,14 @@ class Listener:
     __slots__ = ("__weakref__", "_bytes", "_finalizer", "_made", "_pulling", "_tap")
 
     def __init__(self, made: PhysicalRequest, http: Any, *, hide_usage: bool) -> None:
-        events = "event-stream" in str(http.headers.get("content-type", ""))
+        kind = str(http.headers.get("content-type", ""))
+        events = "event-stream" in kind
         self._made = made
+        frames = "amazon.eventstream" in kind
         self._bytes = None if events else _body_bytes(http.headers)
-        self._tap = AnswerTap(events=events, hide_usage=hide_usage, answered=made.answered)
+        self._tap = AnswerTap(
+            events=events, hide_usage=hide_usage, answered=made.answered, frames=frames
+        )
         self._pulling = False
         # One that nobody reads or closes is settled when it is thrown away.
         self._finalizer = weakref.finalize(http, self._closed)
@@ -121,7 +131,7 @@ class Listener:
             try:
                 close()
             finally:
-                if not self._pulling:
+                if not self._pulling and self._finalizer.alive:  # else it has ended
                     self._closed()
 
         http.iter_bytes, http.close = tapped, closed
@@ -139,7 +149,7 @@ class Listener:
             except BaseException:
                 self._closed()
                 raise
-            if not self._pulling:
+            if not self._pulling and self._finalizer.alive:
                 await self._aclosed()
 
         http.aiter_bytes, http.aclose = tapped, closed

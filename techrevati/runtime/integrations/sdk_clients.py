@@ -278,8 +278,8 @@ class _Call:
     """One call on its way through the SDK."""
 
     __slots__ = ("_answer", "_answered", "_cast_to", "_client", "_hide_usage", "_middleware",
-                 "_options", "_plain", "_raw", "_seam", "_stream", "_stream_cls", "_timeout", "_unread",
-                 "once", "request")  # fmt: skip
+                 "_options", "_plain", "_raw", "_seam", "_stream", "_stream_cls", "_timeout", "_unparsed",
+                 "_unread", "once", "request")  # fmt: skip
 
     def __init__(
         self,
@@ -324,6 +324,7 @@ class _Call:
         if options.idempotency_key is None:
             options.idempotency_key = _new_key()  # one for all attempts
         self._timeout = options.timeout
+        self._unparsed = self._raw or stream or getattr(cast_to, "__name__", "") == "Response"
         parse = getattr(options, "post_parser", None)
         parsed = callable(parse)
         if parsed and not self._raw:
@@ -432,7 +433,7 @@ class _Call:
             if self._answer is not None:  # the provider did its part
                 made.finish(self._answer)
             raise
-        http = self._http(result, made) if self._raw or self._stream else None
+        http = self._http(result, made) if self._unparsed else None
         if http is not None and not http.is_closed:
             Listener(made, http, hide_usage=self._hide_usage).attach(http)
         else:
@@ -463,7 +464,7 @@ class _Call:
             if self._answer is not None:
                 await made.afinish(self._answer)
             raise
-        http = self._http(result, made) if self._raw or self._stream else None
+        http = self._http(result, made) if self._unparsed else None
         if http is not None and not http.is_closed:
             Listener(made, http, hide_usage=self._hide_usage).aattach(http)
         else:
