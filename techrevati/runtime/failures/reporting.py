@@ -7,6 +7,8 @@ phrase do, and how its clause goes on.
 
 from __future__ import annotations
 
+from techrevati.runtime.failures.mentions import told_by_people
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from techrevati.runtime.failures.rule import Rule
@@ -32,15 +34,12 @@ _OF_A_PROGRAM = (
     "syntaxerror:",
     # of Python's own, about what it was given to read
     "invalid literal for", "could not convert string", "unsupported operand",
-    "expected type", "expected an instance",
+    "expected type", "expected an instance", "must be between", "should be between", "must be greater",
+    "must be less", "must be at least", "must be at most", "what does", "is not a valid integer",
+    "is not a valid number", "is not a valid duration", "no such option", "unknown option",
+    "translation missing", "paid feature", "exists already", "no mapping for", "unsupported operation",
+    "under review",
 )  # fmt: skip
-# Each of those has one of these.
-_PROGRAM_WORDS = _words(
-    "argument attribute both callable class combined configured defined deprecated disabled exclusive "
-    "expected handler ignored member method pickle raise raised registered subclass type used table "
-    "column import module one keyerror attributeerror nameerror importerror modulenotfounderror "
-    "indexerror syntaxerror literal convert operand instance"
-)
 # One of these beside a phrase says that it is of a service.
 _OF_A_SERVICE = _words(
     "again ai anthropic api azure backend bedrock capacity claude cluster cohere currently database "
@@ -72,7 +71,7 @@ _ENDS_A_CLAUSE = _words("healthy host network server service")
 # How the clause of a report goes on behind its phrase.
 _GOES_ON = _words(
     "aborted abruptly after again and awaiting because before broken calling closed connecting dropped "
-    "due during early encountered error exceeded exception failed fetching from hit interrupted it lost "
+    "desc due during early encountered error exceeded exception failed fetching from hit interrupted it lost "
     "occurred or please prematurely reached reading receiving refused reset response retry retrying sending "
     "terminated trying unexpectedly waiting when while within without writing"
 )
@@ -81,6 +80,20 @@ _WHO_ENDS_CONNECTIONS = _words(
     "proxy remote server service target upstream user"
 )
 _CONNECTED = _words("database host over securely server the through via with")
+
+
+def _by_word(phrases: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """*phrases* under each of their words of some length: a text without these has none of them."""
+    found: dict[str, tuple[str, ...]] = {}
+    for phrase in phrases:
+        words = [word.rstrip(":") for word in phrase.split() if word.isalpha() or word.endswith(":")]
+        for word in [word for word in words if len(word) > 3] or [max(words, key=len)]:
+            found[word] = (*found.get(word, ()), phrase)
+    return found
+
+
+_PROGRAM_PHRASES = _by_word(_OF_A_PROGRAM)
+_PROGRAM_WORDS = frozenset(_PROGRAM_PHRASES)
 _CLAUSE_ENDS = ("", ":", ";", ",", ".", "(", ")", "[", "]", "{", "}", "!", "?", "\n", "|")
 
 
@@ -91,7 +104,11 @@ def of_no_call(text: Text, rule: Rule | None) -> bool:
         rule: The one whose phrase was found; None when a code or a status decided.
     """
     said, used = text.text, text.words
-    if not used.isdisjoint(_PROGRAM_WORDS) and any(phrase in said for phrase in _OF_A_PROGRAM):
+    for word in used & _PROGRAM_WORDS:
+        for phrase in _PROGRAM_PHRASES[word]:
+            if phrase in said:
+                return True
+    if told_by_people(said, used):
         return True
     if rule is None:
         return False

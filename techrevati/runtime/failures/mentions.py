@@ -1,0 +1,135 @@
+"""Does a text only speak of a failure: the entry on rate limits, the timeout page, what a customer saw?
+
+And does it say itself that the call must not be repeated?  Texts come in lower case.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import re
+
+
+def _words(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+_MAX_BEFORE = 60  # characters looked at before what was found
+_ARTICLES = _words("a an the any this that these those its our their his her no http")
+_SUBJECT_AFTER = _words("about regarding concerning mentions mentioning titled entitled labelled named")
+_OF = _words("on of for")
+# What has a subject: the entry on …, the postmortem of …
+_DOCUMENTS = _words(
+    "article articles blog book chapter course docs document documentation e-mail email emails entry "
+    "essay faq guide heading label lesson note notes page paper paragraph postmortem post question "
+    "quiz report section slide slides story summary talk template title translation tutorial video "
+    "wiki"
+)
+# What a failure gives its name to: the timeout page.
+_NAMED_AFTER = _words(
+    "alert alerts article banner button chapter column dashboard dialog docs document e-mail email "
+    "emails entry example examples faq fixture form guide icon label lesson mock page pages paragraph "
+    "photo popup report reports rule scenario screen section slide slides story survey tab template "
+    "test tests ticket tickets tooltip translation tutorial widget wiki"
+)
+# What times out, or has its deadline exceeded, among people.
+_OF_PEOPLE = _words(
+    "auction bid bidding booking cart coupon delivery exam grant half-time "
+    "invitation link offer player project quiz reservation student submission vote voting voucher"
+)
+_AUXILIARY = _words("had has have is was")
+_DENIED = _words("expected neither never no none nor not nothing where without")
+_RETURNS = _words("answer answered be gave get give raise return returned returns see seen send sent")
+# People say, see and ask for what did not happen to this call; programs only "report" and "request".
+_PEOPLE = _words(
+    "applicant author boss buyer candidate coach colleague critic customer customers "
+    "editor patient people reader reviewer reviewers seller speaker "
+    "student students teacher tester traveller user users visitor"
+)
+_SPEECH = _words(
+    "asked asks complained complains criticised described describes disliked mentioned mentions "
+    "praised quoted rejected saw says said suggested thinks wants wished wrote"
+)
+# Each text that forbids a repetition has one of the first and one of the second.
+_REPEATED = _words("again already have outcome repeat repeated retriable retried retry retryable")
+_FORBIDDEN = _words("already cannot could don false may might never no non not t unknown")
+# What one of these is said of stays as it is.
+_FOR_EVER = _words("banned blacklisted blocklisted forever permanently")
+_patterns: list[re.Pattern[str]] = []
+
+
+def is_subject(text: str, start: int) -> bool:
+    """Is what begins at *start* what a document is on: the entry on rate limits, a mail about timeouts?"""
+    if not start or text[start - 1] not in " '\"`":
+        return False
+    before, _, last = text[max(0, start - _MAX_BEFORE) : start].rstrip("'\"` ").rpartition(" ")
+    while last in _ARTICLES:
+        before, _, last = before.rpartition(" ")
+    return last in _SUBJECT_AFTER or (last in _OF and before.rpartition(" ")[2] in _DOCUMENTS)
+
+
+def names_a_document(text: str, end: int) -> bool:
+    """Does what ends at *end* only give a document or a part of it its name: the timeout page?"""
+    if text[end : end + 1] not in (" ", "'", '"', "`", ")"):
+        return False
+    rest = text[end : end + 24]
+    rest = (rest[1:] if rest[:1] in ("'", '"', "`") else rest).lstrip(" )")
+    return rest[:1].isalpha() and rest.partition(" ")[0].rstrip(".,;:!?)'\"`") in _NAMED_AFTER
+
+
+def is_of_people(before: str) -> bool:
+    """Do the words *before* a phrase end with something that no program calls: the reservation has …?"""
+    rest, _, last = before.rpartition(" ")
+    if last in _AUXILIARY:
+        last = rest.rpartition(" ")[2]
+    return last in _OF_PEOPLE
+
+
+def denied(text: str, start: int) -> bool:
+    """Is what begins at *start* said not to be: no 503, never returned 429?"""
+    before, _, last = text[max(0, start - 24) : start].rstrip().rpartition(" ")
+    if last in _RETURNS:
+        last = before.rpartition(" ")[2]
+    return last in _DENIED or last.endswith("n't")
+
+
+def told_by_people(text: str, words: set[str]) -> bool:
+    """Does somebody say in *text* what he saw, asked for or wants?  *words* are those of the text."""
+    if words.isdisjoint(_PEOPLE) or words.isdisjoint(_SPEECH):
+        return False
+    before = ""
+    for word in text.split():
+        if word in _SPEECH and before in _PEOPLE:
+            return True
+        if word not in ("has", "had", "have", "also"):
+            before = word
+    return False
+
+
+def forbids_repetition(text: str, words: set[str]) -> bool:
+    """Does *text* say that its call must not be made again, or may have had its effect already?"""
+    if not words.isdisjoint(_FOR_EVER):
+        return True
+    if words.isdisjoint(_REPEATED) or words.isdisjoint(_FORBIDDEN):
+        return False
+    if not _patterns:
+        import re
+
+        been = (
+            r"(?:been\s+)?(?:applied|captured|charged|committed|completed|delivered|executed|processed|sent)"
+        )
+        _patterns.append(
+            re.compile(
+                r"\b(?:do\s+not|don't|never|must\s+not|should\s+not|cannot|can't)\s+(?:be\s+)?"
+                r"(?:try\s+(?:it\s+|this\s+)?again|retry|retried|repeat|repeated)\b"
+                # "Do not retry before 10:30" names a wait.
+                r"(?!\s+(?:this\s+|the\s+request\s+)?(?:before|earlier|for|immediately|more|right|so|sooner"
+                r"|too|until|within|yet|automatically\s+before)\b)"
+                r"|\b(?:not|non)[\s-](?:be\s+)?(?:retryable|retriable)\b"
+                r"|\bretr(?:y|i)able['\"]?\s?[:=]\s?(?:false|no|0)\b"
+                rf"|\b(?:may|might|could)\s+have\s+(?:already\s+)?(?:{been}|taken\s+effect|gone\s+through)\b"
+                rf"|\balready\s+{been}\b"
+                r"|\bunknown\s+outcome\b|\boutcome\s+(?:is\s+)?unknown\b"
+            )
+        )
+    return _patterns[0].search(text) is not None

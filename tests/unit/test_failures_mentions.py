@@ -1,0 +1,179 @@
+"""Texts that speak of a failure without reporting one, and failures that say they must not be repeated."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from techrevati.runtime.failures import FailureKind, classify
+
+K = FailureKind
+
+
+@pytest.mark.parametrize("of", ["rate limits", "overloaded models", "HTTP 503", "connection errors"])
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "the FAQ entry on {} has no author",
+        "the reviewer rejected the paragraph about {}",
+        "postmortem of the {} has no owner",
+    ],
+)
+def test_what_a_document_is_on_did_not_happen(of: str, frame: str) -> None:
+    assert not classify(RuntimeError(frame.format(of))).retryable
+
+
+@pytest.mark.parametrize("name", ["timeout", "connection errors", "503 Service Unavailable", "rate limit"])
+@pytest.mark.parametrize("thing", ["page", "banner", "report", "ticket"])
+def test_what_gives_a_document_its_name_did_not_happen(name: str, thing: str) -> None:
+    assert not classify(RuntimeError(f"the {name} {thing} has no title")).retryable
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "call failed because of the timeout",
+        "gave up on timeout",
+        "page crashed: connection refused",
+        "the document could not be fetched: connection reset by peer",
+        "template service: HTTP 503",
+        "timed out (page 3)",
+        "error from upstream: rate limit exceeded",
+    ],
+)
+def test_a_failure_beside_a_document_happened(text: str) -> None:
+    assert classify(RuntimeError(text)).retryable
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "the gateway never returned {}, so the retry is untested",
+        "the stub didn't return HTTP {}",
+        "no rows where status = {}",
+        "without HTTP {} there is nothing to see",
+        "what does HTTP {} mean",
+        "the model said that HTTP {} means trouble",
+        "port must be between 1024 and 65535, got {}",
+    ],
+)
+def test_a_status_that_is_denied_explained_or_a_value_is_none(status: int, frame: str) -> None:
+    assert not classify(RuntimeError(frame.format(status))).retryable
+    assert classify(RuntimeError(f"the gateway returned {status}")).retryable
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "neither rate limiting nor throttling is on",
+        "nothing timed out, yet the totals differ",
+        "a connection timeout of 30 is longer than the deadline of 20",
+        "idle timeout (ms): not a valid integer",
+        "circuit breaker 'llm' needs a read timeout greater than zero",
+        "you have not set a rate limit",
+        "rate limit of 0 requests per second makes no sense",
+        "rate_limits must be positive",
+        "duplicate slug: gateway-timeout",
+        "enum member SERVICE_UNAVAILABLE has no description",
+        "no mapping for status code 429",
+        "rate limiting is a paid feature",
+    ],
+)
+def test_settings_and_names_are_no_failures(text: str) -> None:
+    assert not classify(RuntimeError(text)).retryable
+
+
+def test_a_text_on_a_page_is_no_report() -> None:
+    assert not classify(RuntimeError("no button with text 'request timed out'")).retryable
+    assert classify(RuntimeError("the server failed with text 'request timed out'")).retryable
+
+
+@pytest.mark.parametrize("who", ["customer", "user", "reviewer"])
+@pytest.mark.parametrize("said", ["saw", "has complained of", "mentioned", "wants"])
+def test_what_people_say_is_no_report(who: str, said: str) -> None:
+    assert not classify(RuntimeError(f"no category: {who} {said} error 504 Gateway Timeout")).retryable
+    assert classify(RuntimeError(f"error 504 Gateway Timeout for {who} 7")).retryable
+
+
+@pytest.mark.parametrize("what", ["reservation", "seat offer", "vote", "payment link"])
+def test_what_times_out_among_people_is_no_call(what: str) -> None:
+    assert not classify(RuntimeError(f"the {what} timed out")).retryable
+    assert not classify(RuntimeError(f"your {what} has timed out; it was released")).retryable
+    assert classify(RuntimeError(f"the {what} service timed out")).retryable
+
+
+@pytest.mark.parametrize("what", ["project", "delivery", "application"])
+def test_their_rates_are_limited_like_any(what: str) -> None:
+    assert classify(RuntimeError(f"{what} rate limit exceeded")).kind is K.RATE_LIMIT
+
+
+@pytest.mark.parametrize(
+    "final",
+    [
+        "Do not retry.",
+        "Don't try again!",
+        "This must not be repeated.",
+        "(not retryable)",
+        "non-retryable",
+        '{"retryable": false}',
+        "The charge may have been executed.",
+        "The message might have already been sent.",
+        "The payment was already captured.",
+        "The outcome is unknown.",
+        "The client is banned.",
+    ],
+)
+@pytest.mark.parametrize(
+    ("report", "kind"),
+    [
+        ("Request timed out.", K.TIMEOUT),
+        ("HTTP 503 Service Unavailable.", K.OVERLOADED),
+        ("Rate limit exceeded.", K.RATE_LIMIT),
+    ],
+)
+def test_a_report_that_forbids_the_repetition_keeps_its_kind(report: str, kind: K, final: str) -> None:
+    failure = classify(RuntimeError(f"{report} {final}"))
+    assert (failure.kind, failure.retryable) == (kind, False)
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        "Do not retry before 10:30.",
+        "Please don't retry immediately.",
+        "Try again later.",
+        "Never retried so far",
+    ],
+)
+def test_a_wait_forbids_nothing(wait: str) -> None:
+    assert classify(RuntimeError(f"429 Too Many Requests. {wait}")).retryable
+
+
+def test_a_human_who_does_not_answer_has_not_allowed_it() -> None:
+    for text in ("Timed out waiting for human approval", "approval request timed out", "approval expired"):
+        failure = classify(RuntimeError(text))
+        assert (failure.kind, failure.retryable) == (K.PERMISSION, False)
+
+
+# By an examiner who had not read the rules, as he judged them; the scores of the first time are in the report
+# of its commit.
+JUDGED = [
+    json.loads(line)
+    for line in (Path(__file__).parent.parent / "data/failure-texts-mentioned.jsonl")
+    .read_text("utf-8")
+    .splitlines()
+]
+
+
+def test_what_a_third_examiner_wrote_is_judged_as_he_did() -> None:
+    wrong = []
+    for case in JUDGED:
+        failure = classify(RuntimeError(case["text"]))
+        if failure.retryable is not case["retryable"] or failure.kind.value not in case.get(
+            "kinds", [failure.kind.value]
+        ):
+            wrong.append(f"{case['text']}: {failure.kind}")
+    assert wrong == []
