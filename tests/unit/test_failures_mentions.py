@@ -80,6 +80,14 @@ def test_a_status_that_is_denied_explained_or_a_value_is_none(status: int, frame
         "enum member SERVICE_UNAVAILABLE has no description",
         "no mapping for status code 429",
         "rate limiting is a paid feature",
+        "timeout: 'abc' cannot be converted to seconds",
+        "rate limit: none is not allowed",
+        "cannot parse rate limit 5/x",
+        "failed to resolve import './timeout' from index.ts",
+        "failed to resolve: use of undeclared type `TimeoutError`",
+        "xpath //h1[text()='503 Service Unavailable'] matched nothing",
+        "undefined reference to `connection_error'",
+        "our lawyer refused the connection between both contracts",
     ],
 )
 def test_settings_and_names_are_no_failures(text: str) -> None:
@@ -124,6 +132,16 @@ def test_their_rates_are_limited_like_any(what: str) -> None:
         "The payment was already captured.",
         "The outcome is unknown.",
         "The client is banned.",
+        "The payment succeeded.",
+        "The order was accepted although it failed.",
+        "The first one went through.",
+        "It is not idempotent.",
+        "Check the account before you send or repeat it.",
+        "A partial write is left.",
+        "Its effect is unknown.",
+        "This is a permanent failure.",
+        "It will not be retried.",
+        "Unsafe to retry.",
     ],
 )
 @pytest.mark.parametrize(
@@ -146,6 +164,11 @@ def test_a_report_that_forbids_the_repetition_keeps_its_kind(report: str, kind: 
         "Please don't retry immediately.",
         "Try again later.",
         "Never retried so far",
+        "no retry-after given",
+        "Wait 20 seconds before you retry.",
+        "Your request was not executed.",
+        "The order was not placed.",
+        "It may not have been processed.",
     ],
 )
 def test_a_wait_forbids_nothing(wait: str) -> None:

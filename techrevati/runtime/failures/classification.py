@@ -8,7 +8,7 @@ timeout of asyncio has one somewhere below.
 
 from __future__ import annotations
 
-from techrevati.runtime.failures import mentions, registered, reporting, waits, words
+from techrevati.runtime.failures import registered, repetition, reporting, waits, words
 from techrevati.runtime.failures.facts import Facts, facts_of, text_of
 from techrevati.runtime.failures.index import (
     BY_STATUS,
@@ -204,7 +204,7 @@ def _by_text(verdict: _Verdict) -> bool:
     may = KINDS[rule.kind][1] if rule.retryable is None else rule.retryable
     if may and reporting.of_no_call(text, worded if status is None else None):
         return False
-    if may and mentions.forbids_repetition(text.text, text.words):
+    if may and repetition.forbidden(text.text, text.words):
         rule = _final(rule)
     verdict.decide(rule, ROUGHLY)
     return True

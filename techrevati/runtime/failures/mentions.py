@@ -1,13 +1,9 @@
 """Does a text only speak of a failure: the entry on rate limits, the timeout page, what a customer saw?
 
-And does it say itself that the call must not be repeated?  Texts come in lower case.
+Texts come in lower case.
 """
 
 from __future__ import annotations
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import re
 
 
 def _words(words: str) -> frozenset[str]:
@@ -34,9 +30,10 @@ _NAMED_AFTER = _words(
 )
 # What times out, or has its deadline exceeded, among people.
 _OF_PEOPLE = _words(
-    "auction bid bidding booking cart coupon delivery exam grant half-time "
-    "invitation link offer player project quiz reservation student submission vote voting voucher"
+    "auction bid bidding booking cart coupon exam grant half-time invitation link offer player quiz "
+    "reservation student submission vote voting voucher"
 )
+_WITH_DEADLINES = _words("application applications delivery project tender")
 _AUXILIARY = _words("had has have is was")
 _DENIED = _words("expected neither never no none nor not nothing where without")
 _RETURNS = _words("answer answered be gave get give raise return returned returns see seen send sent")
@@ -50,12 +47,6 @@ _SPEECH = _words(
     "asked asks complained complains criticised described describes disliked mentioned mentions "
     "praised quoted rejected saw says said suggested thinks wants wished wrote"
 )
-# Each text that forbids a repetition has one of the first and one of the second.
-_REPEATED = _words("again already have outcome repeat repeated retriable retried retry retryable")
-_FORBIDDEN = _words("already cannot could don false may might never no non not t unknown")
-# What one of these is said of stays as it is.
-_FOR_EVER = _words("banned blacklisted blocklisted forever permanently")
-_patterns: list[re.Pattern[str]] = []
 
 
 def is_subject(text: str, start: int) -> bool:
@@ -77,12 +68,12 @@ def names_a_document(text: str, end: int) -> bool:
     return rest[:1].isalpha() and rest.partition(" ")[0].rstrip(".,;:!?)'\"`") in _NAMED_AFTER
 
 
-def is_of_people(before: str) -> bool:
-    """Do the words *before* a phrase end with something that no program calls: the reservation has …?"""
+def is_of_people(before: str, *, deadline: bool) -> bool:
+    """Do the words *before* a phrase end with what no program calls: the reservation has …?"""
     rest, _, last = before.rpartition(" ")
     if last in _AUXILIARY:
         last = rest.rpartition(" ")[2]
-    return last in _OF_PEOPLE
+    return last in _OF_PEOPLE or (deadline and last in _WITH_DEADLINES)
 
 
 def denied(text: str, start: int) -> bool:
@@ -104,32 +95,3 @@ def told_by_people(text: str, words: set[str]) -> bool:
         if word not in ("has", "had", "have", "also"):
             before = word
     return False
-
-
-def forbids_repetition(text: str, words: set[str]) -> bool:
-    """Does *text* say that its call must not be made again, or may have had its effect already?"""
-    if not words.isdisjoint(_FOR_EVER):
-        return True
-    if words.isdisjoint(_REPEATED) or words.isdisjoint(_FORBIDDEN):
-        return False
-    if not _patterns:
-        import re
-
-        been = (
-            r"(?:been\s+)?(?:applied|captured|charged|committed|completed|delivered|executed|processed|sent)"
-        )
-        _patterns.append(
-            re.compile(
-                r"\b(?:do\s+not|don't|never|must\s+not|should\s+not|cannot|can't)\s+(?:be\s+)?"
-                r"(?:try\s+(?:it\s+|this\s+)?again|retry|retried|repeat|repeated)\b"
-                # "Do not retry before 10:30" names a wait.
-                r"(?!\s+(?:this\s+|the\s+request\s+)?(?:before|earlier|for|immediately|more|right|so|sooner"
-                r"|too|until|within|yet|automatically\s+before)\b)"
-                r"|\b(?:not|non)[\s-](?:be\s+)?(?:retryable|retriable)\b"
-                r"|\bretr(?:y|i)able['\"]?\s?[:=]\s?(?:false|no|0)\b"
-                rf"|\b(?:may|might|could)\s+have\s+(?:already\s+)?(?:{been}|taken\s+effect|gone\s+through)\b"
-                rf"|\balready\s+{been}\b"
-                r"|\bunknown\s+outcome\b|\boutcome\s+(?:is\s+)?unknown\b"
-            )
-        )
-    return _patterns[0].search(text) is not None

@@ -15,13 +15,17 @@ _SETTING_AFTER = (
     ": invalid",
     ": input should", ": field required", ": extra", "function", "method", "operator", "signature", "size ",
     "id:", "registered", "is not set", "exceeds the maximum", "makes no sense", "of 0 ", ": not a ",
+    "could not be parsed", "could not be converted", "is out of range", "is not allowed",
+    "import ", "reference", "dependenc", "symbol",
     # what is over
     "last week", "last month", "last year", "yesterday",
 )  # fmt: skip
 _SETTING_BEFORE = (
     "invalid", "unexpected keyword argument", "unknown", "negative", "missing", "argument", "parameter",
     "keyword", "unsupported", "bad", "set", "field", "option", "setting", "non-positive", "key", "no",
-    "handler for", "value for", "supplied", "policy", "named", "called", "column", "attribute",
+    "handler for", "value for",
+    "cannot parse", "could not parse", "failed to parse", "can't parse",
+    "supplied", "policy", "named", "called", "column", "attribute",
     # what did not happen
     "not", "didn't", "never", "without", "neither", "nor", "nothing", "nobody", "none",
     # what has the name of a failure, what a program is to have, and what a word means
@@ -110,6 +114,8 @@ _SAYING = frozenset(
      "said", "saying", "says", "server", "status", "text", "upstream", "was", "with")
 )  # fmt: skip
 _WITH_A_TEXT = frozenset(("button", "element", "heading", "label", "link", "locator", "node", "selector"))
+_VALUES = frozenset("'\"`-0123456789")  # how values begin
+_NO_VALUES = ("none ", "null ", "true ", "false ", "nan ")
 _QUOTES = (("'", " '"), ('"', ' "'), ("`", " `"))  # and how they open
 _NAMES = ("--", "/", "./", "../", "~/", "http://", "https://", "c:\\")
 
@@ -162,6 +168,9 @@ def _set_by_what_follows(text: str, start: int, end: int) -> bool:
     if after[:1] == "(":
         for unit in _UNITS:
             after = after.removeprefix(unit)
+    # timeout: 'abc' is not a number
+    if after[:2] in (": ", "= ") and (after[2:3] in _VALUES or after.startswith(_NO_VALUES, 2)):
+        after = after[2:].partition(" ")[2]
     return after.startswith(_SETTING_AFTER) or names_a_document(text, end)
 
 
@@ -179,7 +188,7 @@ def _set_by_what_precedes(text: str, start: int, end: int) -> bool:
     if text.startswith("timeout", max(start, end - 8)):
         before = _without_kind(before)
     before = before.rstrip("'\"`: ")
-    if text.startswith(_TIMES, start) and is_of_people(before):
+    if text.startswith(_TIMES, start) and is_of_people(before, deadline=text.startswith("dead", start)):
         return True
     if before.endswith(_ARTICLES):
         return _denied(before) or before.endswith(_SETTING_BEFORE_ARTICLE)

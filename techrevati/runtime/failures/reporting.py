@@ -38,13 +38,17 @@ _OF_A_PROGRAM = (
     "must be less", "must be at least", "must be at most", "what does", "is not a valid integer",
     "is not a valid number", "is not a valid duration", "no such option", "unknown option",
     "translation missing", "paid feature", "exists already", "no mapping for", "unsupported operation",
-    "under review",
+    "under review", "undeclared", "matched nothing", "no matches for", "did not match", "no results",
+    "cannot find name", "conflicts with", "undefined reference", "to fail with", "but it passed",
+    "dead letter",
+    "disabled after", "disabled because",
 )  # fmt: skip
 # One of these beside a phrase says that it is of a service.
 _OF_A_SERVICE = _words(
     "again ai anthropic api azure backend bedrock capacity claude cluster cohere currently database "
-    "endpoint engine engines error gateway gemini google gpt groq host http instance later llm load "
-    "mistral model models momentarily node openai provider proxy request requests retry retrying server "
+    "deepseek endpoint engine engines error gateway gemini google gpt groq host http instance later llm load "
+    "mistral model models momentarily node nvidia ollama openai openrouter perplexity "
+    "provider proxy request requests retry retrying server "
     "servers service services status system temporarily traffic upstream wait worker workers"
 )
 # With none of those, a phrase is of a call where all other words are of these.
@@ -146,6 +150,9 @@ def _reports(said: str, used: set[str], services: set[str], phrase: str, own: fr
         end = at + len(bare)
         while phrase[-1] == "*" and end < len(said) and _in_word(said[end]):
             end += 1
+        if said.startswith(" between ", end):  # a connection of two things: of a call it is "to" one
+            at = said.find(bare, end)
+            continue
         if known or (ends and _ends_or_goes_on(said[end : end + 40], connects, serves)):
             return True
         if said[end : end + 1] in _CLAUSE_ENDS and said[:at].rstrip(" ")[-1:] in _CLAUSE_ENDS:
@@ -162,7 +169,7 @@ def _ends_or_goes_on(after: str, connects: bool, serves: bool) -> bool:
     first, _, then = rest.partition(" ")
     first = first.rstrip(".,;:!?)")
     if first == "by":
-        who = then.replace(".", " ").split()
+        who = then.replace(".", " ").replace(";", ",").partition(",")[0].split()
         return len(who) == 1 or not _WHO_ENDS_CONNECTIONS.isdisjoint(who)
     if first == "for":
         return " " not in then.strip()

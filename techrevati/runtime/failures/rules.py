@@ -192,7 +192,8 @@ RULES: tuple[Rule, ...] = (
         says=(
             "insufficient_quota", "insufficient quota", "exceeded your current quota",
             "credit balance is too low", "all available credits", "out of credits", "run out of credits",
-            "insufficient credits", "insufficient balance", "insufficient funds", "more credits",
+            "insufficient credits", "insufficient credit", "insufficient balance", "insufficient funds",
+            "more credits",
             "billing hard limit", "billing limit*", "spending limit*", "spend limit*", "spend cap",
             "key limit exceeded", "usage limits", "out of call volume quota", "enable billing",
             "payment required", "monthly quota", "quota exhausted", "quota is exhausted",
@@ -331,7 +332,8 @@ RULES: tuple[Rule, ...] = (
                    "unregistered callers", "didn't provide an api key", "did not provide an api key",
                    "missing bearer", "x-api-key header is required", "could not load credentials",
                    "token has been revoked", "token was revoked", "must be logged in",
-                   "login failed for user", "wrongpass", "signature verification failed",
+                   "login failed for user", "wrongpass",
+                   "invalid username or password", "any valid credentials", "signature verification failed",
                    "could not read username"),
         says=("litellm.authenticationerror", "signaturedoesnotmatch", "api key … has been revoked",
               "api key … was revoked", "invalid api key", "incorrect api key", "api key not valid"),
@@ -460,7 +462,8 @@ RULES: tuple[Rule, ...] = (
             "no endpoints found", "code = notfound", "relation … does not exist", "table … doesn't exist",
             "404 not found", "page not found", "repository … not found", "resource not found",
             "nosuchbucket", "nosuchkey", "specified key does not exist", "specified bucket does not exist",
-            "cannot post /*", "cannot get /*", "could not find model", "could not find deployment",
+            "requested resource could not be found", "cannot post /*", "cannot get /*",
+            "could not find model", "could not find deployment",
         ),
     ),
     # --- no answer in time ------------------------------------------------------------------------
@@ -475,7 +478,7 @@ RULES: tuple[Rule, ...] = (
         types="APITimeoutError ModelTimeoutError ModelRequestTimeout RunTimedOut NodeTimeoutError"
         " litellm.Timeout StreamChunkTimeoutError ServiceRequestTimeoutError ServiceResponseTimeoutError"
         " google.DeadlineExceeded google.RetryError RequestTimeoutError GatewayTimeoutError",
-        codes="modeltimeoutexception request_timeout request_body_timeout",
+        codes="modeltimeoutexception request_timeout request_body_timeout function_invocation_timeout",
         statuses=(408, 504, 524),
         broad="timeout timeout_error deadline_exceeded gateway_timeout etimedout requesttimeout"
         " requesttimeoutexception server_timeout",
@@ -545,7 +548,7 @@ RULES: tuple[Rule, ...] = (
               "x509: certificate", "valid certification path", "wrong_version_number",
               "wrong version number", "tlsv1 alert protocol version",
               "unable to verify the first certificate",
-              "certificate's altnames", "pkix path building failed",
+              "certificate's altnames", "remote certificate is invalid", "pkix path building failed",
               # Go
               "tls: handshake failure", "tls: bad certificate", "tls: unknown certificate*",
               "tls: protocol version not supported"),
@@ -632,7 +635,7 @@ RULES: tuple[Rule, ...] = (
             "prematurely closed connection", "connection prematurely closed", "closed idle connection",
             "use of closed network connection", "empty reply from server", "was not closed cleanly",
             "unable to resolve host*", "unexpected end of stream", "communications link failure",
-            "closedchannelexception", "incompletemessage", "mongonetworkerror", "no listener",
+            '": eof', "closedchannelexception", "incompletemessage", "mongonetworkerror", "no listener",
             # Node and browsers; what they fail to fetch may also be a row
             "epipe", "econnaborted", "ehostunreach", "enetunreach", "ehostdown", "enetdown",
             "typeerror: fetch failed", "typeerror: failed to fetch", "typeerror: load failed",
@@ -657,7 +660,8 @@ RULES: tuple[Rule, ...] = (
     # What a test is called, or what an assertion quotes, is no news of a server.
     Rule(_K.UNKNOWN, says=("test case … overloaded", "assertion … expected")),
     # --- no capacity ------------------------------------------------------------------------------
-    Rule(_K.OVERLOADED, codes="nocapacity service_tier_capacity_exceeded queue_exceeded serveroverloaded",
+    Rule(_K.OVERLOADED, codes="nocapacity deployment_scaling_up service_tier_capacity_exceeded queue_exceeded"
+         " serveroverloaded",
          says=("experiencing high demand", "experiencing high traffic", "server overload",
                "capacity temporarily exceeded")),
     Rule(
@@ -679,6 +683,7 @@ RULES: tuple[Rule, ...] = (
             "high load", "heavy load", "down for maintenance", "due to maintenance", "server unavailable",
             "server is unavailable", "try again shortly", "no capacity", "model is busy",
             "no healthy upstream", "service temporarily*", "service is under maintenance",
+            "server is not ready", "not ready yet", "scaling from zero",
             "no available server", "no server is available", "backend fetch failed", "maximum queue size",
             "request queue is full", "workers are busy", "no gpu capacity", "no instances available",
         ),
@@ -686,9 +691,11 @@ RULES: tuple[Rule, ...] = (
     Rule(
         _K.RATE_LIMIT,
         statuses=(429,),
-        says=("rate limit exceeded", "exceeded a secondary rate limit"),  # GitHub and Google say it under 403
+        # GitHub and Google say it under 403, a registry to those it does not know.
+        says=("rate limit exceeded", "exceeded a secondary rate limit", "pull rate limit"),
         broad="rate_limit_error rate_limit_exceeded rate_limit rate_limited rate_limit_reached_error"
-        " ratelimited local_rate_limited too_many_requests toomanyrequests requests tokens",
+        " ratelimited local_rate_limited es_rejected_execution_exception too_many_requests"
+        " toomanyrequests requests tokens",
         kin="RateLimitError ModelRateLimitError TooManyRequestsError TooManyRequests *RateLimitError"
         " *RateLimited *RateLimitExceeded *RateLimitException *TooManyRequestsError *ThrottlingException"
         " *ThrottlingError",
@@ -884,7 +891,8 @@ RULES: tuple[Rule, ...] = (
             "invalid type for",
             "maximum allowed number of output tokens", "missing required parameter*",
             "unrecognized request argument*", "unknown parameter", "invalid value:",
-            "extra inputs are not permitted", "additional properties are not allowed", "field required",
+            "does not match pattern", "extra inputs are not permitted", "field required",
+            "additional properties are not allowed",
             "at least one message is required", "must be non-empty", "must have non-empty content",
             "function call turn comes immediately", "does not support tools", "does not support image*",
             "is not supported for this model", "is not supported by this model", "could not process image",
