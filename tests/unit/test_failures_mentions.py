@@ -83,6 +83,11 @@ def test_a_status_that_is_denied_explained_or_a_value_is_none(status: int, frame
         "timeout: 'abc' cannot be converted to seconds",
         "rate limit: none is not allowed",
         "cannot parse rate limit 5/x",
+        "rate_limits[2]: duplicate window",
+        "missing script: test:timeout",
+        "unknown kind, choose one of timeout, rate_limit, overloaded",
+        "expected error code 'rate_limited', got none",
+        "HTTP method must be GET or POST, got 503",
         "failed to resolve import './timeout' from index.ts",
         "failed to resolve: use of undeclared type `TimeoutError`",
         "xpath //h1[text()='503 Service Unavailable'] matched nothing",
@@ -106,7 +111,9 @@ def test_what_people_say_is_no_report(who: str, said: str) -> None:
     assert classify(RuntimeError(f"error 504 Gateway Timeout for {who} 7")).retryable
 
 
-@pytest.mark.parametrize("what", ["reservation", "seat offer", "vote", "payment link"])
+@pytest.mark.parametrize(
+    "what", ["reservation", "seat offer", "vote", "payment link", "player 4", "warranty period"]
+)
 def test_what_times_out_among_people_is_no_call(what: str) -> None:
     assert not classify(RuntimeError(f"the {what} timed out")).retryable
     assert not classify(RuntimeError(f"your {what} has timed out; it was released")).retryable
@@ -142,6 +149,9 @@ def test_their_rates_are_limited_like_any(what: str) -> None:
         "This is a permanent failure.",
         "It will not be retried.",
         "Unsafe to retry.",
+        "The booking was created.",
+        "Do not book again.",
+        "The status of the charge is unknown.",
     ],
 )
 @pytest.mark.parametrize(

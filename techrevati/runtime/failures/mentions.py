@@ -17,9 +17,9 @@ _OF = _words("on of for")
 # What has a subject: the entry on …, the postmortem of …
 _DOCUMENTS = _words(
     "article articles blog book chapter course docs document documentation e-mail email emails entry "
-    "essay faq guide heading label lesson note notes page paper paragraph postmortem post question "
-    "quiz report section slide slides story summary talk template title translation tutorial video "
-    "wiki"
+    "discussion essay faq guide heading label lecture lesson meeting note notes page "
+    "paper paragraph postmortem post question quiz report section slide slides story summary talk "
+    "template thread title training translation tutorial video wiki"
 )
 # What a failure gives its name to: the timeout page.
 _NAMED_AFTER = _words(
@@ -30,8 +30,8 @@ _NAMED_AFTER = _words(
 )
 # What times out, or has its deadline exceeded, among people.
 _OF_PEOPLE = _words(
-    "auction bid bidding booking cart coupon exam grant half-time invitation link offer player quiz "
-    "reservation student submission vote voting voucher"
+    "appointment auction bid bidding booking cart coupon exam grant guarantee half-time invitation lease "
+    "link offer permit player quiz visa warranty reservation student submission vote voting voucher"
 )
 _WITH_DEADLINES = _words("application applications delivery project tender")
 _AUXILIARY = _words("had has have is was")
@@ -70,9 +70,12 @@ def names_a_document(text: str, end: int) -> bool:
 
 def is_of_people(before: str, *, deadline: bool) -> bool:
     """Do the words *before* a phrase end with what no program calls: the reservation has …?"""
-    rest, _, last = before.rpartition(" ")
-    if last in _AUXILIARY:
-        last = rest.rpartition(" ")[2]
+    words = before.split()[-3:]
+    if words and words[-1] in _AUXILIARY:
+        words.pop()
+    if words and (words[-1] == "period" or words[-1].isdigit()):  # player 4
+        words.pop()
+    last = words[-1] if words else ""
     return last in _OF_PEOPLE or (deadline and last in _WITH_DEADLINES)
 
 

@@ -12,7 +12,7 @@ _SETTING_AFTER = (
     "must", "should", "cannot", "can't", "can not", "may not", "has to", "needs", "need ", "parameter",
     "argument", "value", "setting", "option", "config", "=", "is required", "is not a", "is invalid",
     "expects", "keyword", "policy", "handler", "not set", "to be ", "of -", ": expected", ": must",
-    ": invalid",
+    ": invalid ",
     ": input should", ": field required", ": extra", "function", "method", "operator", "signature", "size ",
     "id:", "registered", "is not set", "exceeds the maximum", "makes no sense", "of 0 ", ": not a ",
     "could not be parsed", "could not be converted", "is out of range", "is not allowed",
@@ -27,6 +27,7 @@ _SETTING_BEFORE = (
     "cannot parse", "could not parse", "failed to parse", "can't parse",
     "supplied", "policy", "named", "called", "column", "attribute",
     # what did not happen
+    "expected", "expected error code", "expected error", "expected code", "expected exception",
     "not", "didn't", "never", "without", "neither", "nor", "nothing", "nobody", "none",
     # what has the name of a failure, what a program is to have, and what a word means
     "member", "constant", "enum", "symbol", "identifier", "slug", "tag", "label", "means",
@@ -162,6 +163,8 @@ def _set_by_what_follows(text: str, start: int, end: int) -> bool:
     following = text[end]
     if following == "-" and text[end + 1 : end + 2].isalpha():
         return not text.startswith(_COMPOUNDS, end + 1)  # the first half of one: overloaded-queue
+    if following == "[" and text[end + 1 : end + 2].isdigit():
+        return True  # rate_limits[2]
     if following not in " :,;)" and _is_file(text, end):
         return True
     after = text[end : end + 32].lstrip("'\"` ")

@@ -19,8 +19,9 @@ _DONE = (
     "placed processed saved started stored submitted transferred written"
 )
 _THINGS = (
-    "charge charges commit email emails insert job jobs mail message messages order orders payment payments "
-    "purchase record records row rows task transaction transfer upload write"
+    "account booking charge charges comment commit email emails file insert invoice job jobs "
+    "mail message messages order orders payment payments purchase record "
+    "records reservation row rows subscription task ticket transaction transfer upload write"
 )
 _DID = f"(?:{'|'.join(_DONE.split())})"
 # How texts say it; each row with words of which such a text has one of the first and, if there are any, one
@@ -33,7 +34,7 @@ _FORBIDS = (
         _words("allowed cannot never no not refused refuses refusing t unsafe"),
         r"""\b(?:do\ not|don't|never|must\ not|should\ not|cannot|can't|will\ not|won't|refus\w+\ to
                |unsafe\ to|not\ safe\ to)\ (?:be\ )?
-            (?:(?:call|send|submit|try)\ (?:it\ |this\ )?again|re-?(?:run|send|submit)|retry|retried
+            (?:\w+\ (?:it\ |this\ )?again|re-?(?:run|send|submit)|retry|retried
                |repeat|repeated|resubmitted)\b
             # "Do not retry before 10:30" names a wait.
             (?!\ (?:this\ |the\ request\ )?(?:before|earlier|for|immediately|more|right|so|sooner|too|until
@@ -65,12 +66,13 @@ _FORBIDS = (
                |(?:been\ )?(?:{_DID}|sent))\b""",
     ),
     (
-        _words("accepted already effect intervention outcome partial partially state went"),
+        _words("accepted already effect intervention outcome partial partially state status went"),
         None,
         rf"""\balready\ (?:been\ )?(?:{_DID}|sent)\b | \bwent\ through\b
           | \baccepted\ (?:although|but|though)\b
           | \bpartial(?:ly)?\ (?:write|applied|completed|processed|written)\b
-          | \b(?:unknown\ outcome|(?:effect|outcome|state)\ is\ unknown|manual\ intervention)\b""",
+          | \b(?:unknown\ outcome|manual\ intervention
+               |(?:effect|outcome|state|status)\ (?:of\ (?:the\ |this\ )?\w+\ )?is\ unknown)\b""",
     ),
     (
         _words(_THINGS),

@@ -219,7 +219,9 @@ def status_in(text: str) -> int | None:
             continue
         if in_some_name(text, start, found.end()):
             continue  # what something is called, or is about: article 'http 503 explained'
-        if found.lastgroup != "verb" or not _pattern("counted").search(text, 0, start):
+        if found.lastgroup != "verb" or not (
+            " must be " in text[:start] or _pattern("counted").search(text, 0, start)
+        ):
             return int(found[found.lastgroup or 0])
     return None
 
