@@ -31,6 +31,43 @@ def test_what_gives_a_document_its_name_did_not_happen(name: str, thing: str) ->
     assert not classify(RuntimeError(f"the {name} {thing} has no title")).retryable
 
 
+@pytest.mark.parametrize("name", ["timeout", "connection error", "HTTP 503", "status 429"])
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "{} has no unit",
+        "{} lacks a description",
+        "{} is reserved",
+        "{} occurs twice in the list",
+        "{} maps to two codes",
+        "{} was not raised",
+        "{}: name already taken",
+        "the phrase {} is too long",
+        "spelling of {}",
+        "{} handler is gone",
+    ],
+)
+def test_what_is_said_of_a_name_did_not_happen(name: str, frame: str) -> None:
+    assert not classify(RuntimeError(frame.format(name))).retryable
+
+
+@pytest.mark.parametrize("name", ["timeout", "connection error", "HTTP 503", "status 429", "overloaded"])
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "call failed: {}",
+        "{}, retrying",
+        "agent step 3: {}",
+        "got {} from the model",
+        "failed because of {}",
+        "{} at https://api.example.com/v1",
+        "Error: {}. Please try again later.",
+    ],
+)
+def test_what_is_said_of_a_call_happened(name: str, frame: str) -> None:
+    assert classify(RuntimeError(frame.format(name))).retryable
+
+
 @pytest.mark.parametrize(
     "text",
     [

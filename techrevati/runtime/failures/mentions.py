@@ -11,27 +11,38 @@ def _words(words: str) -> frozenset[str]:
 
 
 _MAX_BEFORE = 60  # characters looked at before what was found
-_ARTICLES = _words("a an the any this that these those its our their his her no http")
-_SUBJECT_AFTER = _words("about regarding concerning mentions mentioning titled entitled labelled named")
-_OF = _words("on of for")
+_ARTICLES = _words("a an any her his http its no our that the their these this those")
+_SUBJECT_AFTER = _words(
+    "about category concerning counter define defines entitled labelled mentioning mentions metric "
+    "named phrase regarding term titled word words"
+)
+# How a text goes on behind the name of a failure that did not happen.
+NOT_OF_FAILURES = (
+    "has no ", "has two ", "is no ", "is spelled", "is ambiguous", "is reserved", "is unknown", "is empty",
+    "is forbidden", "is not simulated", "is missing", "lacks ", "maps to ", "occurs ", "was not raised",
+    "was not seen", "not seen", "already exists", "not in allowed", "must be quoted", "needs a ", "entries ",
+)  # fmt: skip
+_OF = _words("for of on")
 # What has a subject: the entry on …, the postmortem of …
 _DOCUMENTS = _words(
-    "article articles blog book chapter course docs document documentation e-mail email emails entry "
-    "discussion essay faq guide heading label lecture lesson meeting note notes page "
-    "paper paragraph postmortem post question quiz report section slide slides story summary talk "
-    "template thread title training translation tutorial video wiki"
+    "article articles blog book chapter course definition discussion docs document documentation "
+    "e-mail email emails entry essay faq guide heading label lecture lesson meaning meeting note "
+    "notes page paper paragraph post postmortem question quiz report section slide slides spelling "
+    "story summary talk template thread title training translation tutorial video wiki"
 )
 # What a failure gives its name to: the timeout page.
 _NAMED_AFTER = _words(
-    "alert alerts article banner button chapter column dashboard dialog docs document e-mail email "
-    "emails entry example examples faq fixture form guide icon label lesson mock page pages paragraph "
-    "photo popup report reports rule scenario screen section slide slides story survey tab template "
-    "test tests ticket tickets tooltip translation tutorial widget wiki"
+    "alert alerts article banner button category chapter column dashboard description dialog docs "
+    "document e-mail email emails entry example examples faq fixture form guide handler icon "
+    "injection label lesson mock page pages paragraph photo popup report reports rule scenario screen "
+    "section simulation slide slides story survey tab template test tests ticket tickets tooltip "
+    "translation tutorial widget wiki"
 )
 # What times out, or has its deadline exceeded, among people.
 _OF_PEOPLE = _words(
-    "appointment auction bid bidding booking cart coupon exam grant guarantee half-time invitation lease "
-    "link offer permit player quiz visa warranty reservation student submission vote voting voucher"
+    "appointment auction bid bidding booking cart coupon exam grant guarantee half-time invitation "
+    "lease link offer permit player quiz reservation student submission visa vote voting voucher "
+    "warranty"
 )
 _WITH_DEADLINES = _words("application applications delivery project tender")
 _AUXILIARY = _words("had has have is was")
@@ -39,13 +50,13 @@ _DENIED = _words("expected neither never no none nor not nothing where without")
 _RETURNS = _words("answer answered be gave get give raise return returned returns see seen send sent")
 # People say, see and ask for what did not happen to this call; programs only "report" and "request".
 _PEOPLE = _words(
-    "applicant author boss buyer candidate coach colleague critic customer customers "
-    "editor patient people reader reviewer reviewers seller speaker "
-    "student students teacher tester traveller user users visitor"
+    "applicant author boss buyer candidate coach colleague critic customer customers editor patient "
+    "people reader reviewer reviewers seller speaker student students teacher tester traveller user "
+    "users visitor"
 )
 _SPEECH = _words(
     "asked asks complained complains criticised described describes disliked mentioned mentions "
-    "praised quoted rejected saw says said suggested thinks wants wished wrote"
+    "praised quoted rejected said saw says suggested thinks wants wished wrote"
 )
 
 

@@ -5,7 +5,7 @@ A timeout that *must be positive* is an argument.  Texts come in lower case.
 
 from __future__ import annotations
 
-from techrevati.runtime.failures.mentions import is_of_people, is_subject, names_a_document
+from techrevati.runtime.failures.mentions import NOT_OF_FAILURES, is_of_people, is_subject, names_a_document
 
 # After or before a phrase, these make it the name of a setting.
 _SETTING_AFTER = (
@@ -17,14 +17,16 @@ _SETTING_AFTER = (
     "id:", "registered", "is not set", "exceeds the maximum", "makes no sense", "of 0 ", ": not a ",
     "could not be parsed", "could not be converted", "is out of range", "is not allowed",
     "import ", "reference", "dependenc", "symbol",
+    # what is said of a word, a status, a category
+    *NOT_OF_FAILURES,
     # what is over
     "last week", "last month", "last year", "yesterday",
 )  # fmt: skip
 _SETTING_BEFORE = (
     "invalid", "unexpected keyword argument", "unknown", "negative", "missing", "argument", "parameter",
     "keyword", "unsupported", "bad", "set", "field", "option", "setting", "non-positive", "key", "no",
-    "handler for", "value for",
-    "cannot parse", "could not parse", "failed to parse", "can't parse",
+    "handler for", "value for", "enum value", "bad value", "invalid value", "choice",
+    "choose between", "lookup of", "cannot parse", "could not parse", "failed to parse", "can't parse",
     "supplied", "policy", "named", "called", "column", "attribute",
     # what did not happen
     "expected", "expected error code", "expected error", "expected code", "expected exception",

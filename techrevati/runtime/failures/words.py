@@ -7,7 +7,7 @@ is an argument.  Texts come in lower case.
 from __future__ import annotations
 
 from techrevati.runtime.failures.known import REASONS
-from techrevati.runtime.failures.mentions import denied, is_subject, names_a_document
+from techrevati.runtime.failures.mentions import NOT_OF_FAILURES, denied, is_subject, names_a_document
 from techrevati.runtime.failures.names import in_a_name, in_some_name, in_word, names_a_setting, quoted
 from techrevati.runtime.failures.rule import Rule
 
@@ -34,6 +34,7 @@ _TYPOGRAPHY = {
     0x202F: " ",
 }
 _MAX_BETWEEN = 60  # characters that ``…`` stands for
+_NOT_OF_STATUSES = tuple(f" {words}" for words in NOT_OF_FAILURES)
 _compiled: dict[str, re.Pattern[str]] = {}
 
 
@@ -215,7 +216,7 @@ def status_in(text: str) -> int | None:
             continue
         if found.lastgroup == "reason" and (reason := _pattern("reason").match(text, end)):
             end = reason.end()
-        if names_a_document(text, end) or text.startswith((" mean", " stands for"), end):
+        if names_a_document(text, end) or text.startswith((" mean", " stands for", *_NOT_OF_STATUSES), end):
             continue
         if in_some_name(text, start, found.end()):
             continue  # what something is called, or is about: article 'http 503 explained'
