@@ -10,7 +10,7 @@ from techrevati.runtime.failures.mentions import NOT_OF_FAILURES, is_of_people, 
 # After or before a phrase, these make it the name of a setting.
 _SETTING_AFTER = (
     "must", "should", "cannot", "can't", "can not", "may not", "has to", "needs", "need ", "parameter",
-    "argument", "value", "setting", "option", "config", "=", "is required", "is not a", "is invalid",
+    "argument", "value", "setting", "option", "config", "is required", "is not a", "is invalid",
     "expects", "keyword", "policy", "handler", "not set", "to be ", "of -", ": expected", ": must",
     ": invalid ",
     ": input should", ": field required", ": extra", "function", "method", "operator", "signature", "size ",
@@ -36,6 +36,9 @@ _SETTING_BEFORE = (
     # other rates that have limits
     "interest", "exchange", "tax", "mortgage", "frame", "sample", "sampling", "conversion", "heart",
 )  # fmt: skip
+# Most words begin and end differently, and a pair of letters is looked up in no time.
+_AFTER_BEGINS = frozenset(words[:2] for words in _SETTING_AFTER)
+_BEFORE_ENDS = frozenset(words[-2:] for words in _SETTING_BEFORE)
 _SETTING_BEFORE_ARTICLE = (
     "needs a",
     "need a",
@@ -176,7 +179,9 @@ def _set_by_what_follows(text: str, start: int, end: int) -> bool:
     # timeout: 'abc' is not a number
     if after[:2] in (": ", "= ") and (after[2:3] in _VALUES or after.startswith(_NO_VALUES, 2)):
         after = after[2:].partition(" ")[2]
-    return after.startswith(_SETTING_AFTER) or names_a_document(text, end)
+    if after[:2] in _AFTER_BEGINS and after.startswith(_SETTING_AFTER):
+        return True
+    return after[:1] == "=" or names_a_document(text, end)
 
 
 def _set_by_what_precedes(text: str, start: int, end: int) -> bool:
@@ -197,6 +202,8 @@ def _set_by_what_precedes(text: str, start: int, end: int) -> bool:
         return True
     if before.endswith(_ARTICLES):
         return _denied(before) or before.endswith(_SETTING_BEFORE_ARTICLE)
+    if before[-2:] not in _BEFORE_ENDS:
+        return False
     return before.endswith(_SETTING_BEFORE) and any(
         before.endswith(word) and not in_word(before[-len(word) - 1 : -len(word)]) for word in _SETTING_BEFORE
     )

@@ -66,7 +66,7 @@ _FORBIDS = (
                |(?:been\ )?(?:{_DID}|sent))\b""",
     ),
     (
-        _words("accepted already effect intervention outcome partial partially state status went"),
+        _words("accepted already intervention partial partially unknown went"),
         None,
         rf"""\balready\ (?:been\ )?(?:{_DID}|sent)\b | \bwent\ through\b
           | \baccepted\ (?:although|but|though)\b

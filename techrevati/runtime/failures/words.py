@@ -34,7 +34,8 @@ _TYPOGRAPHY = {
     0x202F: " ",
 }
 _MAX_BETWEEN = 60  # characters that ``…`` stands for
-_NOT_OF_STATUSES = tuple(f" {words}" for words in NOT_OF_FAILURES)
+_NOT_OF_STATUSES = (" mean", " stands for", *(f" {words}" for words in NOT_OF_FAILURES))
+_NOT_OF_STATUSES_BEGIN = frozenset(words[:3] for words in _NOT_OF_STATUSES)
 _compiled: dict[str, re.Pattern[str]] = {}
 
 
@@ -216,7 +217,9 @@ def status_in(text: str) -> int | None:
             continue
         if found.lastgroup == "reason" and (reason := _pattern("reason").match(text, end)):
             end = reason.end()
-        if names_a_document(text, end) or text.startswith((" mean", " stands for", *_NOT_OF_STATUSES), end):
+        if text[end : end + 3] in _NOT_OF_STATUSES_BEGIN and text.startswith(_NOT_OF_STATUSES, end):
+            continue
+        if names_a_document(text, end):
             continue
         if in_some_name(text, start, found.end()):
             continue  # what something is called, or is about: article 'http 503 explained'
