@@ -360,11 +360,8 @@ EXAMINED = [
     for line in (Path(__file__).parent.parent / "data/failure-texts.jsonl").read_text("utf-8").splitlines()
 ]
 STILL_UNSAFE = (
-    "The customer asked for a longer payment timeout; no order was placed",
     "Deadline exceeded: applications closed on 1 March",
     "Too many requests for leave in August: your request was declined",
-    "Your reservation timed out and was released; choose another seat",
-    "Delivery deadline exceeded: contract void",
     "line 500: timeout",
 )
 

@@ -8,7 +8,7 @@ timeout of asyncio has one somewhere below.
 
 from __future__ import annotations
 
-from techrevati.runtime.failures import registered, reporting, waits, words
+from techrevati.runtime.failures import registered, repetition, reporting, waits, words
 from techrevati.runtime.failures.facts import Facts, facts_of, text_of
 from techrevati.runtime.failures.index import (
     BY_STATUS,
@@ -50,6 +50,9 @@ _NOT_THE_REQUEST = (404, 408, 409, 429)  # statuses below 500 that do not compla
 _OF_THE_REQUEST = (FailureKind.CONTEXT_OVERFLOW, FailureKind.NOT_FOUND, FailureKind.INVALID_REQUEST)
 
 _WAITING_KINDS = frozenset(kind for kind, row in KINDS.items() if row[1]) | {FailureKind.QUOTA_EXHAUSTED}
+
+
+_finals: dict[Rule, Rule] = {}  # no more than the table has rows
 
 
 class _Groups(dict[int, "_Verdict"]):
@@ -201,8 +204,18 @@ def _by_text(verdict: _Verdict) -> bool:
     may = KINDS[rule.kind][1] if rule.retryable is None else rule.retryable
     if may and reporting.of_no_call(text, worded if status is None else None):
         return False
+    if may and repetition.forbidden(text.text, text.words):
+        rule = _final(rule)
     verdict.decide(rule, ROUGHLY)
     return True
+
+
+def _final(rule: Rule) -> Rule:
+    """*rule*, of a call that must not be repeated."""
+    final = _finals.get(rule)
+    if final is None:
+        final = _finals[rule] = Rule(rule.kind, rule.origin, rule.scenario, retryable=False)
+    return final
 
 
 def _below(error: BaseException) -> tuple[BaseException | None, bool]:

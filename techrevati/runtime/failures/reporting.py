@@ -7,6 +7,8 @@ phrase do, and how its clause goes on.
 
 from __future__ import annotations
 
+from techrevati.runtime.failures.mentions import told_by_people
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from techrevati.runtime.failures.rule import Rule
@@ -32,20 +34,23 @@ _OF_A_PROGRAM = (
     "syntaxerror:",
     # of Python's own, about what it was given to read
     "invalid literal for", "could not convert string", "unsupported operand",
-    "expected type", "expected an instance",
+    "expected type", "expected an instance", "must be between", "should be between", "must be greater",
+    "must be less", "must be at least", "must be at most", "what does", "is not a valid integer",
+    "is not a valid number", "is not a valid duration", "no such option", "unknown option",
+    "translation missing", "paid feature", "exists already", "no mapping for", "unsupported operation",
+    "under review", "undeclared", "matched nothing", "no matches for", "did not match", "no results",
+    "cannot find name", "conflicts with", "undefined reference", "to fail with", "but it passed",
+    "dead letter", "golden answer", "golden file", "already taken", "already exists",
+    "missing script", "choose one of", "pick one of", "valid values", "allowed values",
+    "valid choices",
+    "disabled after", "disabled because",
 )  # fmt: skip
-# Each of those has one of these.
-_PROGRAM_WORDS = _words(
-    "argument attribute both callable class combined configured defined deprecated disabled exclusive "
-    "expected handler ignored member method pickle raise raised registered subclass type used table "
-    "column import module one keyerror attributeerror nameerror importerror modulenotfounderror "
-    "indexerror syntaxerror literal convert operand instance"
-)
 # One of these beside a phrase says that it is of a service.
 _OF_A_SERVICE = _words(
     "again ai anthropic api azure backend bedrock capacity claude cluster cohere currently database "
-    "endpoint engine engines error gateway gemini google gpt groq host http instance later llm load "
-    "mistral model models momentarily node openai provider proxy request requests retry retrying server "
+    "deepseek endpoint engine engines error gateway gemini google gpt groq host http instance later llm load "
+    "mistral model models momentarily node nvidia ollama openai openrouter perplexity "
+    "provider proxy request requests retry retrying server "
     "servers service services status system temporarily traffic upstream wait worker workers"
 )
 # With none of those, a phrase is of a call where all other words are of these.
@@ -72,7 +77,7 @@ _ENDS_A_CLAUSE = _words("healthy host network server service")
 # How the clause of a report goes on behind its phrase.
 _GOES_ON = _words(
     "aborted abruptly after again and awaiting because before broken calling closed connecting dropped "
-    "due during early encountered error exceeded exception failed fetching from hit interrupted it lost "
+    "desc due during early encountered error exceeded exception failed fetching from hit interrupted it lost "
     "occurred or please prematurely reached reading receiving refused reset response retry retrying sending "
     "terminated trying unexpectedly waiting when while within without writing"
 )
@@ -81,6 +86,20 @@ _WHO_ENDS_CONNECTIONS = _words(
     "proxy remote server service target upstream user"
 )
 _CONNECTED = _words("database host over securely server the through via with")
+
+
+def _by_word(phrases: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """*phrases* under each of their words of some length: a text without these has none of them."""
+    found: dict[str, tuple[str, ...]] = {}
+    for phrase in phrases:
+        words = [word.rstrip(":") for word in phrase.split() if word.isalpha() or word.endswith(":")]
+        for word in [word for word in words if len(word) > 3] or [max(words, key=len)]:
+            found[word] = (*found.get(word, ()), phrase)
+    return found
+
+
+_PROGRAM_PHRASES = _by_word(_OF_A_PROGRAM)
+_PROGRAM_WORDS = frozenset(_PROGRAM_PHRASES)
 _CLAUSE_ENDS = ("", ":", ";", ",", ".", "(", ")", "[", "]", "{", "}", "!", "?", "\n", "|")
 
 
@@ -91,7 +110,11 @@ def of_no_call(text: Text, rule: Rule | None) -> bool:
         rule: The one whose phrase was found; None when a code or a status decided.
     """
     said, used = text.text, text.words
-    if not used.isdisjoint(_PROGRAM_WORDS) and any(phrase in said for phrase in _OF_A_PROGRAM):
+    for word in used & _PROGRAM_WORDS:
+        for phrase in _PROGRAM_PHRASES[word]:
+            if phrase in said:
+                return True
+    if told_by_people(said, used):
         return True
     if rule is None:
         return False
@@ -129,6 +152,9 @@ def _reports(said: str, used: set[str], services: set[str], phrase: str, own: fr
         end = at + len(bare)
         while phrase[-1] == "*" and end < len(said) and _in_word(said[end]):
             end += 1
+        if said.startswith(" between ", end):  # a connection of two things: of a call it is "to" one
+            at = said.find(bare, end)
+            continue
         if known or (ends and _ends_or_goes_on(said[end : end + 40], connects, serves)):
             return True
         if said[end : end + 1] in _CLAUSE_ENDS and said[:at].rstrip(" ")[-1:] in _CLAUSE_ENDS:
@@ -145,7 +171,7 @@ def _ends_or_goes_on(after: str, connects: bool, serves: bool) -> bool:
     first, _, then = rest.partition(" ")
     first = first.rstrip(".,;:!?)")
     if first == "by":
-        who = then.replace(".", " ").split()
+        who = then.replace(".", " ").replace(";", ",").partition(",")[0].split()
         return len(who) == 1 or not _WHO_ENDS_CONNECTIONS.isdisjoint(who)
     if first == "for":
         return " " not in then.strip()

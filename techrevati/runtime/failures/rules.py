@@ -88,6 +88,15 @@ RULES: tuple[Rule, ...] = (
     Rule(_K.OUTPUT_VALIDATION, types="techrevati.ToolCallError techrevati.OutputInvalidError"),
     Rule(_K.INVALID_REQUEST, _RUNTIME, kin="techrevati.TechrevatiError"),
     # --- stopping ---------------------------------------------------------------------------------
+    Rule(_K.TIMEOUT, _NETWORK, text=("aborted due to timeout", "aborted due to a timeout")),
+    # A human who does not answer has not allowed it.
+    Rule(
+        _K.PERMISSION,
+        _RUNTIME,
+        _TOOL_FAILURE,
+        text=("waiting for approval", "waiting for … approval", "approval timed out",
+              "approval request timed out", "approval expired", "approval has expired"),
+    ),
     Rule(
         _K.CANCELLED,
         types="asyncio.CancelledError concurrent.CancelledError trio.Cancelled builtins.KeyboardInterrupt"
@@ -183,7 +192,8 @@ RULES: tuple[Rule, ...] = (
         says=(
             "insufficient_quota", "insufficient quota", "exceeded your current quota",
             "credit balance is too low", "all available credits", "out of credits", "run out of credits",
-            "insufficient credits", "insufficient balance", "insufficient funds", "more credits",
+            "insufficient credits", "insufficient credit", "insufficient balance", "insufficient funds",
+            "more credits",
             "billing hard limit", "billing limit*", "spending limit*", "spend limit*", "spend cap",
             "key limit exceeded", "usage limits", "out of call volume quota", "enable billing",
             "payment required", "monthly quota", "quota exhausted", "quota is exhausted",
@@ -198,7 +208,10 @@ RULES: tuple[Rule, ...] = (
         kin="*QuotaExceeded *QuotaExceededError *QuotaError InsufficientQuotaError InsufficientQuota"
         " BillingError"
         " *CreditsError InsufficientFundsError InsufficientBalanceError PaymentRequired SpendLimitExceeded",
-        text=("quota exceeded", "exceeded quota", "exceeded your quota", "quota has been exceeded"),
+        text=("quota exceeded", "exceeded quota", "exceeded your quota", "quota has been exceeded",
+              "account has run out of", "requests allowed this month",
+              "no remaining quota", "trial has ended", "-hour limit reached", "free tier limit*",
+              "hit your … usage limit", "your usage limit", "plan limit reached", "allotted monthly*"),
     ),
     Rule(
         _K.QUOTA_EXHAUSTED,
@@ -237,6 +250,9 @@ RULES: tuple[Rule, ...] = (
             "total tokens limit",
             "prompt length … exceed*", "prompt tokens exceed*", "tokens in the prompt … exceed*",
             "max context length", "exceeds the context length", "too long for … context*", "token capacity",
+            "range of input length should be", "context size has been exceeded", "exceeds the context size",
+            "context length is only", "conversation is too long", "context overflows", "payload too large",
+            "longer than the specified maximum sequence length",
             "shorten your*", "shorten the*",
         ),
         # LiteLLM's proxy writes its class into the words, and 429 or 500 beside them.
@@ -278,7 +294,8 @@ RULES: tuple[Rule, ...] = (
         codes="hooks_failed sensitivecontentdetected sensitive_content",
         complains=("guardrail checks defined", "guardrail checks failed",
                    "contain sensitive*", "contains sensitive*",
-                   "*_sensitive", "considered high risk"),
+                   "*_sensitive", "considered high risk", "sensitive content detected",
+                   "refused for safety*", "blocked by moderation"),
         says=("litellm.contentpolicyviolationerror", "filtered due to the prompt"),
     ),
     Rule(
@@ -313,7 +330,13 @@ RULES: tuple[Rule, ...] = (
         # OAuth
         " invalid_grant invalid_client unauthorized_client invalid_token invalid_scope",
         complains=("missing credentials", "missing authentication", "reported as leaked",
-                   "unregistered callers"),
+                   "unregistered callers", "didn't provide an api key", "did not provide an api key",
+                   "missing bearer", "x-api-key header is required", "could not load credentials",
+                   "token has been revoked", "token was revoked", "must be logged in",
+                   "login failed for user", "wrongpass",
+                   "invalid username or password", "invalid client secret",
+                   "any valid credentials", "signature verification failed",
+                   "could not read username"),
         says=("litellm.authenticationerror", "signaturedoesnotmatch", "api key … has been revoked",
               "api key … was revoked", "invalid api key", "incorrect api key", "api key not valid"),
         sharpens=("proxy authentication required", "role … does not exist", "invalid_api_key",
@@ -334,7 +357,10 @@ RULES: tuple[Rule, ...] = (
             "is only authorized for", "is not allowed to use", "available for this subscription",
         ),
         says=("litellm.permissiondeniederror",),
-        text=("read only replica",),
+        text=("read only replica", "access to model … restricted", "access to this model is restricted",
+              "has disabled api access", "access is denied", "not allowed to sample",
+              "unavailable in your country",
+              "unavailable in your region", "unavailable in your location"),
         sharpens=("received 1008 (policy violation)",),
         within=_K.NETWORK,
     ),
@@ -366,7 +392,7 @@ RULES: tuple[Rule, ...] = (
         codes="api_key_invalid invalid_api_key incorrect_api_key api_key_expired account_deactivated"
         " expiredtokenexception expiredtoken invalidsignatureexception unrecognizedclientexception"
         " invalidclienttokenid signaturedoesnotmatch missingauthenticationtokenexception token_expired"
-        " incompletesignature"
+        " incompletesignature access_token_expired"
         # Slack
         " invalid_auth not_authed account_inactive token_revoked",
         complains=(
@@ -394,7 +420,8 @@ RULES: tuple[Rule, ...] = (
         broad="authentication_error unauthenticated unauthorized invalid_authentication",
         kin="AuthenticationError UnauthorizedError Unauthorized Unauthenticated ModelAuthenticationError"
         " *AuthenticationError",
-        text=("unauthorized", "unauthenticated", "authentication error", "authentication_error"),
+        text=("unauthorized", "unauthenticated", "authentication error", "authentication_error",
+              "permission denied (publickey"),
         # Databases refuse a login under the class of a broken connection.
         sharpens=("authentication failed", "invalid password", "wrong password", "no pg_hba.conf entry"),
         within=_K.NETWORK,
@@ -408,7 +435,8 @@ RULES: tuple[Rule, ...] = (
         " unsupported_country_region_territory model_not_allowed organization_on_hold"
         " organization_restricted model_terms_required",
         statuses=(403, 451),
-        broad="permission_error permission_denied forbidden access_denied accessdeniedexception accessdenied",
+        broad="permission_error permission_denied forbidden access_denied accessdeniedexception accessdenied"
+        " insufficient_scope",
         kin="PermissionDeniedError ForbiddenError ModelPermissionDeniedError PermissionDenied Forbidden"
         " AccessDeniedError"
         " AccessDenied",
@@ -435,7 +463,10 @@ RULES: tuple[Rule, ...] = (
             "is not found for api version",
             "no such file or directory", "no such model", "unknown model", "modelnotfounderror",
             "no endpoints found", "code = notfound", "relation … does not exist", "table … doesn't exist",
-            "404 not found", "page not found", "repository … not found",
+            "404 not found", "page not found", "repository … not found", "resource not found",
+            "nosuchbucket", "nosuchkey", "specified key does not exist", "specified bucket does not exist",
+            "requested resource could not be found", "cannot post /*", "cannot get /*",
+            "could not find model", "could not find deployment",
         ),
     ),
     # --- no answer in time ------------------------------------------------------------------------
@@ -450,7 +481,7 @@ RULES: tuple[Rule, ...] = (
         types="APITimeoutError ModelTimeoutError ModelRequestTimeout RunTimedOut NodeTimeoutError"
         " litellm.Timeout StreamChunkTimeoutError ServiceRequestTimeoutError ServiceResponseTimeoutError"
         " google.DeadlineExceeded google.RetryError RequestTimeoutError GatewayTimeoutError",
-        codes="modeltimeoutexception request_timeout request_body_timeout",
+        codes="modeltimeoutexception request_timeout request_body_timeout function_invocation_timeout",
         statuses=(408, 504, 524),
         broad="timeout timeout_error deadline_exceeded gateway_timeout etimedout requesttimeout"
         " requesttimeoutexception server_timeout",
@@ -466,7 +497,13 @@ RULES: tuple[Rule, ...] = (
         " und_err_headers_timeout und_err_body_timeout",
         text=(
             "timed out", "is timing out", "are timing out", "keeps timing out", "time out", "timeout",
-            "timeouts", "timedout", "deadline exceeded", "*timeouterror",
+            "timeouts", "timedout", "deadline exceeded", "*timeouterror", "timeoutexception",
+            "httptimeoutexception", "connecttimeoutexception", "sockettimeoutexception",
+            "no response from the model", "no response from the server", "no response from server",
+            "no response from upstream", "stream stalled", "no tokens received", "no data received",
+            "taking too long to respond",
+            "operation exceeded time limit", "maxtimemsexpired",
+            "readtimeoutexception", "esockettimedout",
             "readtimeout", "connecttimeout", "apitimeouterror", "gateway time-out", "etimedout",
             "did not respond in time",
             "no response within", "took too long", "deadline expired", "deadline_exceeded",
@@ -505,13 +542,23 @@ RULES: tuple[Rule, ...] = (
         _K.NETWORK,
         retryable=False,
         types="ssl.SSLCertVerificationError ssl.CertificateError ClientConnectorCertificateError",
-        codes="err_cert_authority_invalid err_cert_date_invalid err_cert_common_name_invalid",
+        codes="err_cert_authority_invalid err_cert_date_invalid err_cert_common_name_invalid"
+        " err_ssl_version_or_cipher_mismatch"
+        # Node
+        " unable_to_verify_leaf_signature depth_zero_self_signed_cert self_signed_cert_in_chain"
+        " cert_has_expired err_tls_cert_altname_invalid unable_to_get_issuer_cert"
+        " unable_to_get_issuer_cert_locally",
         says=("certificate_verify_failed", "certificate verify failed", "certificate has expired",
         "self-signed certificate",
               "self signed certificate", "unable to get local issuer certificate", "hostname mismatch",
               "certificate is not valid for", "certificate is not yet valid", "certificate is not trusted",
               "x509: certificate", "valid certification path", "wrong_version_number",
-              "wrong version number", "tlsv1 alert protocol version"),
+              "wrong version number", "tlsv1 alert protocol version",
+              "unable to verify the first certificate",
+              "certificate's altnames", "remote certificate is invalid", "pkix path building failed",
+              # Go
+              "tls: handshake failure", "tls: bad certificate", "tls: unknown certificate*",
+              "tls: protocol version not supported"),
         sharpens=("certificate_verify_failed", "certificate verify failed", "certificate has expired",
                   "hostname mismatch", "self-signed certificate", "self signed certificate",
                   "x509: certificate", "valid certification path",
@@ -558,7 +605,10 @@ RULES: tuple[Rule, ...] = (
         # browsers and Node's undici
         " err_name_not_resolved err_internet_disconnected err_connection_refused err_connection_reset"
         " err_connection_closed err_connection_aborted err_connection_failed err_network_changed"
-        " err_address_unreachable err_empty_response err_socket_not_connected und_err_socket",
+        " err_address_unreachable err_empty_response err_socket_not_connected und_err_socket err_network"
+        " err_quic_protocol_error err_proxy_connection_failed"
+        " err_tunnel_connection_failed ns_error_connection_refused ns_error_net_reset"
+        " ns_error_net_interrupt ns_error_unknown_host ssl_error_syscall",
         kin="DNSError *DNSLookupError ConnectionError APIConnectionError ModelConnectionError"
         " TransportError RequestError URLError"
         " RequestException ClientConnectionError ServiceRequestError ServiceResponseError"
@@ -589,6 +639,16 @@ RULES: tuple[Rule, ...] = (
             "did not properly respond", "connectionterminated", "goaway", "no such host",
             "lost connection to … server", "mysql server has gone away", "ssl syscall error",
             "terminated by rst_stream", "websocket closed", "unknownhostexception",
+            "prematurely closed connection", "connection prematurely closed", "socket disconnected before",
+            "closed idle connection",
+            "use of closed network connection", "empty reply from server", "was not closed cleanly",
+            "unable to resolve host*", "unexpected end of stream", "communications link failure",
+            '": eof', "closedchannelexception", "incompletemessage", "invalidchunklength",
+            "mongonetworkerror", "no listener",
+            # Node and browsers; what they fail to fetch may also be a row
+            "epipe", "econnaborted", "ehostunreach", "enetunreach", "ehostdown", "enetdown",
+            "typeerror: fetch failed", "typeerror: failed to fetch", "typeerror: load failed",
+            "typeerror: terminated", "err_http2_protocol_error",
             "networkerror when attempting to fetch resource",
         ),
     ),
@@ -609,16 +669,17 @@ RULES: tuple[Rule, ...] = (
     # What a test is called, or what an assertion quotes, is no news of a server.
     Rule(_K.UNKNOWN, says=("test case … overloaded", "assertion … expected")),
     # --- no capacity ------------------------------------------------------------------------------
-    Rule(_K.OVERLOADED, codes="nocapacity service_tier_capacity_exceeded queue_exceeded serveroverloaded",
+    Rule(_K.OVERLOADED, codes="nocapacity deployment_scaling_up service_tier_capacity_exceeded queue_exceeded"
+         " serveroverloaded",
          says=("experiencing high demand", "experiencing high traffic", "server overload",
                "capacity temporarily exceeded")),
     Rule(
         _K.OVERLOADED,
         types="OverloadedError ModelOverloadedError ModelUnavailableError CapacityNotAvailableError"
         " ConcurrencyLimitExceeded",
-        codes="overloaded_error overloaded server_is_overloaded engine_overloaded modelnotreadyexception"
-        " serviceunavailableexception capacity_exceeded capacity_unavailable no_capacity"
-        " engine_overloaded_error",
+        codes="overloaded_error overloaded server_is_overloaded engine_overloaded model_overloaded"
+        " modelnotreadyexception serviceunavailableexception capacity_exceeded capacity_unavailable"
+        " no_capacity engine_overloaded_error",
         says=("overloaded", "over capacity", "at capacity"),
         statuses=(498, 503, 529),
         broad="unavailable service_unavailable service_unavailable_error compaction_unavailable",
@@ -630,15 +691,20 @@ RULES: tuple[Rule, ...] = (
             "high traffic",
             "high load", "heavy load", "down for maintenance", "due to maintenance", "server unavailable",
             "server is unavailable", "try again shortly", "no capacity", "model is busy",
-            "no healthy upstream", "service temporarily*",
+            "no healthy upstream", "service temporarily*", "service is under maintenance",
+            "server is not ready", "not ready yet", "scaling from zero",
+            "no available server", "no server is available", "backend fetch failed", "maximum queue size",
+            "request queue is full", "workers are busy", "no gpu capacity", "no instances available",
         ),
     ),
     Rule(
         _K.RATE_LIMIT,
         statuses=(429,),
-        says=("rate limit exceeded", "exceeded a secondary rate limit"),  # GitHub and Google say it under 403
+        # GitHub and Google say it under 403, a registry to those it does not know.
+        says=("rate limit exceeded", "exceeded a secondary rate limit", "pull rate limit"),
         broad="rate_limit_error rate_limit_exceeded rate_limit rate_limited rate_limit_reached_error"
-        " ratelimited too_many_requests toomanyrequests requests tokens",
+        " ratelimited local_rate_limited es_rejected_execution_exception too_many_requests"
+        " toomanyrequests requests tokens",
         kin="RateLimitError ModelRateLimitError TooManyRequestsError TooManyRequests *RateLimitError"
         " *RateLimited *RateLimitExceeded *RateLimitException *TooManyRequestsError *ThrottlingException"
         " *ThrottlingError",
@@ -648,6 +714,10 @@ RULES: tuple[Rule, ...] = (
             "resource exhausted", "resource has been exhausted", "concurrency limit*", "max concurrency",
             "code = resourceexhausted",
             "concurrent requests", "requests per second", "slow down", "too many concurrent*", "*速率限制*",
+            "slowdown:", "reduce your request rate", "requestlimitexceeded", "request rate is too high",
+            "excessive requests", "rate of requests", "requests too frequently",
+            "request rate is large", "rpm reached", "rpm limit", "tpm limit", "requests too quickly",
+            "messages too quickly",
         ),
     ),
     # --- the service failed -----------------------------------------------------------------------
@@ -679,7 +749,10 @@ RULES: tuple[Rule, ...] = (
             "internalservererror",
             "model produced invalid content",
             "unknown error occurred on the server", "internal_server_error", "backend error",
-            "upstream error",
+            "upstream error", "encountered an unexpected condition",
+            "something went wrong on our end", "unexpected error on the server",
+            "error occurred on the server", "invalid response from upstream",
+            "invalid response from an upstream", "something went wrong. if this issue persists",
         ),
     ),
     # What a server does not do at all it will not do later.
@@ -710,6 +783,8 @@ RULES: tuple[Rule, ...] = (
             "does not match the schema", "failed to parse … json", "output parsing failed",
             "unparseable output",
             "invalid structured output", "malformed tool call", "malformed function call",
+            "failed to parse … from completion", "output_parsing_failure", "unexpected token … in json",
+            "unterminated string in json",
             "schema validation failed",
             "model returned invalid", "response validation failed", "could not parse … json",
             "expecting value: line", "expecting property name enclosed in double quotes",
@@ -734,17 +809,22 @@ RULES: tuple[Rule, ...] = (
             "iterations exceeded",
             "max turns", "maximum turns", "maximum number of turns", "maximum iterations", "max iterations",
             "max steps", "step limit reached", "memory limit exceeded", "address already in use",
-            "java heap space", "memoryerror", "outofmemoryerror", "oomkilled",
+            "java heap space", "memoryerror", "outofmemoryerror", "oomkilled", "enomem", "not enough memory",
+            "signal: killed",
             "command not allowed when used memory",
         ),
     ),
     Rule(_K.RESOURCE_EXHAUSTED, _CALLER, types="builtins.RecursionError"),
     # --- words alone: of gRPC, PostgreSQL and frameworks ------------------------------------------
-    Rule(_K.CANCELLED, text=("code = canceled", "code = cancelled", "context canceled", "context cancelled")),
+    Rule(_K.CANCELLED, text=("code = canceled", "code = cancelled", "context canceled", "context cancelled",
+                             "user aborted a request", "request was aborted", "aborterror",
+                             "interrupted by user", "interrupted by the user", "cancellationexception",
+                             "cancelled on client", "call cancelled", "keyboardinterrupt")),
     Rule(_K.SERVER_ERROR, text=("code = internal desc", "received rst_stream with code 2")),
     Rule(_K.SERVER_ERROR, _STORAGE, text=("deadlock detected",)),
     Rule(_K.OUTPUT_VALIDATION, text=("malformed tool … arguments", "malformed function … arguments")),
-    Rule(_K.TOOL_ERROR, text=("tool … not found in", "tool … is not registered", "no such tool")),
+    Rule(_K.TOOL_ERROR, text=("tool … not found in", "tool … is not registered", "no such tool",
+                              "failed with exit code", "process exited with code")),
     Rule(_K.AUTH, text=("did not find … *_api_key",)),
     # --- stored data ------------------------------------------------------------------------------
     Rule(
@@ -759,7 +839,8 @@ RULES: tuple[Rule, ...] = (
             "database is corrupt*", "data corruption", "corrupt database", "file is corrupt*",
             "disk i/o error",
             "data is corrupt*", "index is corrupt*", "corrupted file", "corrupted database", "crc mismatch",
-            "state is corrupt*", "checkpoint is corrupt*", "ran out of input",
+            "state is corrupt*", "checkpoint is corrupt*", "ran out of input", "malformed database schema",
+            "invalid page in block", "corrupted index",
         ),
     ),
     Rule(_K.INVALID_REQUEST, _CALLER, codes="sqlite_error sqlite_misuse sqlite_constraint sqlite_mismatch"
@@ -816,6 +897,17 @@ RULES: tuple[Rule, ...] = (
             "violates unique constraint", "violates foreign key constraint", "violates not-null constraint",
             "violates check constraint", "invalid value for", "roles must alternate",
             "must be followed by tool messages",
+            # what providers say of messages, parameters, tools and images
+            "`tool_use` ids were found", "`tool_use_id` found in", "invalid schema for function",
+            "invalid type for",
+            "maximum allowed number of output tokens", "missing required parameter*",
+            "unrecognized request argument*", "unknown parameter", "invalid value:",
+            "does not match pattern", "extra inputs are not permitted", "field required",
+            "additional properties are not allowed",
+            "at least one message is required", "must be non-empty", "must have non-empty content",
+            "function call turn comes immediately", "does not support tools", "does not support image*",
+            "is not supported for this model", "is not supported by this model", "could not process image",
+            "image exceeds … maximum", "cannot unmarshal", "syntax error at or near",
         ),
         last="builtins.ValueError struct.error re.error re.PatternError",
     ),

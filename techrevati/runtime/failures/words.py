@@ -7,6 +7,8 @@ is an argument.  Texts come in lower case.
 from __future__ import annotations
 
 from techrevati.runtime.failures.known import REASONS
+from techrevati.runtime.failures.mentions import NOT_OF_FAILURES, denied, is_subject, names_a_document
+from techrevati.runtime.failures.names import in_a_name, in_some_name, in_word, names_a_setting, quoted
 from techrevati.runtime.failures.rule import Rule
 
 TYPE_CHECKING = False
@@ -32,54 +34,9 @@ _TYPOGRAPHY = {
     0x202F: " ",
 }
 _MAX_BETWEEN = 60  # characters that ``…`` stands for
+_NOT_OF_STATUSES = (" mean", " stands for", *(f" {words}" for words in NOT_OF_FAILURES))
+_NOT_OF_STATUSES_BEGIN = frozenset(words[:3] for words in _NOT_OF_STATUSES)
 _compiled: dict[str, re.Pattern[str]] = {}
-
-# After or before a phrase, these make it the name of a setting.
-_SETTING_AFTER = (
-    "must", "should", "cannot", "can't", "can not", "may not", "has to", "needs", "need ", "parameter",
-    "argument", "value", "setting", "option", "config", "=", "is required", "is not a", "is invalid",
-    "expects", "keyword", "policy", "handler", "not set", "to be ", "of -", ": expected", ": must",
-    ": invalid",
-    ": input should", ": field required", ": extra", "function", "method", "operator", "signature", "size ",
-    "id:", "registered", "is not set", "exceeds the maximum",
-    # what is over
-    "last week", "last month", "last year", "yesterday",
-)  # fmt: skip
-_SETTING_BEFORE = (
-    "invalid", "unexpected keyword argument", "unknown", "negative", "missing", "argument", "parameter",
-    "keyword", "unsupported", "bad", "set", "field", "option", "setting", "non-positive", "key", "no",
-    "handler for", "value for", "supplied", "policy", "named", "called", "column", "attribute",
-    # what did not happen
-    "not", "didn't", "never", "without",
-    # other rates that have limits
-    "interest", "exchange", "tax", "mortgage", "frame", "sample", "sampling", "conversion", "heart",
-)  # fmt: skip
-# A thing that is said not to be there, or into which something is to be read: not a rate limit, as a timeout.
-_ARTICLES = (" a", " an", " the", " any", " about a", " about the")
-_DENIED_BY = (
-    "not", "isn't", "wasn't", "never", "no longer", "instead of", "rather than", "without",
-    "nothing to do with",
-)  # fmt: skip
-_READ_INTO = ("parse", "convert", "interpret", "decode", "cast", "read", "use", "coerce")
-# A value is beside the bound of its setting: timeout: 30s is larger than the allowed maximum.
-_BOUNDS = ("maximum", "minimum", "upper bound", "lower bound", "allowed range")
-_COMPOUNDS = ("error", "exception", "exceeded", "limited", "related")
-# A phrase inside an option of a command (--connect-timeout), a path or an address is part of a name.
-_JOINS = ("-", "/", "\\", "_", ".")
-# Behind a phrase and a dot, these make it the name of a file.
-_ENDINGS = frozenset(
-    ("c", "cfg", "cpp", "css", "csv", "go", "h", "html", "ini", "ipynb", "java", "js", "json", "log", "md",
-     "pdf", "py", "pyi", "rs", "sh", "sql", "toml", "ts", "txt", "xml", "yaml", "yml")
-)  # fmt: skip
-# Behind one of these, quotes hold what somebody said; behind any other word, what something is called.
-_SAYING = frozenset(
-    ("and", "answered", "api", "as", "body", "by", "cause", "caused", "client", "code", "detail", "details",
-     "error", "errors", "exception", "failed", "failure", "from", "gateway", "got", "is", "message",
-     "metric", "or",
-     "provider", "raised", "reason", "received", "replied", "reported", "response", "returned", "returns",
-     "said", "saying", "says", "server", "status", "text", "upstream", "was", "with")
-)  # fmt: skip
-_NAMES = ("--", "/", "./", "../", "~/", "http://", "https://", "c:\\")
 
 
 def _pattern(name: str) -> re.Pattern[str]:
@@ -92,6 +49,7 @@ def _pattern(name: str) -> re.Pattern[str]:
         )
         sources = {
             # "expected 503 rows, got 500" counts rows; "expected 200 but got 503" speaks of statuses.
+            "reason": rf"[\s:,-]+(?:{'|'.join(REASONS.values())})(?:\s+error\b)?".replace(" ", r"\s"),
             "counted": r"expected\s\d+\s(?!but\b|and\b|ok\b)[a-z]",
             "three digits": r"(?<![\d.])[45]\d\d(?!\d)",
             "code": r"(?<![\w.-])(?:[a-z]+(?:_[a-z]+)+|[a-z]{4,}exception)(?![\w-])",
@@ -124,12 +82,17 @@ def has_phrase(text: str, phrase: str, *, unless_setting: bool = False) -> bool:
     while start >= 0:
         end = start + len(bare)
         # A phrase that begins with a colon follows a word.
-        begins = not start or not _in_word(phrase[0]) or not _in_word(text[start - 1])
-        whole = begins and (phrase[-1] == "*" or end == len(text) or not _in_word(text[end]))
-        if whole and not (
-            unless_setting and (_quoted(text, start, end) or _names_a_setting(text, start, end))
-        ):
-            return True
+        begins = not start or not in_word(phrase[0]) or not in_word(text[start - 1])
+        whole = begins and (phrase[-1] == "*" or end == len(text) or not in_word(text[end]))
+        if whole:
+            if not unless_setting:
+                return True
+            stop = end
+            if phrase[-1] == "*" and not text[end : end + 1].isdigit():  # the rest of its word
+                while in_word(text[stop : stop + 1]):
+                    stop += 1
+            if not (quoted(text, start, end) or names_a_setting(text, start, stop)):
+                return True
         start = text.find(bare, start + 1)
     return False
 
@@ -140,102 +103,13 @@ def _has_parts(text: str, head: str, tail: str) -> bool:
     while start >= 0:
         end = start + len(head)
         if (
-            (not start or not _in_word(text[start - 1]))
-            and not _in_word(text[end : end + 1])
+            (not start or not in_word(text[start - 1]))
+            and not in_word(text[end : end + 1])
             and has_phrase(text[end + 1 : end + _MAX_BETWEEN + len(tail)], tail)
         ):
             return True
         start = text.find(head, start + 1)
     return False
-
-
-def _in_word(character: str) -> bool:
-    return character.isalnum() or character == "_"  # of no character at all: no
-
-
-def _quoted(text: str, start: int, end: int) -> bool:
-    """In quotes it is a name, unless it is all there is; within longer ones, if these give a name."""
-    quote = text[start - 1 : start]
-    if quote in ("'", '"', "`") and text[end : end + 1] == quote and end - start + 2 < len(text):
-        return True
-    return any(_in_a_name(text, start, end, quote) for quote in ("'", '"', "`"))
-
-
-def _in_a_name(text: str, start: int, end: int, quote: str) -> bool:
-    """Does it stand between two of *quote* that give something its name: branch 'fix-timeout'?"""
-    if quote not in ("'", '"', "`") or text.find(quote, end) < 0:
-        return False
-    opening = text.rfind(" " + quote, 0, start)
-    if opening < 0 or text.find(quote, opening + 2, start) >= 0:
-        return False
-    named = text[max(0, opening - 40) : opening].split()[-1:]
-    return bool(named) and named[0].isalpha() and named[0] not in _SAYING
-
-
-def _names_a_setting(text: str, start: int, end: int) -> bool:
-    if text[start - 1 : start] == "-" and _in_word(text[start - 2 : start - 1]) and " " in text[start:end]:
-        return True  # the second half of a compound: half-time out
-    if text[end : end + 1] == "-" and text[end + 1 : end + 2].isalpha():
-        return not text.startswith(_COMPOUNDS, end + 1)  # the first half of one: overloaded-queue
-    if _is_file(text, end):
-        return True
-    if text[end : end + 20].lstrip("'\"` ").startswith(_SETTING_AFTER):
-        return True
-    before = text[max(0, start - 80) : start]
-    if before.endswith(_JOINS) and before.split()[-1].lstrip("('\"").startswith(_NAMES):
-        return True
-    if before.endswith("."):  # a key or an attribute is named in full: key errors.network.timeout
-        before = before.rpartition(" ")[0]
-    before = before.rstrip("'\"`: ")
-    if _denied(before) or _bounded(text, start, end):
-        return True
-    return before.endswith(_SETTING_BEFORE) and any(
-        before.endswith(word) and not _in_word(before[-len(word) - 1 : -len(word)])
-        for word in _SETTING_BEFORE
-    )
-
-
-def _denied(before: str) -> bool:
-    """Do the words *before* a phrase say that it is none, or what something was to be read as?"""
-    for article in _ARTICLES:
-        if before.endswith(article):
-            before = before[: -len(article)]
-            break
-    else:
-        return False
-    if before.endswith((" as", " into")):
-        return any(verb in before for verb in _READ_INTO)
-    if before.endswith(" to"):
-        return "convert" in before or "cast " in before
-    return before.endswith(_DENIED_BY) and any(
-        before.endswith(word) and not _in_word(before[-len(word) - 1 : -len(word)]) for word in _DENIED_BY
-    )
-
-
-def _bounded(text: str, start: int, end: int) -> bool:
-    """Is it the name of a setting whose value is compared with its bound?"""
-    if not text.endswith("timeout", start, end):
-        return False
-    after = text[end : end + 80]
-    value, is_, bound = after.partition(" is ")
-    if not is_:
-        value, is_, bound = after.partition(" exceeds ")
-    value = value.strip(":= ").removeprefix("of ")
-    return bool(is_) and " " not in value and any(word in bound for word in _BOUNDS)
-
-
-def _is_file(text: str, end: int) -> bool:
-    """Does the word that ends about *end* go on as the name of a file: rate_limits.py?"""
-    while _in_word(text[end : end + 1]):
-        end += 1
-    if text[end : end + 1] != ".":
-        return False
-    ending = text[end + 1 : end + 8]
-    for at, character in enumerate(ending):
-        if not _in_word(character):
-            ending = ending[:at]
-            break
-    return ending in _ENDINGS
 
 
 class Text:
@@ -338,14 +212,30 @@ def status_in(text: str) -> int | None:
     if ("4" not in text and "5" not in text) or not _pattern("three digits").search(text):
         return None
     for found in _pattern("status").finditer(text):
-        before = text[max(0, found.start() - 10) : found.start()].rstrip()
-        if before.endswith(("exit", "exited", "line", "errno")) or before.split()[-1:] == ["expected"]:
+        start, end = found.span()
+        if start and _is_no_report(text, start):
             continue
-        if any(_in_a_name(text, found.start(), found.end(), quote) for quote in ("'", '"', "`")):
+        if found.lastgroup == "reason" and (reason := _pattern("reason").match(text, end)):
+            end = reason.end()
+        if text[end : end + 3] in _NOT_OF_STATUSES_BEGIN and text.startswith(_NOT_OF_STATUSES, end):
+            continue
+        if names_a_document(text, end):
+            continue
+        if in_some_name(text, start, found.end()):
             continue  # what something is called, or is about: article 'http 503 explained'
-        if found.lastgroup != "verb" or not _pattern("counted").search(text, 0, found.start()):
+        if found.lastgroup != "verb" or not (
+            " must be " in text[:start] or _pattern("counted").search(text, 0, start)
+        ):
             return int(found[found.lastgroup or 0])
     return None
+
+
+def _is_no_report(text: str, start: int) -> bool:
+    """Do the words before the status at *start* say that it is another number, or was not there?"""
+    before = text[max(0, start - 10) : start].rstrip()
+    return (
+        before.endswith(("exit", "exited", "line", "errno")) or denied(text, start) or is_subject(text, start)
+    )
 
 
 def codes_in(text: str) -> list[str]:
@@ -355,6 +245,6 @@ def codes_in(text: str) -> list[str]:
     return [
         code[0]
         for code in _pattern("code").finditer(text)
-        if not _names_a_setting(text, code.start(), code.end())
-        and not _in_a_name(text, code.start(), code.end(), text[code.start() - 1 : code.start()])
+        if not names_a_setting(text, code.start(), code.end())
+        and not in_a_name(text, code.start(), code.end(), text[code.start() - 1 : code.start()])
     ]

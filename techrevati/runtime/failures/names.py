@@ -1,0 +1,267 @@
+"""Is a failure's phrase a name in its text: of a setting, a file, a branch, an article?
+
+A timeout that *must be positive* is an argument.  Texts come in lower case.
+"""
+
+from __future__ import annotations
+
+from techrevati.runtime.failures.mentions import NOT_OF_FAILURES, is_of_people, is_subject, names_a_document
+
+# After or before a phrase, these make it the name of a setting.
+_SETTING_AFTER = (
+    "must", "should", "cannot", "can't", "can not", "may not", "has to", "needs", "need ", "parameter",
+    "argument", "value", "setting", "option", "config", "is required", "is not a", "is invalid",
+    "expects", "keyword", "policy", "handler", "not set", "to be ", "of -", ": expected", ": must",
+    ": invalid ",
+    ": input should", ": field required", ": extra", "function", "method", "operator", "signature", "size ",
+    "id:", "registered", "is not set", "exceeds the maximum", "makes no sense", "of 0 ", ": not a ",
+    "could not be parsed", "could not be converted", "is out of range", "is not allowed",
+    "import ", "reference", "dependenc", "symbol",
+    # what is said of a word, a status, a category
+    *NOT_OF_FAILURES,
+    # what is over
+    "last week", "last month", "last year", "yesterday",
+)  # fmt: skip
+_SETTING_BEFORE = (
+    "invalid", "unexpected keyword argument", "unknown", "negative", "missing", "argument", "parameter",
+    "keyword", "unsupported", "bad", "set", "field", "option", "setting", "non-positive", "key", "no",
+    "handler for", "value for", "enum value", "bad value", "invalid value", "choice",
+    "choose between", "lookup of", "section",
+    "lacks", "misses", "cannot parse", "could not parse", "failed to parse", "can't parse",
+    "supplied", "policy", "named", "called", "column", "attribute",
+    # what did not happen
+    "expected", "expected error code", "expected error", "expected code", "expected exception",
+    "not", "didn't", "never", "without", "neither", "nor", "nothing", "nobody", "none",
+    # what has the name of a failure, what a program is to have, and what a word means
+    "member", "constant", "enum", "symbol", "identifier", "slug", "tag", "label", "means",
+    # other rates that have limits
+    "interest", "exchange", "tax", "mortgage", "frame", "sample", "sampling", "conversion", "heart",
+)  # fmt: skip
+# Most words begin and end differently, and a pair of letters is looked up in no time.
+_AFTER_BEGINS = frozenset(words[:2] for words in _SETTING_AFTER)
+_BEFORE_ENDS = frozenset(words[-2:] for words in _SETTING_BEFORE)
+_SETTING_BEFORE_ARTICLE = (
+    "needs a",
+    "need a",
+    "requires a",
+    "require a",
+    "specify a",
+    "choose a",
+    "configure a",
+    "either a",
+    "not set a",
+    "not define a",
+    "not configure a",
+    "not specify a",
+)
+# A thing that is said not to be there, or into which something is to be read: not a rate limit, as a timeout.
+_ARTICLES = (" a", " an", " the", " any", " about a", " about the")
+_DENIED_BY = (
+    "not", "isn't", "wasn't", "never", "no longer", "instead of", "rather than", "without",
+    "nothing to do with",
+)  # fmt: skip
+_READ_INTO = ("parse", "convert", "interpret", "decode", "cast", "read", "use", "coerce")
+_TIMES = ("timed out", "timeout", "time out", "deadline", "took too long")
+# A value is beside the bound of its setting: timeout: 30s is larger than the allowed maximum.
+_BOUNDS = (
+    "maximum",
+    "minimum",
+    "upper bound",
+    "lower bound",
+    "allowed range",
+    "longer than",
+    "shorter than",
+    "larger than",
+    "smaller than",
+    "greater than",
+    "less than",
+    "higher than",
+    "lower than",
+    "too long",
+    "too short",
+    "too large",
+    "too small",
+    "negative",
+    "not a ",
+)
+_UNITS = ("(ms)", "(s)", "(sec)", "(seconds)", "(milliseconds)", "(minutes)")
+# Which timeout: these stand between it and what says that it is a setting.
+_WHICH = (
+    "connection",
+    "connect",
+    "read",
+    "write",
+    "request",
+    "idle",
+    "socket",
+    "total",
+    "default",
+    "global",
+    "query",
+    "session",
+    "tool",
+    "overall",
+    "longer",
+    "shorter",
+    "valid",
+)
+_COMPOUNDS = ("error", "exception", "exceeded", "limited", "related")
+# A phrase inside an option of a command (--connect-timeout), a path or an address is part of a name.
+_JOINS = ("-", "/", "\\", "_", ".")
+# Behind a phrase and a dot, these make it the name of a file.
+_ENDINGS = frozenset(
+    ("c", "cfg", "cpp", "css", "csv", "go", "h", "html", "ini", "ipynb", "java", "js", "json", "log", "md",
+     "pdf", "py", "pyi", "rs", "sh", "sql", "toml", "ts", "txt", "xml", "yaml", "yml")
+)  # fmt: skip
+# Behind one of these, quotes hold what somebody said; behind any other word, what something is called.
+_SAYING = frozenset(
+    ("and", "answered", "api", "as", "body", "by", "cause", "caused", "client", "code", "detail", "details",
+     "error", "errors", "exception", "failed", "failure", "from", "gateway", "got", "is", "message",
+     "metric", "or",
+     "provider", "raised", "reason", "received", "replied", "reported", "response", "returned", "returns",
+     "said", "saying", "says", "server", "status", "text", "upstream", "was", "with")
+)  # fmt: skip
+_WITH_A_TEXT = frozenset(("button", "element", "heading", "label", "link", "locator", "node", "selector"))
+_VALUES = frozenset("'\"`-0123456789")  # how values begin
+_VALUED = ("timeout", "timeouts", "limit", "limits")
+_NO_VALUES = ("none ", "null ", "true ", "false ", "nan ")
+_QUOTES = (("'", " '"), ('"', ' "'), ("`", " `"))  # and how they open
+_NAMES = ("--", "/", "./", "../", "~/", "http://", "https://", "c:\\")
+
+
+def in_word(character: str) -> bool:
+    return character.isalnum() or character == "_"  # of no character at all: no
+
+
+def quoted(text: str, start: int, end: int) -> bool:
+    """In quotes it is a name, unless it is all there is; within longer ones, if these give a name."""
+    quote = text[start - 1 : start]
+    if quote in ("'", '"', "`") and text[end : end + 1] == quote and end - start + 2 < len(text):
+        return True
+    return in_some_name(text, start, end)
+
+
+def in_some_name(text: str, start: int, end: int) -> bool:
+    for quote, opening in _QUOTES:
+        if text.find(opening, 0, start) >= 0 and in_a_name(text, start, end, quote):
+            return True
+    return False
+
+
+def in_a_name(text: str, start: int, end: int, quote: str) -> bool:
+    """Does it stand between two of *quote* that give something its name: branch 'fix-timeout'?"""
+    if quote not in ("'", '"', "`") or text.find(quote, end) < 0:
+        return False
+    opening = text.rfind(" " + quote, 0, start)
+    if opening < 0 or text.find(quote, opening + 2, start) >= 0:
+        return False
+    named = text[max(0, opening - 60) : opening].split()
+    if not named or not named[-1].isalpha():
+        return False
+    return named[-1] not in _SAYING or (named[-1] == "text" and not _WITH_A_TEXT.isdisjoint(named))
+
+
+def names_a_setting(text: str, start: int, end: int) -> bool:
+    if end < len(text) and _set_by_what_follows(text, start, end):
+        return True
+    return (start > 0 and _set_by_what_precedes(text, start, end)) or _bounded(text, start, end)
+
+
+def _set_by_what_follows(text: str, start: int, end: int) -> bool:
+    following = text[end]
+    if following == "-" and text[end + 1 : end + 2].isalpha():
+        return not text.startswith(_COMPOUNDS, end + 1)  # the first half of one: overloaded-queue
+    if following == "[" and text[end + 1 : end + 2].isdigit():
+        return True  # rate_limits[2]
+    if following not in " :,;)" and _is_file(text, end):
+        return True
+    after = text[end : end + 32].lstrip("'\"` ")
+    if after[:1] == "(":
+        for unit in _UNITS:
+            after = after.removeprefix(unit)
+    # timeout: 'abc' is not a number
+    if (
+        after[:2] in (": ", "= ")
+        and text.endswith(_VALUED, start, end)
+        and (after[2:3] in _VALUES or after.startswith(_NO_VALUES, 2))
+    ):
+        after = after[2:].partition(" ")[2]
+    if after[:2] in _AFTER_BEGINS and after.startswith(_SETTING_AFTER):
+        return True
+    return after[:1] == "=" or names_a_document(text, end)
+
+
+def _set_by_what_precedes(text: str, start: int, end: int) -> bool:
+    preceding = text[start - 1]
+    if preceding == "-" and in_word(text[start - 2 : start - 1]) and " " in text[start:end]:
+        return True  # the second half of a compound: half-time out
+    before = text[max(0, start - 80) : start]
+    if preceding in _JOINS and before.split()[-1].lstrip("('\"").startswith(_NAMES):
+        return True
+    if preceding in ".-":  # a key is named in full: key errors.network.timeout, tag gateway-timeout
+        before = before.rpartition(" ")[0]
+    elif is_subject(text, start):
+        return True
+    if text.startswith("timeout", max(start, end - 8)):
+        before = _without_kind(before)
+    before = before.rstrip("'\"`: [")
+    if text.startswith(_TIMES, start) and is_of_people(before, deadline=text.startswith("dead", start)):
+        return True
+    if before.endswith(_ARTICLES):
+        return _denied(before) or before.endswith(_SETTING_BEFORE_ARTICLE)
+    if before[-2:] not in _BEFORE_ENDS:
+        return False
+    return before.endswith(_SETTING_BEFORE) and any(
+        before.endswith(word) and not in_word(before[-len(word) - 1 : -len(word)]) for word in _SETTING_BEFORE
+    )
+
+
+def _without_kind(before: str) -> str:
+    """*before* a timeout, without the words that say which one it is."""
+    words = before.split(" ")
+    while len(words) > 2 and not words[-1] and words[-2] in _WHICH:
+        del words[-2]
+    return " ".join(words)
+
+
+def _denied(before: str) -> bool:
+    """Do the words *before* a phrase say that it is none, or what something was to be read as?"""
+    for article in _ARTICLES:
+        if before.endswith(article):
+            before = before[: -len(article)]
+            break
+    else:
+        return False
+    if before.endswith((" as", " into")):
+        return any(verb in before for verb in _READ_INTO)
+    if before.endswith(" to"):
+        return "convert" in before or "cast " in before
+    return before.endswith(_DENIED_BY) and any(
+        before.endswith(word) and not in_word(before[-len(word) - 1 : -len(word)]) for word in _DENIED_BY
+    )
+
+
+def _bounded(text: str, start: int, end: int) -> bool:
+    """Is it the name of a setting whose value is compared with its bound?"""
+    if not text.endswith(("timeout", "limit"), start, end):
+        return False
+    after = text[end : end + 80]
+    value, is_, bound = after.partition(" is ")
+    if not is_:
+        value, is_, bound = after.partition(" exceeds ")
+    value = value.strip(":= ").removeprefix("of ")
+    return bool(is_) and " " not in value and any(word in bound for word in _BOUNDS)
+
+
+def _is_file(text: str, end: int) -> bool:
+    """Does the word that ends about *end* go on as the name of a file: rate_limits.py?"""
+    while in_word(text[end : end + 1]):
+        end += 1
+    if text[end : end + 1] != ".":
+        return False
+    ending = text[end + 1 : end + 8]
+    for at, character in enumerate(ending):
+        if not in_word(character):
+            ending = ending[:at]
+            break
+    return ending in _ENDINGS
