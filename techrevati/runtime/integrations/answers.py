@@ -113,9 +113,7 @@ class Listener:
         self._made = made
         frames = "amazon.eventstream" in kind
         self._bytes = None if events else _body_bytes(http.headers)
-        self._tap = AnswerTap(
-            events=events, hide_usage=hide_usage, answered=made.answered, frames=frames
-        )
+        self._tap = AnswerTap(events=events, hide_usage=hide_usage, answered=made.answered, frames=frames)
         self._pulling = False
         # One that nobody reads or closes is settled when it is thrown away.
         self._finalizer = weakref.finalize(http, self._closed)
