@@ -120,6 +120,11 @@ def test_a_status_that_is_denied_explained_or_a_value_is_none(status: int, frame
         "timeout: 'abc' cannot be converted to seconds",
         "rate limit: none is not allowed",
         "cannot parse rate limit 5/x",
+        "the section [timeouts] is empty",
+        "either a rate limit or a deadline has to be given",
+        "could not explain rate limiting",
+        "values.yaml lacks gateway.timeout",
+        "golden answer says 429, model answered 503",
         "rate_limits[2]: duplicate window",
         "missing script: test:timeout",
         "unknown kind, choose one of timeout, rate_limit, overloaded",
@@ -187,6 +192,7 @@ def test_their_rates_are_limited_like_any(what: str) -> None:
         "It will not be retried.",
         "Unsafe to retry.",
         "The booking was created.",
+        "Transfer executed.",
         "Do not book again.",
         "The status of the charge is unknown.",
     ],
@@ -228,8 +234,10 @@ def test_a_human_who_does_not_answer_has_not_allowed_it() -> None:
         assert (failure.kind, failure.retryable) == (K.PERMISSION, False)
 
 
-# By an examiner who had not read the rules, as he judged them; the scores of the first time are in the report
-# of its commit.
+# By an examiner: 315 texts written before he had read the rules, then 100, 120 and 95 more, each time
+# what he had found was mended; all were scored once before that.  Of the reports 150 of 165, 37 of 50, 48
+# of 60 and 41 of 45 had their kind, none was unsafe; of the others 21 of 150, 8 of 50, 11 of 60 and 6 of
+# 50 would have been repeated.
 JUDGED = [
     json.loads(line)
     for line in (Path(__file__).parent.parent / "data/failure-texts-mentioned.jsonl")

@@ -13,8 +13,8 @@ def _words(words: str) -> frozenset[str]:
 _MAX_BEFORE = 60  # characters looked at before what was found
 _ARTICLES = _words("a an any her his http its no our that the their these this those")
 _SUBJECT_AFTER = _words(
-    "about category concerning counter define defines entitled labelled mentioning mentions metric "
-    "named phrase regarding term titled word words"
+    "about category concerning counter define defines entitled explain explains labelled mentioning "
+    "mentions metric named phrase regarding term titled word words"
 )
 # How a text goes on behind the name of a failure that did not happen.
 NOT_OF_FAILURES = (

@@ -26,7 +26,8 @@ _SETTING_BEFORE = (
     "invalid", "unexpected keyword argument", "unknown", "negative", "missing", "argument", "parameter",
     "keyword", "unsupported", "bad", "set", "field", "option", "setting", "non-positive", "key", "no",
     "handler for", "value for", "enum value", "bad value", "invalid value", "choice",
-    "choose between", "lookup of", "cannot parse", "could not parse", "failed to parse", "can't parse",
+    "choose between", "lookup of", "section",
+    "lacks", "misses", "cannot parse", "could not parse", "failed to parse", "can't parse",
     "supplied", "policy", "named", "called", "column", "attribute",
     # what did not happen
     "expected", "expected error code", "expected error", "expected code", "expected exception",
@@ -47,6 +48,7 @@ _SETTING_BEFORE_ARTICLE = (
     "specify a",
     "choose a",
     "configure a",
+    "either a",
     "not set a",
     "not define a",
     "not configure a",
@@ -121,6 +123,7 @@ _SAYING = frozenset(
 )  # fmt: skip
 _WITH_A_TEXT = frozenset(("button", "element", "heading", "label", "link", "locator", "node", "selector"))
 _VALUES = frozenset("'\"`-0123456789")  # how values begin
+_VALUED = ("timeout", "timeouts", "limit", "limits")
 _NO_VALUES = ("none ", "null ", "true ", "false ", "nan ")
 _QUOTES = (("'", " '"), ('"', ' "'), ("`", " `"))  # and how they open
 _NAMES = ("--", "/", "./", "../", "~/", "http://", "https://", "c:\\")
@@ -177,7 +180,11 @@ def _set_by_what_follows(text: str, start: int, end: int) -> bool:
         for unit in _UNITS:
             after = after.removeprefix(unit)
     # timeout: 'abc' is not a number
-    if after[:2] in (": ", "= ") and (after[2:3] in _VALUES or after.startswith(_NO_VALUES, 2)):
+    if (
+        after[:2] in (": ", "= ")
+        and text.endswith(_VALUED, start, end)
+        and (after[2:3] in _VALUES or after.startswith(_NO_VALUES, 2))
+    ):
         after = after[2:].partition(" ")[2]
     if after[:2] in _AFTER_BEGINS and after.startswith(_SETTING_AFTER):
         return True
@@ -197,7 +204,7 @@ def _set_by_what_precedes(text: str, start: int, end: int) -> bool:
         return True
     if text.startswith("timeout", max(start, end - 8)):
         before = _without_kind(before)
-    before = before.rstrip("'\"`: ")
+    before = before.rstrip("'\"`: [")
     if text.startswith(_TIMES, start) and is_of_people(before, deadline=text.startswith("dead", start)):
         return True
     if before.endswith(_ARTICLES):

@@ -78,8 +78,8 @@ _FORBIDS = (
         _words(_THINGS),
         _words(_DONE + " continues exists sent succeeded"),
         rf"""\b(?:{"|".join(_THINGS.split())}|e-mail)\ (?:\w+\ )?
-            (?:(?:has|have|was|were)\ (?:been\ )?(?:{_DID}|sent)|captured|charged|delivered|succeeded
-               |continues|exists)\b""",
+            (?:(?:has|have|was|were)\ (?:been\ )?(?:{_DID}|sent)|booked|captured|charged|committed
+               |completed|delivered|executed|paid|placed|succeeded|continues|exists)\b""",
     ),
 )
 _REPEATED = frozenset().union(*(row[0] for row in _FORBIDS))

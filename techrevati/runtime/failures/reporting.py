@@ -40,7 +40,7 @@ _OF_A_PROGRAM = (
     "translation missing", "paid feature", "exists already", "no mapping for", "unsupported operation",
     "under review", "undeclared", "matched nothing", "no matches for", "did not match", "no results",
     "cannot find name", "conflicts with", "undefined reference", "to fail with", "but it passed",
-    "dead letter", "already taken", "already exists",
+    "dead letter", "golden answer", "golden file", "already taken", "already exists",
     "missing script", "choose one of", "pick one of", "valid values", "allowed values",
     "valid choices",
     "disabled after", "disabled because",
