@@ -234,9 +234,10 @@ def test_a_human_who_does_not_answer_has_not_allowed_it() -> None:
         assert (failure.kind, failure.retryable) == (K.PERMISSION, False)
 
 
-# By an examiner: 315 texts written before he had read the rules, then 100, 120 and 95 more, each time what he had
-# found was mended; all were scored once before that.  Of the reports 150 of 165, 37 of 50, 48 of 60 and 41 of 45
-# had their kind, none was unsafe; of the others 21 of 150, 8 of 50, 11 of 60 and 6 of 50 would have been repeated.
+# By an examiner: 315 texts written before he had read the rules, then 100, 120 and 95 more, each time
+# what he had found was mended; all were scored once before that.  Of the reports 150 of 165, 37 of 50, 48
+# of 60 and 41 of 45 had their kind, none was unsafe; of the others 21 of 150, 8 of 50, 11 of 60 and 6 of
+# 50 would have been repeated.
 JUDGED = [
     json.loads(line)
     for line in (Path(__file__).parent.parent / "data/failure-texts-mentioned.jsonl")
