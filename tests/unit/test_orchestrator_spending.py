@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 import threading
 from decimal import Decimal
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 from techrevati.runtime.budgets import Budget, BudgetExceededError
 from techrevati.runtime.deadlines import TurnTimeoutError
+from techrevati.runtime.integrations.call_guard import CallGuard
 from techrevati.runtime.journal import Journal
 from techrevati.runtime.ledger import SpendLedger
 from techrevati.runtime.orchestrator import Orchestrator
@@ -406,3 +409,46 @@ def test_a_turn_on_record_is_not_spent_again(tmp_path: Path) -> None:
                 assert result == "x"
             assert len(list(ledger.records())) == 1
             assert ledger.leases() == []
+
+
+def test_two_handles_on_one_file_are_one_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A turn of a session, a guarded call and a reservation are recorded once."""
+    monkeypatch.chdir(tmp_path)
+    with SpendLedger("spend.db") as ledger, SpendLedger(tmp_path / "spend.db") as other:
+        budget = Budget("acme", 1, ledger=other)
+        desk = Orchestrator("r", "p", "acme", ledger=ledger, budget=budget)
+        with desk.session() as session:
+            session.run_turn(lambda: "x", model=MODEL, usage=USAGE)
+            spend = session.summary()["spend"]
+        assert spend["project_usd"] == spend["session_usd"] == "0.0002"  # type: ignore[index]
+        assert CallGuard(project="acme", ledger=ledger, budget=budget)._budgets == [budget]
+        user = Budget("ann", 1, ledger=ledger)
+        both = user.reserve(model=MODEL, input_tokens=100, max_output_tokens=50, also=budget)
+        both.settle(USAGE)
+        assert len(list(ledger.records())) == 2
+        assert budget.snapshot().settled["usd"] == Decimal("0.0004")
+    memory, apart = SpendLedger(":memory:"), SpendLedger(":memory:")
+    with pytest.raises(ValueError, match="same ledger"):
+        Budget("a", ledger=memory).reserve(model=MODEL, also=Budget("b", ledger=apart))
+
+
+def test_a_summary_does_not_wait_for_who_writes(tmp_path: Path) -> None:
+    """It only reads, and what waits for the disk is counted in it."""
+    with SpendLedger(tmp_path / "spend.db", timeout_s=0.001) as ledger:
+        budget = Budget("acme", 1, ledger=ledger)
+        desk = Orchestrator("r", "p", "acme", ledger=ledger, budget=budget)
+        with contextlib.closing(sqlite3.connect(tmp_path / "spend.db", isolation_level=None)) as writer:
+
+            def call() -> object:
+                writer.execute("BEGIN IMMEDIATE")  # and it goes on for longer than the session waits
+                return {"usage": {"prompt_tokens": 100, "completion_tokens": 50}}
+
+            with desk.session() as session:
+                session.run_turn(call, model=MODEL, input_tokens=100, max_output_tokens=50)
+                spend = session.summary()["spend"]
+            writer.execute("ROLLBACK")
+        assert spend["pending"] == 1  # type: ignore[index]
+        assert spend["budget"]["reserved"] == {"usd": "0.0002"}  # type: ignore[index]
+        assert desk.budget is budget
+        ledger.flush()
+        assert budget.snapshot().settled == {"usd": Decimal("0.0002")}

@@ -15,7 +15,7 @@ from techrevati.runtime._core.labels import checked_tags, short_text
 from techrevati.runtime._core.log import announce
 from techrevati.runtime._core.tally import TALLY_PREFIX, UNITS, USD, Lease
 from techrevati.runtime._core.worker import ended
-from techrevati.runtime.budgets.book import Charge, MemoryBook, RecordBook
+from techrevati.runtime.budgets.book import Charge, MemoryBook, RecordBook, same_books
 from techrevati.runtime.budgets.ends import Ends
 from techrevati.runtime.budgets.holder import holder
 from techrevati.runtime.budgets.recounting import NotedSteps
@@ -332,7 +332,7 @@ class Budget:
             raise TypeError(f"also must be a Budget or a sequence of them, got {also!r}")
         chain = list(self._chain)
         for other in others:
-            if other.ledger is not self.ledger:
+            if not same_books(other.ledger, self.ledger):
                 raise ValueError(
                     f"also must be budgets of the same ledger, or all without one: {self.name!r} and "
                     f"{other.name!r} cannot be charged together"

@@ -233,7 +233,8 @@ def _budgets(ledger: SpendLedger, known: Mapping[str, Decimal], now: datetime) -
         window = budget_and_window(key)[1]
         return window == "total" or window >= minute[: len(window)], window
 
-    windows = sorted(ledger.budgets().items(), key=lambda one: place(one[0]), reverse=True)
+    windows = list(ledger.budgets().items())[::-1]
+    windows.sort(key=lambda one: place(one[0]), reverse=True)
     for key, (settled, reserved, limits) in windows[:ROWS]:
         name, window = budget_and_window(key)
         units = [unit for unit in UNITS if unit in {*settled, *reserved, *limits}]

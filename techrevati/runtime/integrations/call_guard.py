@@ -16,6 +16,7 @@ from techrevati.runtime._core.log import announce
 from techrevati.runtime._core.redactor import Redactor
 from techrevati.runtime.agent_events import AgentEventName, AgentEventStatus
 from techrevati.runtime.budgets import Budget
+from techrevati.runtime.budgets.book import same_books
 from techrevati.runtime.circuit_breaker import (
     AsyncCircuitBreaker,
     BreakerRegistry,
@@ -109,7 +110,7 @@ class CallGuard:
         self._budgets: list[Budget] = []
         if budget is not None:
             self._budgets.append(budget)
-        if ledger is not None and (budget is None or budget.ledger is not ledger):
+        if ledger is not None and (budget is None or not same_books(budget.ledger, ledger)):
             self._budgets.append(Budget("guard", ledger=ledger))
         # Books on a disk are not written on an event loop's thread; those in memory are, as a hop to
         # another thread costs more than they do.

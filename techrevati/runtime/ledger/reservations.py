@@ -97,6 +97,14 @@ class LedgerReservations:
         assert isinstance(at_s, (int, float))
         return draft(self._given(**content), key, at_s)
 
+    def load(self, key: str) -> bytes | None:
+        """What budgets keep under *key*, None for nothing; read without waiting for who writes."""
+        if self._waiting:
+            self._retry()
+        now_s = self._clock()
+        row = self._file.read(lambda connection: row_of(connection, key, now_s))
+        return None if row is None else row[0]
+
     def leases(self) -> list[Lease]:
         """Every reservation that is neither settled nor released, in doubt or not."""
 

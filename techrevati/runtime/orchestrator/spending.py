@@ -7,6 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, TypedDict
 
 from techrevati.runtime.budgets import Budget, Reservation, estimate_input_tokens
+from techrevati.runtime.budgets.book import same_books
 from techrevati.runtime.budgets.recounting import begins, recount
 from techrevati.runtime.budgets.reservation import failure_of, input_of, output_of
 from techrevati.runtime.orchestrator.turns import named
@@ -176,7 +177,7 @@ class SessionSpending:
         ledger, budget = config.ledger, config.budget
         if budget is not None:
             self._budgets.append(budget)
-        if ledger is not None and (budget is None or budget.ledger is not ledger):
+        if ledger is not None and (budget is None or not same_books(budget.ledger, ledger)):
             self._budgets.append(Budget(f"session/{config.role}/{config.phase}", ledger=ledger))
         self._ledger: SpendLedger | None = ledger
         self._budget = budget
