@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -234,6 +237,34 @@ def test_the_texts_in_a_dataclass_are_input() -> None:
     ask_model([Said("hello")])
     with pytest.raises(BudgetExceededError):
         ask_model([Said("x" * 5_000)])
+
+
+def test_a_stream_that_is_open_at_the_end_of_the_program_is_estimated(tmp_path: Path) -> None:
+    """It is on the books before the interpreter takes itself apart, and nothing is written to stderr."""
+    script = """
+import sys
+from techrevati.runtime import Budget, SpendLedger
+from techrevati.runtime.integrations import guarded
+
+books = SpendLedger(sys.argv[1])
+
+@guarded(model="gpt-5-mini", max_output_tokens=9, budget=Budget("acme", limit_usd=1, ledger=books))
+def says():
+    yield "one"
+    yield "two"
+
+stream = says()
+next(stream)
+"""
+    file = str(tmp_path / "spend.db")
+    done = subprocess.run(
+        [sys.executable, "-c", script, file], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    with SpendLedger(file) as books:
+        (record,) = books.records()
+        assert (record.certainty, record.usage.output_tokens) == ("estimated", 1)
+        assert not any(Budget("acme", limit_usd=1, ledger=books).snapshot().reserved.values())
 
 
 @pytest.mark.parametrize("streamed", [False, True])

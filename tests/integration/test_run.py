@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import venv
 from decimal import Decimal
 from pathlib import Path
 
@@ -489,6 +490,20 @@ def test_another_environment_is_guarded_and_sees_nothing_else(tmp_path: Path) ->
         timeout=BOUND_S,
         cwd=tmp_path,
     )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "request was wrapped\n"
+    assert "1 call guarded in 1 process" in done.stderr
+
+
+def test_an_sdk_that_the_environment_imports_at_its_start_is_guarded(tmp_path: Path) -> None:
+    """A .pth file comes before everything that can be put in front of a program."""
+    venv.create(tmp_path / "venv", symlinks=os.name != "nt", with_pip=False)
+    (packages,) = (tmp_path / "venv").glob("[Ll]ib/**/site-packages")
+    (packages / "openai.py").write_text(FAKE_SDK, encoding="utf-8")
+    (packages / "early.pth").write_text("import openai\n", encoding="utf-8")
+    python = tmp_path / "venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    agent = program(tmp_path, OTHER, preamble="")
+    done = run("--", str(python), agent)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "request was wrapped\n"
     assert "1 call guarded in 1 process" in done.stderr

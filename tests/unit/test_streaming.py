@@ -25,6 +25,7 @@ from techrevati.runtime import (
     classify,
     watch,
 )
+from techrevati.runtime._core.collector import caught_up
 from techrevati.runtime.streaming import AsyncWatchedStream, WatchedStream
 from techrevati.runtime.streaming.interrupting import shut_down
 from techrevati.runtime.streaming.tokens import is_token, text_bytes
@@ -185,6 +186,41 @@ def test_a_dropped_async_stream_is_closed_by_the_loop() -> None:
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     run(main())
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_the_collector_waits_for_no_lock(asynchronous: bool) -> None:
+    """It runs anywhere, also where its thread holds the lock that *on_end* takes."""
+    locked, told = threading.Lock(), list[StreamOutcome]()
+
+    def ended(outcome: StreamOutcome) -> None:
+        with locked:
+            told.append(outcome)
+
+    async def cycle() -> None:
+        stream = watch(AsyncSource("a", 1, "b"), 50, 50, on_end=ended)
+        assert await anext(stream) == "a"
+        kept: list[Any] = [stream]
+        kept.append(kept)
+
+    def collect() -> None:
+        if asynchronous:
+            run(cycle())
+        else:
+            stream = watch(Source("a", "b"), 5, 5, on_end=ended)
+            next(stream)
+            kept: list[Any] = [stream]
+            kept.append(kept)
+            del stream, kept
+        with locked:
+            gc.collect()
+
+    thread = threading.Thread(target=collect, daemon=True)
+    thread.start()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+    caught_up()
+    assert [outcome.state for outcome in told] == ["closed"]
 
 
 @pytest.mark.parametrize("state", ["completed", "failed"])

@@ -61,7 +61,7 @@ class Innermost:
         """:meth:`leave` without blocking the event loop while a ledger is written."""
         begun, self._begun = self._begun, None
         if begun is not None:
-            await begun.aunsent()
+            await begun._aunsent()
 
     def handle(self, request: Any, call_next: Callable[[Any], Any]) -> Any:
         """Send one request of a synchronous client, guarded."""

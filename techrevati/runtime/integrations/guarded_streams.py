@@ -6,6 +6,7 @@ reader has seen is never said twice.
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -99,6 +100,9 @@ def stream(
             return made, heard(), items, _END, end.value
 
     made, hearing, items, item, result = guard.call(request, send)
+    here = _Here()
+    # One that is open when the program ends: later nothing can be written any more.
+    at_exit = weakref.finalize(here, _left, made, hearing, request)
     try:
         while item is not _END:
             hearing.hear(item)
@@ -106,10 +110,7 @@ def stream(
             try:
                 sent = yield item
             except GeneratorExit:
-                if hearing.complete:  # the reader went away: after the end of the answer, or before
-                    made.finish(hearing.usage())
-                else:
-                    made.abandon(hearing.estimate(request))
+                _left(made, hearing, request)
                 raise
             except BaseException as error:
                 thrown = error
@@ -125,12 +126,27 @@ def stream(
         made.fail(error, hearing.estimate(request), measured=hearing.complete)
         raise
     finally:
+        at_exit.detach()
         close = getattr(items, "close", None)
         if close is not None:
             close()
     used = hearing.usage() or usage_of(result)
     made.finish(used or hearing.estimate(request), measured=used is not None)
     return result
+
+
+class _Here:
+    """Lives as long as the frame of one stream."""
+
+    __slots__ = ("__weakref__",)
+
+
+def _left(made: PhysicalRequest, hearing: Heard, request: ModelRequest) -> None:
+    """The reader went away: after the end of the answer, or before."""
+    if hearing.complete:
+        made.finish(hearing.usage())
+    else:
+        made.abandon(hearing.estimate(request))
 
 
 async def astream(

@@ -245,7 +245,7 @@ class PhysicalRequest:
         """:meth:`abandon` without blocking the event loop while a ledger is written."""
         await self._off_loop(lambda: self.abandon(usage))
 
-    async def aunsent(self) -> None:
+    async def _aunsent(self) -> None:
         """:meth:`unsent` without blocking the event loop while a ledger is written."""
         await self._off_loop(self.unsent)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterable, AsyncIterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from techrevati.runtime._core.collector import collecting, later
 from techrevati.runtime._core.streams import aclose
 from techrevati.runtime.streaming.common import Watched, closing_failed
 from techrevati.runtime.streaming.patience import NEVER, Patience
@@ -127,7 +129,10 @@ class AsyncWatchedStream(Watched[T], AsyncIterator[T]):
         self._astep = _nothing
         self._alarm.disarm()
         self._alarm.close_later(*self._both())
-        self._settle(state, error)
+        if collecting():  # perhaps while this thread holds a lock that *on_end* waits for
+            later(partial(self._settle, state, error))
+        else:
+            self._settle(state, error)
 
     async def aclose(self) -> None:
         """End it early: the stream is closed, and what it used is estimated.  Twice does nothing."""

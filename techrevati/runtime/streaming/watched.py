@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from techrevati.runtime._core import arguments
+from techrevati.runtime._core.collector import collecting, later
 from techrevati.runtime._core.log import logger
 from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime._core.streams import close
@@ -156,7 +157,8 @@ class WatchedStream(Watched[T], Iterator[T]):
 
     def __del__(self) -> None:
         if getattr(self, "outcome", self) is None and hasattr(self, "_step"):
-            self.close()
+            # The collector may run while this thread holds a lock that *on_end* waits for.
+            later(self.close) if collecting() else self.close()
 
 
 def _nothing() -> Any:

@@ -93,9 +93,11 @@ def _same(path: str, here: str) -> bool:
 
 if __name__ == "sitecustomize":
     _here = os.path.dirname(os.path.abspath(__file__))
-    if os.environ.get(VARIABLE):
-        sys.meta_path.insert(0, SdkFinder())
     try:
+        if os.environ.get(VARIABLE):
+            sys.meta_path.insert(0, SdkFinder())
+            for _name in SDKS.intersection(sys.modules):  # a .pth file of this environment was earlier
+                _imported(sys.modules[_name])
         _chained(_here)
     finally:
         sys.path[:] = [path for path in sys.path if not _same(path, _here)]
