@@ -9,6 +9,8 @@ import multiprocessing
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -728,3 +730,37 @@ def test_a_settlement_that_the_books_refuse_costs_nobody_else_a_record(tmp_path:
         assert {record.key for record in ledger.records()} == {"taken", "other", "innocent"}
         assert (ledger.pending, ledger.dropped) == (0, 1)
         assert [lease.key for lease in ledger.leases()] == ["taken"]
+
+
+UNCLOSED = """
+import sqlite3, sys
+from contextlib import suppress
+from techrevati.runtime.budgets import Budget
+from techrevati.runtime.ledger import SpendLedger
+from techrevati.runtime.ledger import ledger as module
+from techrevati.runtime.stores import StoreUnavailableError
+from techrevati.runtime.usage import UsageSnapshot
+
+module.BATCH_AGE_S = 3600
+ledger = SpendLedger("spend.db", durability=sys.argv[1], timeout_s=0.001)
+usage = UsageSnapshot(1_000)
+reserved = Budget("acme", 1, ledger=ledger).reserve(model="gpt-4o", input_tokens=1_000, max_output_tokens=0)
+writer = sqlite3.connect("spend.db", isolation_level=None)
+writer.execute("BEGIN IMMEDIATE")
+for number in range(5):
+    with suppress(StoreUnavailableError):
+        ledger.record(project="p", model="gpt-4o", usage=usage)
+reserved.settle(usage)
+writer.execute("ROLLBACK")
+"""
+
+
+@pytest.mark.parametrize("durability", ["full", "batched"])
+def test_a_program_that_ends_without_closing_writes_what_waits(tmp_path: Path, durability: str) -> None:
+    """So that whoever looks next finds it, without writing."""
+    command = [sys.executable, "-c", UNCLOSED, durability]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=120)
+    with SpendLedger(tmp_path / "spend.db", read_only=True) as ledger:
+        assert [(group.group, group.calls) for group in ledger.by("project")] == [("default", 1), ("p", 5)]
+        assert not ledger.leases()
+    assert not list(tmp_path.glob("*.spool-*"))

@@ -19,6 +19,7 @@ from techrevati.runtime._core.labels import checked_certainty, checked_tags, opt
 from techrevati.runtime._core.log import announce, logger
 from techrevati.runtime._core.worker import Worker
 from techrevati.runtime.ledger import query
+from techrevati.runtime.ledger.ending import at_exit
 from techrevati.runtime.ledger.errors import IdempotencyConflictError
 from techrevati.runtime.ledger.record import Draft, Given, draft
 from techrevati.runtime.ledger.reports import LedgerReports
@@ -116,6 +117,8 @@ class SpendLedger(LedgerReports, LedgerReservations):
         watch(self)
         self._file.read(lambda _: None)
         self._adopt()
+        if not self._file.is_memory and not read_only:
+            at_exit(self)
 
     # --- writing --------------------------------------
 
@@ -410,6 +413,18 @@ class SpendLedger(LedgerReports, LedgerReservations):
             self._recorded.close()
             self._committing.close()
         self._file.close()
+
+    def _write_at_exit(self) -> None:
+        """The program ends, and nobody closed this: what waits is tried once more."""
+        try:
+            self._commit_buffer()
+            with self._commits, self._lock:
+                self._recorded.close()
+                self._committing.close()
+            if self._waiting and not self._retry():
+                logger("ledger").warning("%d records could not be written before the end", self.pending)
+        except StoreError as error:
+            logger("ledger").warning("records could not be written before the end: %s", error)
 
     def __enter__(self) -> Self:
         return self
