@@ -189,6 +189,7 @@ class Seam:
         self.own_retries: bool = own_retries
         self.facts: ClientFacts = ClientFacts(client)
         self.plain: Any = plain
+        self.middleware: tuple[Any, ...] = middleware_of(client)  # it cannot be changed
         self._retries: dict[int, Retry] = {}
 
     def attach(self) -> None:
@@ -295,7 +296,7 @@ class _Call:
         self._seam = seam
         self._client = seam.client
         self._plain = seam.plain
-        self._middleware = middleware_of(seam.client)
+        self._middleware = seam.middleware
         self._cast_to = cast_to
         self._stream = stream
         self._stream_cls = stream_cls
