@@ -425,6 +425,40 @@ def test_a_thread_that_the_provider_keeps_has_no_bound(ledger: SpendLedger) -> N
         assert server.bill.requests == 1
 
 
+FILE: Any = {"type": "file", "file": {"file_id": "file-1"}}
+DOCUMENT: Any = {"type": "document", "source": {"type": "url", "url": "https://example.com/a.pdf"}}
+
+
+@pytest.mark.parametrize(
+    ("api", "content", "named"),
+    [
+        ("chat", [FILE], "file_id"),
+        ("responses", [{"type": "input_file", "file_url": "https://example.com/a.pdf"}], "file_url"),
+        ("messages", [DOCUMENT], "url"),
+        ("messages", [{"type": "tool_result", "tool_use_id": "t", "content": [DOCUMENT]}], "url"),
+        ("chat", [{"type": "file", "file": {"file_data": "JVBERi0=", "filename": "a.pdf"}}], None),
+        ("messages", [{"type": "document", "source": {"type": "text", "data": "Hi"}}], None),
+        ("chat", [{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}], None),
+    ],
+)
+def test_files_by_reference_have_no_bound(
+    api: str, content: Any, named: str | None, ledger: SpendLedger
+) -> None:
+    """Nobody sees in the request how much they hold; one that is in it is counted by its bytes."""
+    message: Any = {"role": "user", "content": content}
+    with endpoint() as server:
+        budget = Budget("acme", Decimal("0.0000001"), ledger=ledger)
+        client = wrapping(ledger, budget)((anthropic_client if api == "messages" else openai_client)(server))
+        refusal: Any = BudgetExceededError if named is None else ValueError
+        with pytest.raises(refusal, match=None if named is None else f"^{named} adds input"):
+            if api == "responses":
+                client.responses.create(model=MODEL, max_output_tokens=16, input=[message])
+            else:
+                surface = client.messages if api == "messages" else client.chat.completions
+                surface.create(model=MODEL, max_tokens=16, messages=[message])
+        assert server.bill.requests == 0
+
+
 @pytest.mark.parametrize(
     ("model", "more", "times"),
     [

@@ -7,6 +7,7 @@ import gc
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import anthropic
@@ -359,3 +360,59 @@ def test_a_stream_of_bedrock_counts(ledger: SpendLedger) -> None:
 def anthropic_client_library() -> Any:
     """The HTTP library that this anthropic uses."""
     return sys.modules[anthropic.DefaultHttpxClient.__mro__[1].__module__.partition(".")[0]]
+
+
+@pytest.mark.parametrize("api", ["openai", "anthropic"])
+def test_a_stream_that_another_thread_closes_is_no_failure(api: str, ledger: SpendLedger) -> None:
+    """Somebody pressed "stop" while its reader waited: that says nothing about the provider."""
+    breaker = CircuitBreaker("api", failure_threshold=1)
+    body = request()
+    make = openai_client if api == "openai" else anthropic_client
+    with endpoint(Fault(FaultKind.SLOW_STREAM, delay_s=0.2)) as server, make(server) as plain:
+        client = guarded(plain, ledger, breaker=breaker)
+        surface = client.chat.completions if api == "openai" else client.messages
+        stream = surface.create(**body, stream=True)
+        begun = threading.Event()
+
+        def read() -> None:
+            with suppress(Exception):  # whatever the SDK makes of it
+                for _ in stream:
+                    begun.set()
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        assert begun.wait(20)
+        with suppress(Exception):
+            stream.close()
+        reader.join(20)
+        assert not reader.is_alive()
+    assert the_record(ledger).certainty == "estimated"
+    assert the_record(ledger).failure is None
+    assert not breaker.is_open()
+
+
+def test_a_stream_that_another_task_closes_is_no_failure(ledger: SpendLedger) -> None:
+    """The same for tasks."""
+    breaker = CircuitBreaker("api", failure_threshold=1)
+
+    async def go(server: ChaosServer) -> None:
+        async with async_openai_client(server) as plain:
+            client = guarded(plain, ledger, breaker=breaker)
+            stream = await client.chat.completions.create(**request(), stream=True)
+            begun = asyncio.Event()
+
+            async def read() -> None:
+                async for _ in stream:
+                    begun.set()
+
+            reader = asyncio.ensure_future(read())
+            await asyncio.wait_for(begun.wait(), 20)
+            with suppress(Exception):
+                await stream.close()
+            with suppress(Exception):
+                await asyncio.wait_for(reader, 20)
+
+    with endpoint(Fault(FaultKind.SLOW_STREAM, delay_s=0.2)) as server:
+        asyncio.run(go(server))
+    assert the_record(ledger).failure is None
+    assert not breaker.is_open()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import operator
 from collections.abc import Iterator
 from typing import Annotated, Any, TypedDict
@@ -155,3 +156,35 @@ def test_what_langgraph_adds_to_a_node_is_no_input(ledger: SpendLedger) -> None:
     for decorator in (guarded_node(), delegated_node(budget)):
         with pytest.raises(TypeError, match=r"function|callable"):
             decorator(3)  # type: ignore[type-var]
+
+
+class Answers:
+    """A node that is an object."""
+
+    async def __call__(self, state: Any) -> dict[str, Any]:
+        return {"messages": [("ai", "found")]}
+
+
+async def answers_bit_by_bit(state: Any) -> Any:
+    """A node that gives its update as a stream."""
+    yield {"messages": [("ai", "found")]}
+
+
+@pytest.mark.parametrize("node", [Answers(), answers_bit_by_bit])
+def test_a_delegated_node_is_of_any_colour(node: Any) -> None:
+    """What langgraph takes as a node, it takes with the decorator."""
+    from langgraph.graph import END, START, MessagesState, StateGraph
+
+    from techrevati.runtime.integrations.langgraph import delegated_node
+
+    budget = Budget("acme", limits={"delegated_tasks": 1})
+    made = StateGraph(MessagesState)
+    made.add_node("researcher", delegated_node(budget)(node))
+    made.add_edge(START, "researcher")
+    made.add_edge("researcher", END)
+    graph = made.compile()
+    answer = asyncio.run(graph.ainvoke({"messages": [("user", "go")]}))
+    assert answer["messages"][-1].content == "found"
+    assert budget.snapshot().settled == {"delegated_tasks": 1}
+    with pytest.raises(BudgetExceededError):
+        asyncio.run(graph.ainvoke({"messages": [("user", "go")]}))

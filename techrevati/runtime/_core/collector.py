@@ -108,7 +108,8 @@ def _at_exit() -> None:
     caught_up()
 
 
-gc.callbacks.append(_noted)
+if hasattr(gc, "callbacks"):  # not everywhere but in CPython
+    gc.callbacks.append(_noted)
 atexit.register(_at_exit)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)

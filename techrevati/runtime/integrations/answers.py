@@ -8,6 +8,7 @@ that one response.
 from __future__ import annotations
 
 import weakref
+from _thread import get_ident
 from typing import TYPE_CHECKING
 
 from techrevati.runtime.integrations.answer_tap import AnswerTap, generated_tokens
@@ -105,7 +106,7 @@ def _most(request: ModelRequest) -> int:
 class Listener:
     """Ends one physical request when the body of its answer ends, however that comes about."""
 
-    __slots__ = ("__weakref__", "_bytes", "_finalizer", "_made", "_pulling", "_tap")
+    __slots__ = ("__weakref__", "_bytes", "_finalizer", "_left", "_made", "_pulling", "_tap")
 
     def __init__(self, made: PhysicalRequest, http: Any, *, hide_usage: bool) -> None:
         kind = str(http.headers.get("content-type", ""))
@@ -114,7 +115,8 @@ class Listener:
         frames = "amazon.eventstream" in kind
         self._bytes = None if events else _body_bytes(http.headers)
         self._tap = AnswerTap(events=events, hide_usage=hide_usage, answered=made.answered, frames=frames)
-        self._pulling = False
+        self._pulling: object = None  # the thread or the task that waits for a chunk
+        self._left = False  # another one closed it meanwhile
         # One that nobody reads or closes is settled when it is thrown away.
         self._finalizer = weakref.finalize(http, self._closed)
 
@@ -126,10 +128,12 @@ class Listener:
             return self._passed(iter_bytes(chunk_size))
 
         def closed() -> None:
+            if self._pulling is not None and self._pulling != get_ident():
+                self._left = True
             try:
                 close()
             finally:
-                if not self._pulling and self._finalizer.alive:  # else it has ended
+                if self._pulling is None and self._finalizer.alive:  # else it has ended
                     self._closed()
 
         http.iter_bytes, http.close = tapped, closed
@@ -142,12 +146,14 @@ class Listener:
             return self._apassed(aiter_bytes(chunk_size))
 
         async def closed() -> None:
+            if self._pulling is not None and self._pulling is not _task():
+                self._left = True
             try:
                 await aclose()
             except BaseException:
                 self._closed()
                 raise
-            if not self._pulling and self._finalizer.alive:
+            if self._pulling is None and self._finalizer.alive:
                 await self._aclosed()
 
         http.aiter_bytes, http.aclose = tapped, closed
@@ -156,7 +162,7 @@ class Listener:
         tap, made = self._tap, self._made
         timed = made.timed
         while True:
-            self._pulling = True
+            self._pulling = get_ident()
             try:
                 if timed:
                     made.check_time()
@@ -167,7 +173,7 @@ class Listener:
                 self._failed(error)
                 raise
             finally:
-                self._pulling = False
+                self._pulling = None
             passed = tap.feed(chunk)
             if passed:
                 yield passed
@@ -180,17 +186,20 @@ class Listener:
         tap, made = self._tap, self._made
         timed = made.timed
         while True:
-            self._pulling = True
+            self._pulling = _task()
             try:
                 chunk = await (made.in_time(anext(chunks)) if timed else anext(chunks))
             except StopAsyncIteration:
                 break
             except BaseException as error:
                 self._finalizer.detach()
-                await self._made.afail(tap.error or error, self._estimate())
+                if self._left and isinstance(error, Exception):
+                    await self._made.aabandon(self._estimate())
+                else:
+                    await self._made.afail(tap.error or error, self._estimate())
                 raise
             finally:
-                self._pulling = False
+                self._pulling = None
             passed = tap.feed(chunk)
             if passed:
                 yield passed
@@ -216,12 +225,13 @@ class Listener:
 
     def _failed(self, error: BaseException) -> None:
         self._finalizer.detach()
-        self._made.fail(self._tap.error or error, self._estimate())
+        if self._left and isinstance(error, Exception):  # its reader ended it
+            self._made.abandon(self._estimate())
+        else:
+            self._made.fail(self._tap.error or error, self._estimate())
 
     def _closed(self) -> None:
         """Somebody closed it: at its end, or before."""
-        if self._made.ended:
-            return
         tap = self._tap
         if tap.complete or tap.ended or tap.error is not None:
             self._finished()
@@ -230,8 +240,6 @@ class Listener:
             self._made.abandon(self._estimate())
 
     async def _aclosed(self) -> None:
-        if self._made.ended:
-            return
         tap = self._tap
         if tap.complete or tap.ended or tap.error is not None:
             await self._end(self._made.afinish, self._made.afail)
@@ -263,6 +271,16 @@ class Listener:
         return min(said, most) if most or request.max_output_tokens == 0 else said
 
 
+def _task() -> object:
+    """The task that runs here; something else where there is none."""
+    import asyncio
+
+    try:
+        return asyncio.current_task() or _NO_TASK
+    except RuntimeError:  # another library's loop
+        return _NO_TASK
+
+
 def _body_bytes(headers: Any) -> int | None:
     """How long a body is that nobody read; None when its headers do not say."""
     length = headers.get("content-length")
@@ -271,6 +289,7 @@ def _body_bytes(headers: Any) -> int | None:
     return int(length)
 
 
+_NO_TASK = object()
 _NOTHING = UsageSnapshot()
 _BYTES_PER_TOKEN = 4
 _UNDER_WAY = ("queued", "in_progress")

@@ -8,10 +8,11 @@ is made anew.
 from __future__ import annotations
 
 from functools import cached_property, partial
-from inspect import getattr_static
+from inspect import getattr_static, signature
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, TypeVar
 
     C = TypeVar("C")
@@ -26,12 +27,22 @@ def copy_of(client: C, left_out: frozenset[str] = frozenset()) -> C:
     Raises:
         TypeError: It cannot be made: the class keeps something that goes on calling the old client.
     """
-    kind = type(client)
     try:
-        made: C = kind.copy(client)  # type: ignore[attr-defined]
+        return connected_copy(client)
     except Exception as error:
         return _by_attributes(client, left_out, error)
-    return made
+
+
+def connected_copy(client: C, **changes: object) -> C:
+    """The SDK's own copy of *client* with *changes*, on the same connections.
+
+    Copies of Bedrock's clients, before anthropic 2, make new ones unless they are given those of the old client.
+    """
+    copy: Callable[..., C] = type(client).copy  # type: ignore[attr-defined]
+    http_client = getattr(client, "_client", None)
+    if http_client is not None and "http_client" in signature(copy).parameters:
+        changes.setdefault("http_client", http_client)
+    return copy(client, **changes)
 
 
 def _by_attributes(client: C, left_out: frozenset[str], error: Exception) -> C:

@@ -6,11 +6,12 @@ adapter.  Importing this needs langgraph.
 
 from __future__ import annotations
 
-import inspect
+from contextlib import aclosing
 from functools import update_wrapper, wraps
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
+from techrevati.runtime._core.wrapping import ASYNC_GENERATOR, COROUTINE, GENERATOR, colour
 from techrevati.runtime.budgets import Budget
 from techrevati.runtime.integrations.answers import usage_of as read_usage
 from techrevati.runtime.integrations.call_guard import CallGuard
@@ -24,7 +25,7 @@ except ImportError as _missing:  # pragma: no cover
     raise ImportError("techrevati.runtime.integrations.langgraph needs langgraph") from _missing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable, Generator
     from typing import Any, TypeVar, Unpack
 
     from techrevati.runtime._core.redactor import Redactor
@@ -92,7 +93,7 @@ def delegated_node(
     event_sink: EventSink | None = None,
     redactor: Redactor | None = None,
 ) -> Callable[[F], F]:
-    """A decorator for a node function, sync or async, in which another agent works: a subgraph, a team.
+    """A decorator for a node function, of any colour, in which another agent works: a subgraph, a team.
 
     Each run of the node is one of the ``delegated_tasks`` of *budget*, taken before the node begins; give the
     models inside a child of that budget.  A node that is resumed runs, and is counted, again.
@@ -112,21 +113,40 @@ def delegated_node(
     guard = CallGuard(project=project, event_sink=event_sink, redactor=redactor, observe_only=observe_only)
 
     def decorate(fn: F) -> F:
-        arguments.function("fn", fn)
+        kind = colour(fn)
         request = ModelRequest("langgraph", None, f"task for {getattr(fn, '__name__', 'a node')}")
-        if inspect.iscoroutinefunction(fn):
+        run: Any = fn
+        if kind == COROUTINE:
 
             @wraps(fn)
             async def anode(*args: object, **kwargs: object) -> object:
                 await adelegate(budget, guard, request)
-                return await fn(*args, **kwargs)
+                return await run(*args, **kwargs)
 
             return anode  # type: ignore[return-value]
+        if kind == ASYNC_GENERATOR:
+
+            @wraps(fn)
+            async def aupdates(*args: object, **kwargs: object) -> AsyncGenerator[Any]:
+                await adelegate(budget, guard, request)
+                async with aclosing(run(*args, **kwargs)) as inner:
+                    async for update in inner:
+                        yield update
+
+            return aupdates  # type: ignore[return-value]
+        if kind == GENERATOR:
+
+            @wraps(fn)
+            def updates(*args: object, **kwargs: object) -> Generator[Any, Any, Any]:
+                delegate(budget, guard, request)
+                return (yield from run(*args, **kwargs))
+
+            return updates  # type: ignore[return-value]
 
         @wraps(fn)
         def node(*args: object, **kwargs: object) -> object:
             delegate(budget, guard, request)
-            return fn(*args, **kwargs)
+            return run(*args, **kwargs)
 
         return node  # type: ignore[return-value]
 

@@ -39,6 +39,8 @@ _SETTINGS = (
     *((name, (name,)) for name in ("frequency_penalty", "presence_penalty")),
 )
 _TIERS = ("priority", "fast", "flex", "batch")  # those with prices of their own
+_FILES = frozenset({"file", "input_file", "document", "container_upload"})
+_MAX_DEPTH = 8  # of messages in tool results
 _ELSEWHERE = ("previous_response_id", "conversation", "prompt")  # input that the provider adds by itself
 
 
@@ -183,6 +185,40 @@ def read_request(
         unbounded=unbounded,
         server=server,
     )
+
+
+def referred_to(content: object) -> str | None:
+    """What in the messages of a request stands for more than it shows: files by their ids or addresses, and
+    items that the provider keeps; None when all is there.  Images have a bound of their own.
+    """
+    if not isinstance(content, Mapping):
+        return None
+    for name in ("messages", "input"):
+        found = _reference(content.get(name), 0)
+        if found is not None:
+            return found
+    return None
+
+
+def _reference(value: object, depth: int) -> str | None:
+    if isinstance(value, (list, tuple)):
+        return next((found for item in value if (found := _reference(item, depth)) is not None), None)
+    if not isinstance(value, Mapping) or depth > _MAX_DEPTH:
+        return None
+    kind = value.get("type")
+    if kind == "item_reference":
+        return "item_reference"
+    if kind in _FILES:
+        held = value.get("file") or value.get("source") or value
+        if isinstance(held, Mapping):
+            found = next((name for name in ("file_id", "file_url", "url") if held.get(name)), None)
+            if found is not None:
+                return found
+    for name in ("content", "output"):
+        inside = value.get(name)
+        if type(inside) is list and (found := _reference(inside, depth + 1)) is not None:
+            return found
+    return None
 
 
 def _tier(api: str, body: Mapping[str, object]) -> str | None:

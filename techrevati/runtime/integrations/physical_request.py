@@ -133,11 +133,6 @@ class PhysicalRequest:
         return not self._reservations and not self._guard.events.heard
 
     @property
-    def ended(self) -> bool:
-        """Whether it has ended."""
-        return not self._open
-
-    @property
     def timed(self) -> bool:
         """Whether a deadline is in force."""
         return self._deadline is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core.deadline import current
+from techrevati.runtime.integrations.model_request import referred_to
 from techrevati.runtime.pricing import output_limit, worst_case_picodollars
 from techrevati.runtime.pricing.money import decimal_usd
 
@@ -23,9 +24,9 @@ _BOUND_BY_OUTPUT = frozenset({"usd", "output_tokens", "reasoning_tokens", "total
 def reservation_of(budget: Budget, request: ModelRequest, about: Mapping[str, object]) -> dict[str, Any]:
     """The arguments of a reservation."""
     limited = budget.limited
-    if request.unbounded and limited & _BOUND_BY_INPUT:
+    if limited & _BOUND_BY_INPUT and (elsewhere := request.unbounded or referred_to(request.content)):
         raise ValueError(
-            f"{request.unbounded} adds input that the request does not show, and {budget.name!r} limits "
+            f"{elsewhere} adds input that the request does not show, and {budget.name!r} limits "
             f"{', '.join(sorted(limited & _BOUND_BY_INPUT))}: send the whole input, or guard this client "
             "with a budget of output tokens or calls"
         )

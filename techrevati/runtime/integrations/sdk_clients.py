@@ -25,7 +25,7 @@ from techrevati.runtime.integrations.answers import (
     usage_of,
 )
 from techrevati.runtime.integrations.call_guard import CallGuard
-from techrevati.runtime.integrations.client_copies import copy_of
+from techrevati.runtime.integrations.client_copies import connected_copy, copy_of
 from techrevati.runtime.integrations.client_facts import ClientFacts
 from techrevati.runtime.integrations.client_middleware import Innermost, middleware_of
 from techrevati.runtime.integrations.model_request import (
@@ -189,6 +189,7 @@ class Seam:
         self.own_retries: bool = own_retries
         self.facts: ClientFacts = ClientFacts(client)
         self.plain: Any = plain
+        self.middleware: tuple[Any, ...] = middleware_of(client)  # it cannot be changed
         self._retries: dict[int, Retry] = {}
 
     def attach(self) -> None:
@@ -295,7 +296,7 @@ class _Call:
         self._seam = seam
         self._client = seam.client
         self._plain = seam.plain
-        self._middleware = middleware_of(seam.client)
+        self._middleware = seam.middleware
         self._cast_to = cast_to
         self._stream = stream
         self._stream_cls = stream_cls
@@ -482,7 +483,7 @@ class _Call:
 
     def _behind(self, innermost: Any) -> Any:
         """The SDK's ``request`` with *innermost* behind the middleware of the client."""
-        client = type(self._client).copy(self._client, middleware=[*self._middleware, innermost])
+        client = connected_copy(self._client, middleware=[*self._middleware, innermost])
         setattr(client, GUARD, self._seam)
         send = self._plain.__func__
         return send(client, self._cast_to, self._options, stream=self._stream, stream_cls=self._stream_cls)
