@@ -383,6 +383,12 @@ class SpendLedger(LedgerReports, LedgerReservations):
         """Try again to write what waits; whether nothing waits any more."""
         return self._waiting.retry(lambda drafts: self._write((), drafts, unique=True))
 
+    def _unwritten(self) -> StoreUnavailableError:
+        why = self._waiting.refusal
+        reason = "another thread is writing them" if why is None else why.reason
+        cause = "locked" if why is None else getattr(why, "cause", "input/output")
+        return StoreUnavailableError(self.path, f"{self.pending} records wait for the disk: {reason}", cause)
+
     def flush(self) -> None:
         """Return once everything recorded is in the file and survives a power failure.
 
@@ -392,7 +398,7 @@ class SpendLedger(LedgerReports, LedgerReservations):
         self._commit_buffer()
         self._adopt()
         if not self._retry():
-            raise StoreUnavailableError(self.path, f"{self.pending} records wait for the disk", "locked")
+            raise self._unwritten()
         self._file.flush()
 
     def close(self) -> None:
@@ -408,7 +414,7 @@ class SpendLedger(LedgerReports, LedgerReservations):
             if self._left:
                 self._adopt()
             if not self._retry():
-                raise StoreUnavailableError(self.path, f"{self.pending} records wait for the disk", "locked")
+                raise self._unwritten()
         with self._commits, self._lock:
             self._recorded.close()
             self._committing.close()
