@@ -778,7 +778,7 @@ def test_what_cannot_be_flushed_says_why(tmp_path: Path, monkeypatch: pytest.Mon
             with pytest.raises(StoreUnavailableError):
                 ledger.record(project="a", model="ledger-small", usage=USAGE)
             for end in (ledger.flush, ledger.close):
-                with pytest.raises(StoreUnavailableError, match="1 records wait.*disk is full") as caught:
+                with pytest.raises(StoreUnavailableError, match=r"1 records wait.*disk is full") as caught:
                     end()
                 assert caught.value.cause == "full"
         ledger.flush()
