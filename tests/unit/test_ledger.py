@@ -783,3 +783,18 @@ def test_what_cannot_be_flushed_says_why(tmp_path: Path, monkeypatch: pytest.Mon
                 assert caught.value.cause == "full"
         ledger.flush()
         assert ledger.total() == Decimal("0.00125")
+
+
+def test_a_key_in_a_batch_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reservation cannot have it; what loses its key to another process is counted."""
+    path = tmp_path / "spend.db"
+    with SpendLedger(path, durability="batched") as ledger, SpendLedger(path) as other:
+        monkeypatch.setattr(ledger, "_start_flusher", lambda: None)
+        ledger.record(project="a", model="ledger-small", usage=USAGE, key="k")
+        assert ledger.has("k")
+        with pytest.raises(ValueError, match="'k'"):
+            Budget("acme", 1, ledger=ledger).reserve(model="ledger-small", max_output_tokens=1, key="k")
+        other.record(project="b", model="ledger-small", usage=USAGE, key="k")
+        ledger.flush()
+        assert [record.project for record in ledger.records()] == ["b"]
+        assert ledger.dropped == 1

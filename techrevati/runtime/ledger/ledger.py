@@ -284,6 +284,13 @@ class SpendLedger(LedgerReports, LedgerReservations):
             raise IdempotencyConflictError(made.key, differs)
         return True
 
+    def has(self, key: str) -> bool:
+        """Whether a record has this key, be it in a batch that is not written yet."""
+        with self._lock:
+            if self._recorded.of_key(key) or self._committing.of_key(key):
+                return True
+        return super().has(key)
+
     def _start_flusher(self) -> None:
         from threading import Thread
 
@@ -344,6 +351,7 @@ class SpendLedger(LedgerReports, LedgerReservations):
         for conflict in conflicts:
             if not unique:
                 raise conflict
+            self._waiting.lost_one()
             logger("ledger").warning("a batched record was dropped: %s", conflict)
 
     def _adopt(self) -> None:
@@ -376,7 +384,8 @@ class SpendLedger(LedgerReports, LedgerReservations):
 
     @property
     def dropped(self) -> int:
-        """Records and settlements that were lost: more than ``PENDING_CAPACITY`` waited for the disk."""
+        """Records and settlements that were lost: more than ``PENDING_CAPACITY`` waited, or somebody else has
+        their key."""
         return self._waiting.dropped
 
     def _retry(self) -> bool:
