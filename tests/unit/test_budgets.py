@@ -38,6 +38,7 @@ from techrevati.runtime.pricing import (
     ModelPricing,
     UnknownModelError,
     UnknownPriceError,
+    cost_usd,
     register_pricing,
 )
 from techrevati.runtime.sinks import RingBufferEventSink
@@ -1044,3 +1045,23 @@ def test_what_was_billed_stands_and_what_was_sent_counts_after_all(
             "billed": UsageSnapshot(40),
             "sent": UsageSnapshot(5),
         }
+
+
+def test_audio_is_bounded_at_its_own_price(make: Callable[..., Budget]) -> None:
+    """Of a model that speaks always, of one that only listens when it is said; text costs what text costs."""
+    heard = UsageSnapshot(input_audio_tokens=1000, output_tokens=100)
+    spoken = UsageSnapshot(input_audio_tokens=1000, output_audio_tokens=100)
+    budget = make("acme", 5)
+    for model, usage, said in (
+        ("gpt-4o-audio-preview", spoken, {}),
+        ("gpt-realtime", spoken, {}),
+        ("gemini-2.5-flash", heard, {"audio": True}),
+    ):
+        call: dict[str, Any] = {"model": model, "input_tokens": 1000, "max_output_tokens": 100}
+        reservation = budget.reserve(**call, **said)
+        assert reservation.cost_usd is not None
+        assert reservation.cost_usd >= cost_usd(model, usage)
+        reservation.settle(usage)
+    text = budget.reserve(model="gemini-2.5-flash", input_tokens=1000, max_output_tokens=100)
+    assert text.cost_usd == cost_usd("gemini-2.5-flash", UsageSnapshot(1000, 100))
+    text.release()
