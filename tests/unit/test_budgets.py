@@ -38,6 +38,7 @@ from techrevati.runtime.pricing import (
     ModelPricing,
     UnknownModelError,
     UnknownPriceError,
+    cost_usd,
     register_pricing,
 )
 from techrevati.runtime.sinks import RingBufferEventSink
@@ -992,3 +993,75 @@ def test_sums_are_exact_in_every_decimal_context() -> None:
         assert str(ledger.by("project").total) == str(ledger.total()) == "7654321.123001"
         assert str(budget.snapshot().remaining()) == "1234567.890999"
         assert budget.snapshot().remaining("model_calls") == 8
+
+
+@pytest.mark.parametrize("cost", [None, Decimal("0.00000000000000000123")])
+@pytest.mark.parametrize("others", [0, 1])
+@pytest.mark.parametrize("certainty", ["estimated", "unknown"])
+def test_what_a_silent_call_used_replaces_the_estimate(
+    clock: FakeClock, cost: Decimal | None, others: int, certainty: str
+) -> None:
+    """Its process was taken for dead and was not: books, sums of days and budget count what it says."""
+    with SpendLedger(":memory:", clock=clock) as ledger:
+        most = {"input_tokens": 1000, "total_tokens": 1000, "model_calls": 10, "wall_seconds": 60}
+        budget = Budget("acme", 1, limits=most, ledger=ledger, clock=clock, lease_seconds=30)
+        for _ in range(others):  # another estimate of that day
+            ledger.record(
+                project="default", model=MODEL, usage=UsageSnapshot(7), certainty=certainty, cost=cost
+            )
+        silent = budget.reserve(
+            model=MODEL, input_tokens=40, max_output_tokens=20, wall_seconds=1, key="silent"
+        )
+        clock.advance(31)
+        ledger.resolve("silent", usage=UsageSnapshot(40), certainty=certainty, cost=cost)
+        silent.settle(UsageSnapshot(30, 20))
+        assert [(one.certainty, one.cost, one.usage) for one in ledger.records()][others:] == [
+            ("measured", Decimal("0.00007"), UsageSnapshot(30, 20))
+        ]
+        assert sorted(group[:3] for group in ledger.by("certainty")) == sorted(
+            [*[(certainty, 1, 7)] * others, ("measured", 1, 50)]
+        )
+        assert ledger.total() == sum(one.cost or 0 for one in ledger.records())
+        settled = budget.snapshot().settled
+        assert (settled["usd"], settled["input_tokens"]) == (Decimal("0.00007"), 30)
+        assert (settled["total_tokens"], settled["model_calls"]) == (50, 1)
+        assert not budget.snapshot().reserved
+
+
+@pytest.mark.parametrize("limits", [None, {"model_calls": 10}])
+def test_what_was_billed_stands_and_what_was_sent_counts_after_all(
+    clock: FakeClock, limits: dict[str, int] | None
+) -> None:
+    """A measured answer is not replaced; a call that was resolved as unsent is recorded when it settles."""
+    with SpendLedger(":memory:", clock=clock) as ledger:
+        budget = Budget("acme", limits=limits, ledger=ledger, clock=clock, lease_seconds=30)
+        billed, sent = (budget.reserve(model=MODEL, input_tokens=40, key=key) for key in ("billed", "sent"))
+        clock.advance(31)
+        ledger.resolve("billed", usage=UsageSnapshot(40))
+        ledger.resolve("sent", not_sent=True)
+        billed.settle(UsageSnapshot(30, 20))
+        sent.settle(UsageSnapshot(5))
+        assert {one.key: one.usage for one in ledger.records()} == {
+            "billed": UsageSnapshot(40),
+            "sent": UsageSnapshot(5),
+        }
+
+
+def test_audio_is_bounded_at_its_own_price(make: Callable[..., Budget]) -> None:
+    """Of a model that speaks always, of one that only listens when it is said; text costs what text costs."""
+    heard = UsageSnapshot(input_audio_tokens=1000, output_tokens=100)
+    spoken = UsageSnapshot(input_audio_tokens=1000, output_audio_tokens=100)
+    budget = make("acme", 5)
+    for model, usage, said in (
+        ("gpt-4o-audio-preview", spoken, {}),
+        ("gpt-realtime", spoken, {}),
+        ("gemini-2.5-flash", heard, {"audio": True}),
+    ):
+        call: dict[str, Any] = {"model": model, "input_tokens": 1000, "max_output_tokens": 100}
+        reservation = budget.reserve(**call, **said)
+        assert reservation.cost_usd is not None
+        assert reservation.cost_usd >= cost_usd(model, usage)
+        reservation.settle(usage)
+    text = budget.reserve(model="gemini-2.5-flash", input_tokens=1000, max_output_tokens=100)
+    assert text.cost_usd == cost_usd("gemini-2.5-flash", UsageSnapshot(1000, 100))
+    text.release()

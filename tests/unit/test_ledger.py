@@ -764,3 +764,37 @@ def test_a_program_that_ends_without_closing_writes_what_waits(tmp_path: Path, d
         assert [(group.group, group.calls) for group in ledger.by("project")] == [("default", 1), ("p", 5)]
         assert not ledger.leases()
     assert not list(tmp_path.glob("*.spool-*"))
+
+
+def test_what_cannot_be_flushed_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk is no locked file."""
+    with SpendLedger(tmp_path / "spend.db") as ledger:
+
+        def refuse(*_: object, **__: object) -> object:
+            raise StoreUnavailableError("spend.db", "full (database or disk is full)", "full")
+
+        with monkeypatch.context() as full:
+            full.setattr(ledger._file, "write", refuse)
+            with pytest.raises(StoreUnavailableError):
+                ledger.record(project="a", model="ledger-small", usage=USAGE)
+            for end in (ledger.flush, ledger.close):
+                with pytest.raises(StoreUnavailableError, match=r"1 records wait.*disk is full") as caught:
+                    end()
+                assert caught.value.cause == "full"
+        ledger.flush()
+        assert ledger.total() == Decimal("0.00125")
+
+
+def test_a_key_in_a_batch_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reservation cannot have it; what loses its key to another process is counted."""
+    path = tmp_path / "spend.db"
+    with SpendLedger(path, durability="batched") as ledger, SpendLedger(path) as other:
+        monkeypatch.setattr(ledger, "_start_flusher", lambda: None)
+        ledger.record(project="a", model="ledger-small", usage=USAGE, key="k")
+        assert ledger.has("k")
+        with pytest.raises(ValueError, match="'k'"):
+            Budget("acme", 1, ledger=ledger).reserve(model="ledger-small", max_output_tokens=1, key="k")
+        other.record(project="b", model="ledger-small", usage=USAGE, key="k")
+        ledger.flush()
+        assert [record.project for record in ledger.records()] == ["b"]
+        assert ledger.dropped == 1

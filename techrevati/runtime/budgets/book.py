@@ -240,8 +240,14 @@ class Records(Protocol):
         keys: Sequence[str],
         decide: Callable[[Mapping[str, bytes | None]], Change[object]],
         bookings: Sequence[Mapping[str, object]] = (),
+        *,
+        corrects: bool = False,
     ) -> object:
         """Load, decide, write and book: all of it or nothing."""
+        ...
+
+    def estimate_of(self, key: str, asked: Amounts) -> Amounts | None:
+        """What the record of *key* counts, if it is an estimate."""
         ...
 
     def load(self, key: str) -> bytes | None:
@@ -318,10 +324,17 @@ class RecordBook:
         try:
             return self._records.transact(keys, decide, bookings)  # type: ignore[return-value]
         except _AlreadyResolvedError:
-            if not actual or booking is None or self._has(lease.key):
-                return ()  # resolved as used: it is on the books; resolved as unsent: and it was
-            open_lease = False  # resolved as unsent, but it was sent: it is counted after all
-            return self._records.transact(keys, decide, bookings)  # type: ignore[return-value]
+            if booking is None:
+                return ()  # resolved as unsent: and it was
+            open_lease = False
+            if not self._has(lease.key):  # resolved as unsent, but it was sent: it is counted after all
+                return self._records.transact(keys, decide, bookings)  # type: ignore[return-value]
+        # Resolved as used: it is on the books, unless that was a guess and now it is known.
+        before = self._records.estimate_of(lease.key, lease.asked)
+        if before is None or booking.get("certainty") != "measured":
+            return ()
+        actual = {unit: n - before.get(unit, 0) for unit, n in actual.items() if unit != "wall_seconds"}
+        return self._records.transact(keys, decide, bookings, corrects=True)  # type: ignore[return-value]
 
     def _has(self, key: str) -> bool:
         return self._records.has(key)

@@ -193,6 +193,7 @@ class Budget:
         tier: str | tuple[str, ...] | None = None,
         max_cost_usd: float | Decimal | None = None,
         web_searches: int = 0,
+        audio: bool = False,
         model_calls: int | None = None,
         attempts: int | None = None,
         tool_calls: int = 0,
@@ -212,6 +213,8 @@ class Budget:
             max_output_tokens: What the request allows; None takes the model's own limit.
             project, user, session, run, tags, key: For the ledger's record.
             max_cost_usd: The most it may cost, instead of the price book's worst case.
+            web_searches: How many searches of the provider's own it may run.
+            audio: Whether audio is sent to a model that answers in text; of one that speaks it is expected.
             tool_calls, delegated_tasks, turns: Reserved without a model unless one is given.
             wall_seconds: The most time it may take; needed where that is limited.
             also: Further budgets (a user's, a project's) that it is charged to together with this one.
@@ -232,7 +235,7 @@ class Budget:
             and type(max_output_tokens) is int
             and input_tokens | max_output_tokens >= 0
             and max_cost_usd is model_calls is attempts is None
-            and not (web_searches or tool_calls or delegated_tasks or turns or worst.is_timed)
+            and not (web_searches or audio or tool_calls or delegated_tasks or turns or worst.is_timed)
         ):
             asked = worst.of_plain_call(model, input_tokens, max_output_tokens, provider, tier)
         elif worst.units:
@@ -247,6 +250,7 @@ class Budget:
                 max_cost_usd,
                 web_searches,
                 wall_seconds,
+                audio,
             )
             if worst.counts:
                 one = 1 if is_call else 0

@@ -76,6 +76,7 @@ class WorstCase:
         max_cost_usd: float | Decimal | None,
         web_searches: int,
         wall_seconds: float | None,
+        audio: bool = False,
     ) -> dict[str, Amount]:
         """Money, tokens and time; whatever is limited has an amount, be it 0."""
         asked: dict[str, Amount] = {}
@@ -100,6 +101,7 @@ class WorstCase:
                     provider=provider,
                     tier=tier,
                     web_searches=web_searches,
+                    audio=audio,
                 )
             elif is_call and (input_tokens or output):
                 raise ValueError(

@@ -284,6 +284,13 @@ class SpendLedger(LedgerReports, LedgerReservations):
             raise IdempotencyConflictError(made.key, differs)
         return True
 
+    def has(self, key: str) -> bool:
+        """Whether a record has this key, be it in a batch that is not written yet."""
+        with self._lock:
+            if self._recorded.of_key(key) or self._committing.of_key(key):
+                return True
+        return super().has(key)
+
     def _start_flusher(self) -> None:
         from threading import Thread
 
@@ -344,6 +351,7 @@ class SpendLedger(LedgerReports, LedgerReservations):
         for conflict in conflicts:
             if not unique:
                 raise conflict
+            self._waiting.lost_one()
             logger("ledger").warning("a batched record was dropped: %s", conflict)
 
     def _adopt(self) -> None:
@@ -376,12 +384,19 @@ class SpendLedger(LedgerReports, LedgerReservations):
 
     @property
     def dropped(self) -> int:
-        """Records and settlements that were lost: more than ``PENDING_CAPACITY`` waited for the disk."""
+        """Records and settlements that were lost: more than ``PENDING_CAPACITY`` waited, or somebody else has
+        their key."""
         return self._waiting.dropped
 
     def _retry(self) -> bool:
         """Try again to write what waits; whether nothing waits any more."""
         return self._waiting.retry(lambda drafts: self._write((), drafts, unique=True))
+
+    def _unwritten(self) -> StoreUnavailableError:
+        why = self._waiting.refusal
+        reason = "another thread is writing them" if why is None else why.reason
+        cause = "locked" if why is None else getattr(why, "cause", "input/output")
+        return StoreUnavailableError(self.path, f"{self.pending} records wait for the disk: {reason}", cause)
 
     def flush(self) -> None:
         """Return once everything recorded is in the file and survives a power failure.
@@ -392,7 +407,7 @@ class SpendLedger(LedgerReports, LedgerReservations):
         self._commit_buffer()
         self._adopt()
         if not self._retry():
-            raise StoreUnavailableError(self.path, f"{self.pending} records wait for the disk", "locked")
+            raise self._unwritten()
         self._file.flush()
 
     def close(self) -> None:
@@ -408,7 +423,7 @@ class SpendLedger(LedgerReports, LedgerReservations):
             if self._left:
                 self._adopt()
             if not self._retry():
-                raise StoreUnavailableError(self.path, f"{self.pending} records wait for the disk", "locked")
+                raise self._unwritten()
         with self._commits, self._lock:
             self._recorded.close()
             self._committing.close()

@@ -17,6 +17,7 @@ from techrevati.runtime._core.tally import (
 )
 from techrevati.runtime.ledger.errors import UnknownReservationError
 from techrevati.runtime.ledger.record import Doubt, Draft, draft, total_tokens
+from techrevati.runtime.ledger.tables import standing
 from techrevati.runtime.pricing import UnknownPriceError, decimal_usd
 from techrevati.runtime.stores.protocol import Change
 from techrevati.runtime.stores.sqlite import keys_of, row_of, updated
@@ -64,11 +65,14 @@ class LedgerReservations:
         keys: Sequence[str],
         decide: Callable[[Mapping[str, bytes | None]], Change[T]],
         bookings: Sequence[Mapping[str, object]] = (),
+        *,
+        corrects: bool = False,
     ) -> T:
         """``Store.update``, with spend records in the same transaction; for budgets.
 
         *bookings* are the arguments of :meth:`SpendLedger.record`, each with its key, and with ``at_s`` where
-        it is not of now; one that is there already is left alone.
+        it is not of now; one that is there already is left alone, or, where this *corrects* an estimate,
+        replaced.
         """
         if self._waiting:
             self._retry()
@@ -77,8 +81,9 @@ class LedgerReservations:
 
         def work(connection: sqlite3.Connection) -> T:
             change = updated(connection, keys, decide, now_s)
+            write = self._writer.correct if corrects else self._writer.write_once
             for one in drafts:
-                self._writer.write_once(connection, one)
+                write(connection, one)
             return change.result
 
         try:
@@ -128,6 +133,13 @@ class LedgerReservations:
         """Whether a record has this key."""
         sql = "SELECT 1 FROM spend WHERE key = ?"
         return self._file.read(lambda connection: connection.execute(sql, (key,)).fetchone()) is not None
+
+    def estimate_of(self, key: str, asked: Mapping[str, Amount]) -> Mapping[str, Amount] | None:
+        """What the record of *key* counts in the units of *asked*, if there is one that was not measured."""
+        there = self._file.read(lambda connection: standing(connection, key))
+        if there is None or there.certainty == "measured":
+            return None
+        return amounts_of(UsageSnapshot.from_json(there.usage), there, asked)
 
     def keep_settlement(self, settle: Callable[[], object]) -> None:
         """Try *settle* again with the next use that can write; counted in ``pending``.  For budgets."""

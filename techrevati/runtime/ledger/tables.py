@@ -62,6 +62,7 @@ _ADD = (
     " calls = calls + excluded.calls, tokens = tokens + excluded.tokens,"
     " high = high + excluded.high, low = low + excluded.low"
 )
+_OF_GROUP = "WHERE day = ? AND project = ? AND model = ? AND provider = ? AND user = ? AND certainty = ?"
 COLUMNS = (
     "spend.id, key, at_s, project, model, provider, user, session, run, certainty, source, cost, cost_exact,"
     " tokens, usage, tags, book, tier, unit_prices, failure"
@@ -152,6 +153,19 @@ class Writer:
         self.write_new(connection, [draft])
         return True
 
+    def correct(self, connection: sqlite3.Connection, draft: Draft) -> None:
+        """Write one draft in the place of an estimate under its key; nothing where there is none."""
+        there = standing(connection, draft.key)
+        if there is None or there.certainty == "measured":
+            return
+        connection.execute("DELETE FROM spend WHERE key = ?", (there.key,))
+        group = (int(there.at_s // DAY_S), *there[2:6], there.certainty)
+        connection.execute(_ADD, (*group, -1, -there.tokens, *divmod(-(there.cost or 0), SPLIT)))
+        if there.cost_exact is not None:
+            _add_exact(connection, group, -Fraction(there.cost_exact))
+        connection.execute(f"DELETE FROM spend_day {_OF_GROUP} AND calls = 0", group)
+        self.write_new(connection, [draft])
+
     def _price(self, connection: sqlite3.Connection, price: tuple[str, ...]) -> int:
         connection.execute(
             "INSERT OR IGNORE INTO spend_price (book, tier, unit_prices) VALUES (?, ?, ?)", price
@@ -195,7 +209,6 @@ def _add_to_days(connection: sqlite3.Connection, drafts: Iterable[Draft]) -> Non
 def _add_exact(
     connection: sqlite3.Connection, group: tuple[int, str, str, str, str, str], amount: Fraction
 ) -> None:
-    where = "WHERE day = ? AND project = ? AND model = ? AND provider = ? AND user = ? AND certainty = ?"
-    (stands,) = connection.execute(f"SELECT cost_exact FROM spend_day {where}", group).fetchone()
+    (stands,) = connection.execute(f"SELECT cost_exact FROM spend_day {_OF_GROUP}", group).fetchone()
     total = amount + Fraction(stands or 0)
-    connection.execute(f"UPDATE spend_day SET cost_exact = ? {where}", (str(total), *group))
+    connection.execute(f"UPDATE spend_day SET cost_exact = ? {_OF_GROUP}", (str(total), *group))

@@ -37,6 +37,7 @@ class Waiting:
         self._tried = 0  # taken out, and neither written nor refused yet
         self._busy = False
         self.dropped: int = 0
+        self.refusal: StoreError | None = None
 
     def __len__(self) -> int:
         return len(self._records) + len(self._settlements) + self._tried
@@ -91,6 +92,7 @@ class Waiting:
                 self._records.extendleft(reversed(tried))
                 self._tried -= len(tried)
             if isinstance(error, StoreError):
+                self.refusal = error
                 return False
             raise
         with self._lock:
@@ -108,7 +110,8 @@ class Waiting:
             try:
                 settle()
                 refused = False
-            except StoreError:
+            except StoreError as error:
+                self.refusal = error
                 return False
             except Exception as error:
                 # It will never be written: not to stand in the way of the others, nor to be an error of the

@@ -157,8 +157,9 @@ def worst_case_picodollars(
     it.
 
     Every input token at the dearest of what it may be charged as (plain, written to or read from a cache,
-    image, with *audio* also audio), every output token likewise, at every long-context step the input reaches
-    and every hour the call may fall into; *web_searches* and *requests* at their fees.
+    image; audio, too, with *audio* and of a model that has a price for speech), every output token likewise,
+    at every long-context step the input reaches and every hour the call may fall into; *web_searches* and
+    *requests* at their fees.
 
     Raises:
         UnknownModelError, UnknownPriceError, ValueError, TypeError: As :func:`cost_usd`.

@@ -171,6 +171,7 @@ def worst_of(levels: Dearest, input_tokens: int, output_tokens: int) -> Picodoll
 
 def _dearest(level: _Level, audio: bool) -> tuple[Picodollars, Picodollars]:
     rate = level[6]
+    audio = audio or rate["output_audio"] != rate["output"]  # a model that speaks
     given = max(rate[name] for name in _INPUTS if audio or "audio" not in name)
     made = max(rate[name] for name in _OUTPUTS if audio or "audio" not in name)
     return given, made
