@@ -36,7 +36,7 @@ def copy_of(client: C, left_out: frozenset[str] = frozenset()) -> C:
 def connected_copy(client: C, **changes: object) -> C:
     """The SDK's own copy of *client* with *changes*, on the same connections.
 
-    Copies of Bedrock's clients, before anthropic 2, make new ones unless they are given those of the old client.
+    Copies of Bedrock's clients, before anthropic 2, make new ones unless they are given the old ones.
     """
     copy: Callable[..., C] = type(client).copy  # type: ignore[attr-defined]
     http_client = getattr(client, "_client", None)
