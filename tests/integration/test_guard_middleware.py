@@ -161,3 +161,21 @@ def test_the_fallbacks_of_the_sdk_are_on_the_books(stream: bool, ledger: SpendLe
         if stream:
             list(answer)
         assert_even(server, ledger, 1 if stream else 2)
+
+
+def test_a_class_that_cannot_be_copied_with_more_middleware_goes_on(
+    ledger: SpendLedger, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its calls are one request each, and that is said."""
+
+    class Own(anthropic.Anthropic):
+        def __init__(self, url: str) -> None:
+            super().__init__(
+                api_key="any", base_url=url, middleware=[lambda call, call_next: call_next(call)]
+            )
+
+    with endpoint() as server, Own(server.base_url.removesuffix("/v1")) as plain:
+        client = guarded(plain, ledger)
+        assert client.messages.create(**request()).content
+        assert_even(server, ledger, 1)
+    assert "are not told apart" in caplog.text

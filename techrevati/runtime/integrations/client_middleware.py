@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from techrevati.runtime._core.log import logger
 from techrevati.runtime.integrations.answers import Listener, estimate_of, usage_of
 from techrevati.runtime.integrations.model_request import api_of
 
@@ -23,9 +24,23 @@ if TYPE_CHECKING:
 
 
 def middleware_of(client: Any) -> tuple[Any, ...]:
-    """What stands between a client's ``request`` and the network; empty for most."""
+    """What stands between a client's ``request`` and the network; empty for most.
+
+    Also for one whose class cannot copy it with more: its calls count as one request each.
+    """
     found = getattr(client, "middleware", ())
-    return found if isinstance(found, tuple) else ()
+    if not isinstance(found, tuple) or not found:
+        return ()
+    try:
+        type(client).copy(client, middleware=[*found])
+    except Exception as error:
+        logger("integrations").warning(
+            "requests that the middleware of %s makes are not told apart: its copy(middleware=) failed (%s)",
+            type(client).__name__,
+            type(error).__name__,
+        )
+        return ()
+    return found
 
 
 class Innermost:
