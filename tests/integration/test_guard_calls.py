@@ -35,6 +35,7 @@ from tests.integration.guard_shapes import (
     SHAPES,
     Shape,
     anthropic_client,
+    async_anthropic_client,
     async_openai_client,
     endpoint,
     openai_client,
@@ -419,6 +420,45 @@ def test_a_thread_that_the_provider_keeps_has_no_bound(ledger: SpendLedger) -> N
         with pytest.raises(anthropic.BadRequestError):  # the endpoint has no threads
             client.beta.messages.create(**request(), thread={"type": "create"})
         assert server.bill.requests == 1
+
+
+def no_key() -> str:
+    """What gives an API key, when it cannot."""
+    raise LookupError("the vault is closed")
+
+
+async def no_async_key() -> str:
+    """The same for tasks."""
+    return no_key()
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("why", ["no JSON", "no key", "no JSON, anthropic"])
+def test_what_cannot_be_sent_costs_nothing(why: str, asynchronous: bool, ledger: SpendLedger) -> None:
+    """The SDK raises while it makes the request ready."""
+    budget = Budget("acme", 1, ledger=ledger)
+    body: Any = request()
+    if why != "no key":
+        body["messages"] = [{"role": "user", "content": object()}]
+    with endpoint() as server, closing(asyncio.new_event_loop()) as loop:
+        plain: Any
+        if "anthropic" in why:
+            plain = (async_anthropic_client if asynchronous else anthropic_client)(server)
+        else:
+            key: Any = KEY if why != "no key" else no_async_key if asynchronous else no_key
+            kind = openai.AsyncOpenAI if asynchronous else openai.OpenAI
+            plain = kind(api_key=key, base_url=server.base_url)
+        client = wrapping(ledger, budget)(plain)
+        surface = client.messages if "anthropic" in why else client.chat.completions
+        with pytest.raises(LookupError if why == "no key" else TypeError):
+            loop.run_until_complete(surface.create(**body)) if asynchronous else surface.create(**body)
+        assert server.bill.requests == 0
+        closed = plain.close()
+        if asynchronous:
+            loop.run_until_complete(closed)
+    assert list(ledger.records()) == []
+    assert budget.snapshot().settled.get("usd", 0) == 0
+    assert not any(budget.snapshot().reserved.values())
 
 
 FILE: Any = {"type": "file", "file": {"file_id": "file-1"}}

@@ -23,6 +23,22 @@ if TYPE_CHECKING:
     from techrevati.runtime.integrations.physical_request import PhysicalRequest
 
 
+# Where the SDKs make a request ready, one frame of their own for each step before it is sent.
+_BEFORE_SENDING = frozenset({"_prepare_options", "_build_request", "_prepare_request"})
+
+
+def was_not_sent(error: BaseException) -> bool:
+    """Whether an SDK raised *error* while it made the request ready: a body that is no JSON, a key that its
+    provider did not give.
+    """
+    step = error.__traceback__
+    while step is not None:
+        if step.tb_frame.f_code.co_name in _BEFORE_SENDING:
+            return True
+        step = step.tb_next
+    return False
+
+
 def http_response_of(result: Any, *, raw: bool, stream: bool) -> Any:
     """The HTTP response inside what an SDK returned; None when it is an ordinary model."""
     if raw:

@@ -23,6 +23,7 @@ from techrevati.runtime.integrations.answers import (
     http_response_of,
     surely_says_usage,
     usage_of,
+    was_not_sent,
 )
 from techrevati.runtime.integrations.call_guard import CallGuard
 from techrevati.runtime.integrations.client_copies import copy_of
@@ -430,9 +431,11 @@ class _Call:
             result = self._plain(
                 self._cast_to, self._options, stream=self._stream, stream_cls=self._stream_cls
             )
-        except Exception:
+        except Exception as error:
             if self._answer is not None:  # the provider did its part
                 made.finish(self._answer)
+            elif was_not_sent(error):
+                made.unsent()
             raise
         http = self._http(result, made) if self._unparsed else None
         if http is not None and not http.is_closed:
@@ -461,9 +464,11 @@ class _Call:
         try:
             step = self._plain(self._cast_to, self._options, stream=self._stream, stream_cls=self._stream_cls)
             result = await (made.in_time(step) if made.timed else step)
-        except Exception:
+        except Exception as error:
             if self._answer is not None:
                 await made.afinish(self._answer)
+            elif was_not_sent(error):
+                await made._aunsent()
             raise
         http = self._http(result, made) if self._unparsed else None
         if http is not None and not http.is_closed:
