@@ -218,12 +218,20 @@ def test_other_things_are_refused(given: object) -> None:
         ("deadline", 0),
         ("project", 7),
         ("redactor", "x"),
+        ("tags", {"team": 7}),
+        ("tags", "team"),
+        ("credential_id", 7),
+        ("event_sink", print),
+        ("ask_usage", "no"),
+        ("breaker", KEY),
+        ("ledger", KEY),
     ],
 )
 def test_bad_arguments_are_named(argument: str, value: Any) -> None:
-    """At construction."""
-    with pytest.raises((TypeError, ValueError), match=argument):
+    """At construction, and no key is repeated."""
+    with pytest.raises((TypeError, ValueError), match=argument) as caught:
         guard(openai.OpenAI(api_key=KEY), **{argument: value})
+    assert KEY not in str(caught.value)
 
 
 def test_an_azure_client_is_guarded(ledger: SpendLedger) -> None:

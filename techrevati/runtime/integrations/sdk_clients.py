@@ -17,6 +17,7 @@ from functools import wraps
 from itertools import count
 from typing import TYPE_CHECKING
 
+from techrevati.runtime._core import arguments
 from techrevati.runtime.integrations.answers import (
     Listener,
     estimate_of,
@@ -137,7 +138,7 @@ def guard(
         redactor=redactor,
         observe_only=observe_only,
     )
-    return guard_with(client, guarding, ask_usage=ask_usage)
+    return guard_with(client, guarding, ask_usage=arguments.flag("ask_usage", ask_usage))
 
 
 def guard_with(client: C, guarding: CallGuard, *, ask_usage: bool = True) -> C:
