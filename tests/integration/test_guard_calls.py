@@ -44,6 +44,9 @@ from tests.integration.guard_shapes import (
 
 BUSY = Fault(FaultKind.UNAVAILABLE)
 LIMITED = Fault(FaultKind.RATE_LIMIT, retry_after_s=2)
+has_credentials = pytest.mark.skipif(
+    "credentials" not in signature(anthropic.Anthropic).parameters, reason="this anthropic has no credentials"
+)
 every_shape = pytest.mark.parametrize("shape", SHAPES, ids=[shape.name for shape in SHAPES])
 
 
@@ -266,9 +269,7 @@ def test_retry_after_is_respected_once(ledger: SpendLedger) -> None:
     assert waits == [pytest.approx(2)]
 
 
-@pytest.mark.skipif(
-    "credentials" not in signature(anthropic.Anthropic).parameters, reason="this anthropic has no credentials"
-)
+@has_credentials
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_a_token_that_is_too_old_is_fetched_again(asynchronous: bool, ledger: SpendLedger) -> None:
     """The SDK does so when it tries again by itself: once, and not where nothing is tried again."""
@@ -467,6 +468,21 @@ def test_what_cannot_be_sent_costs_nothing(why: str, asynchronous: bool, ledger:
     assert list(ledger.records()) == []
     assert budget.snapshot().settled.get("usd", 0) == 0
     assert not any(budget.snapshot().reserved.values())
+
+
+@has_credentials
+def test_a_token_that_cannot_be_fetched_costs_nothing(ledger: SpendLedger) -> None:
+    """The SDK calls it a connection that failed."""
+
+    def credentials(**_: object) -> Any:
+        raise LookupError("the vault is closed")
+
+    url = "http://127.0.0.1:9"
+    with anthropic.Anthropic(credentials=credentials, base_url=url) as plain:
+        client = wrapping(ledger, Budget("acme", 1, ledger=ledger), retry=Retry(1))(plain)
+        with pytest.raises(anthropic.APIConnectionError):
+            client.messages.create(**request())
+    assert list(ledger.records()) == []
 
 
 FILE: Any = {"type": "file", "file": {"file_id": "file-1"}}
