@@ -35,6 +35,7 @@ from tests.integration.guard_shapes import (
     SHAPES,
     Shape,
     anthropic_client,
+    async_anthropic_client,
     async_openai_client,
     endpoint,
     openai_client,
@@ -43,6 +44,9 @@ from tests.integration.guard_shapes import (
 
 BUSY = Fault(FaultKind.UNAVAILABLE)
 LIMITED = Fault(FaultKind.RATE_LIMIT, retry_after_s=2)
+has_credentials = pytest.mark.skipif(
+    "credentials" not in signature(anthropic.Anthropic).parameters, reason="this anthropic has no credentials"
+)
 every_shape = pytest.mark.parametrize("shape", SHAPES, ids=[shape.name for shape in SHAPES])
 
 
@@ -217,12 +221,20 @@ def test_other_things_are_refused(given: object) -> None:
         ("deadline", 0),
         ("project", 7),
         ("redactor", "x"),
+        ("tags", {"team": 7}),
+        ("tags", "team"),
+        ("credential_id", 7),
+        ("event_sink", print),
+        ("ask_usage", "no"),
+        ("breaker", KEY),
+        ("ledger", KEY),
     ],
 )
 def test_bad_arguments_are_named(argument: str, value: Any) -> None:
-    """At construction."""
-    with pytest.raises((TypeError, ValueError), match=argument):
+    """At construction, and no key is repeated."""
+    with pytest.raises((TypeError, ValueError), match=argument) as caught:
         guard(openai.OpenAI(api_key=KEY), **{argument: value})
+    assert KEY not in str(caught.value)
 
 
 def test_an_azure_client_is_guarded(ledger: SpendLedger) -> None:
@@ -257,9 +269,7 @@ def test_retry_after_is_respected_once(ledger: SpendLedger) -> None:
     assert waits == [pytest.approx(2)]
 
 
-@pytest.mark.skipif(
-    "credentials" not in signature(anthropic.Anthropic).parameters, reason="this anthropic has no credentials"
-)
+@has_credentials
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_a_token_that_is_too_old_is_fetched_again(asynchronous: bool, ledger: SpendLedger) -> None:
     """The SDK does so when it tries again by itself: once, and not where nothing is tried again."""
@@ -423,6 +433,60 @@ def test_a_thread_that_the_provider_keeps_has_no_bound(ledger: SpendLedger) -> N
         with pytest.raises(anthropic.BadRequestError):  # the endpoint has no threads
             client.beta.messages.create(**request(), thread={"type": "create"})
         assert server.bill.requests == 1
+
+
+def no_key() -> str:
+    """What gives an API key, when it cannot."""
+    raise LookupError("the vault is closed")
+
+
+async def no_async_key() -> str:
+    """The same for tasks."""
+    return no_key()
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("why", ["no JSON", "no key", "no JSON, anthropic"])
+def test_what_cannot_be_sent_costs_nothing(why: str, asynchronous: bool, ledger: SpendLedger) -> None:
+    """The SDK raises while it makes the request ready."""
+    budget = Budget("acme", 1, ledger=ledger)
+    body: Any = request()
+    if why != "no key":
+        body["messages"] = [{"role": "user", "content": object()}]
+    with endpoint() as server, closing(asyncio.new_event_loop()) as loop:
+        plain: Any
+        if "anthropic" in why:
+            plain = (async_anthropic_client if asynchronous else anthropic_client)(server)
+        else:
+            key: Any = KEY if why != "no key" else no_async_key if asynchronous else no_key
+            kind = openai.AsyncOpenAI if asynchronous else openai.OpenAI
+            plain = kind(api_key=key, base_url=server.base_url)
+        client = wrapping(ledger, budget)(plain)
+        surface = client.messages if "anthropic" in why else client.chat.completions
+        with pytest.raises(LookupError if why == "no key" else TypeError):
+            loop.run_until_complete(surface.create(**body)) if asynchronous else surface.create(**body)
+        assert server.bill.requests == 0
+        closed = plain.close()
+        if asynchronous:
+            loop.run_until_complete(closed)
+    assert list(ledger.records()) == []
+    assert budget.snapshot().settled.get("usd", 0) == 0
+    assert not any(budget.snapshot().reserved.values())
+
+
+@has_credentials
+def test_a_token_that_cannot_be_fetched_costs_nothing(ledger: SpendLedger) -> None:
+    """The SDK calls it a connection that failed."""
+
+    def credentials(**_: object) -> Any:
+        raise LookupError("the vault is closed")
+
+    url = "http://127.0.0.1:9"
+    with anthropic.Anthropic(credentials=credentials, base_url=url) as plain:
+        client = wrapping(ledger, Budget("acme", 1, ledger=ledger), retry=Retry(1))(plain)
+        with pytest.raises(anthropic.APIConnectionError):
+            client.messages.create(**request())
+    assert list(ledger.records()) == []
 
 
 FILE: Any = {"type": "file", "file": {"file_id": "file-1"}}

@@ -23,6 +23,25 @@ if TYPE_CHECKING:
     from techrevati.runtime.integrations.physical_request import PhysicalRequest
 
 
+# Where the SDKs, and the HTTP library for them, make a request ready before it is sent.
+_BEFORE_SENDING = frozenset(
+    {"_prepare_options", "_build_request", "_prepare_request", "sync_auth_flow", "async_auth_flow"}
+)
+
+
+def was_not_sent(error: BaseException) -> bool:
+    """Whether an SDK raised *error* while it made the request ready: a body that is no JSON, a key or a token
+    that nobody gave.
+    """
+    for one in (error, error.__cause__):
+        step = None if one is None else one.__traceback__
+        while step is not None:
+            if step.tb_frame.f_code.co_name in _BEFORE_SENDING:
+                return True
+            step = step.tb_next
+    return False
+
+
 def http_response_of(result: Any, *, raw: bool, stream: bool) -> Any:
     """The HTTP response inside what an SDK returned; None when it is an ordinary model."""
     if raw:

@@ -8,7 +8,9 @@ its answer, its error or its reader who went away.  What refuses it raises befor
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from itertools import count
+from types import NoneType
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
@@ -30,7 +32,7 @@ from techrevati.runtime.integrations.request_bounds import reservation_of
 from techrevati.runtime.retry_policy import Retry
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
     from typing import TypeVar
 
     from techrevati.runtime.integrations.model_request import ModelRequest
@@ -97,8 +99,15 @@ class CallGuard:
         for name, text in (("project", project), ("user", user), ("session", session), ("run", run)):
             if text is not None:
                 arguments.text(name, text)
+        _check("credential_id", credential_id, str, "a string")
+        if tags is not None:
+            _check("tags", tags, Mapping, "a mapping of names to texts")
+            for text in (text for tag in tags.items() for text in tag):
+                _check("tags", text, str, "a mapping of names to texts")
+        if not callable(getattr(event_sink, "emit", None)):
+            _check("event_sink", event_sink, NoneType, "an object with emit(event)")
         if ledger is not None and not callable(getattr(ledger, "transact", None)):
-            raise TypeError(f"ledger must be a SpendLedger, got {ledger!r}")
+            _check("ledger", ledger, NoneType, "a SpendLedger")
         if deadline is not None and not isinstance(deadline, Deadline):
             deadline = arguments.positive("deadline", deadline)
         self.project: str | None = project
@@ -293,4 +302,6 @@ def _uncapped(refusing: Budget) -> list[Budget]:
 
 def _check(name: str, value: object, kinds: type | tuple[type, ...], what: str) -> None:
     if value is not None and not isinstance(value, kinds):
-        raise TypeError(f"{name} must be {what}, got {value!r}")
+        from techrevati.runtime._core.scrub import scrubbed
+
+        raise TypeError(f"{name} must be {what}, got {scrubbed(repr(value))}")  # it may be a key

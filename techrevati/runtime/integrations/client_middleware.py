@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core.log import logger
-from techrevati.runtime.integrations.answers import Listener, estimate_of, usage_of
+from techrevati.runtime.integrations.answers import Listener, estimate_of, usage_of, was_not_sent
 from techrevati.runtime.integrations.model_request import api_of
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Innermost:
         try:
             answer = call_next(request)
         except BaseException as error:
-            made.fail(error)
+            made.unsent() if was_not_sent(error) else made.fail(error)
             raise
         http = answer.http_response
         refusal = _refusal(http)
@@ -113,7 +113,7 @@ class Innermost:
         try:
             answer = await call_next(request)
         except BaseException as error:
-            await made.afail(error)
+            await (made._aunsent() if was_not_sent(error) else made.afail(error))
             raise
         http = answer.http_response
         refusal = _refusal(http)

@@ -17,12 +17,14 @@ from functools import wraps
 from itertools import count
 from typing import TYPE_CHECKING
 
+from techrevati.runtime._core import arguments
 from techrevati.runtime.integrations.answers import (
     Listener,
     estimate_of,
     http_response_of,
     surely_says_usage,
     usage_of,
+    was_not_sent,
 )
 from techrevati.runtime.integrations.call_guard import CallGuard
 from techrevati.runtime.integrations.client_copies import connected_copy, copy_of
@@ -136,7 +138,7 @@ def guard(
         redactor=redactor,
         observe_only=observe_only,
     )
-    return guard_with(client, guarding, ask_usage=ask_usage)
+    return guard_with(client, guarding, ask_usage=arguments.flag("ask_usage", ask_usage))
 
 
 def guard_with(client: C, guarding: CallGuard, *, ask_usage: bool = True) -> C:
@@ -430,9 +432,11 @@ class _Call:
             result = self._plain(
                 self._cast_to, self._options, stream=self._stream, stream_cls=self._stream_cls
             )
-        except Exception:
+        except Exception as error:
             if self._answer is not None:  # the provider did its part
                 made.finish(self._answer)
+            elif was_not_sent(error):
+                made.unsent()
             raise
         http = self._http(result, made) if self._unparsed else None
         if http is not None and not http.is_closed:
@@ -461,9 +465,11 @@ class _Call:
         try:
             step = self._plain(self._cast_to, self._options, stream=self._stream, stream_cls=self._stream_cls)
             result = await (made.in_time(step) if made.timed else step)
-        except Exception:
+        except Exception as error:
             if self._answer is not None:
                 await made.afinish(self._answer)
+            elif was_not_sent(error):
+                await made._aunsent()
             raise
         http = self._http(result, made) if self._unparsed else None
         if http is not None and not http.is_closed:
