@@ -33,16 +33,18 @@ _OF_A_PROGRAM = (
     # of Python's own, about what it was given to read
     "invalid literal for", "could not convert string", "unsupported operand",
     "expected type", "expected an instance",
+    "both given", "both set", "both be given", "either timeout or", "given twice", "listed twice",
+    "defined twice", "documented twice", "already defined", "not understood",
 )  # fmt: skip
 # Each of those has one of these.
 _PROGRAM_WORDS = _words(
     "argument attribute both callable class combined configured defined deprecated disabled exclusive "
     "expected handler ignored member method pickle raise raised registered subclass type used table "
     "column import module one keyerror attributeerror nameerror importerror modulenotfounderror "
-    "indexerror syntaxerror literal convert operand instance"
+    "indexerror syntaxerror literal convert operand instance both twice understood either"
 )
 # One of these beside a phrase says that it is of a service.
-_OF_A_SERVICE = _words(
+OF_A_SERVICE = _words(
     "again ai anthropic api azure backend bedrock capacity claude cluster cohere currently database "
     "endpoint engine engines error gateway gemini google gpt groq host http instance later llm load "
     "mistral model models momentarily node openai provider proxy request requests retry retrying server "
@@ -95,7 +97,7 @@ def of_no_call(text: Text, rule: Rule | None) -> bool:
         return True
     if rule is None:
         return False
-    services = used & _OF_A_SERVICE
+    services = used & OF_A_SERVICE
     for _, _, phrase, of, own in text.found:
         if of is rule and _reports(said, used, services, phrase, own):
             return False

@@ -158,7 +158,8 @@ RULES: tuple[Rule, ...] = (
         types="google.ResourceExhausted RampLimitExceededError",
         codes="resource_exhausted throttlingexception throttling throttledexception"
         " toomanyrequestsexception provisionedthroughputexceededexception requestlimitexceeded slowdown"
-        " ramp_limit_exceeded ratelimitexceeded userratelimitexceeded",
+        " ramp_limit_exceeded ratelimitexceeded userratelimitexceeded throttling.ratequota"
+        " throttling.allocationquota throttling.burstrate",
     ),
     # Larger than the allowance of a whole minute: waiting does not help.
     Rule(_K.CONTEXT_OVERFLOW, says=("request too large", "request is too large")),
@@ -204,7 +205,8 @@ RULES: tuple[Rule, ...] = (
         _K.QUOTA_EXHAUSTED,
         codes="accountoverdueerror setlimitexceeded insufficient_balance_error not_enough_balance"
         " insufficient_user_quota pre_consume_token_quota_failed"
-        " token_quota_reached customer_verification_required project_budget_exceeded",
+        " token_quota_reached customer_verification_required project_budget_exceeded"
+        " allocationquota.freetieronly",
         says=("usage limit exceeded", "usage limit reached", "usage limit has been reached",
               "your usage limit", "payment instrument", "invalid_payment_instrument",
               # money, and allowances of a long time, as the smaller services put it
@@ -218,6 +220,9 @@ RULES: tuple[Rule, ...] = (
               "your weekly limit", "weekly quota", "out of quota", "quota used up",
               "quota has been used up", "quota is used up", "daily free allocation",
               "daily free quota", "daily free requests",
+              "free tier … exhausted", "free quota … exhausted", "free allowance … exhausted",
+              "free trial … ended", "free trial … exhausted", "free credits … exhausted",
+              "free credits … used", "free quota … used", "free allowance … used",
               "its credit limit", "your credit limit", "no tokens left", "no credits left",
               "purchase more", "plan quota exceeded", "usage quota exceeded", "subscription quota",
               "subscription has expired", "subscription expired", "limit of your plan",
@@ -238,6 +243,7 @@ RULES: tuple[Rule, ...] = (
             "prompt length … exceed*", "prompt tokens exceed*", "tokens in the prompt … exceed*",
             "max context length", "exceeds the context length", "too long for … context*", "token capacity",
             "shorten your*", "shorten the*",
+            "prompt exceed*", "prompt is longer than*", "prompt length is greater*", "messages exceed*",
         ),
         # LiteLLM's proxy writes its class into the words, and 429 or 500 beside them.
         says=("contextwindowexceedederror",),
@@ -277,7 +283,10 @@ RULES: tuple[Rule, ...] = (
         _K.CONTENT_POLICY,
         codes="hooks_failed sensitivecontentdetected sensitive_content",
         complains=("guardrail checks defined", "guardrail checks failed",
-                   "contain sensitive*", "contains sensitive*",
+                   "contain sensitive*", "contains sensitive*", "unsafe … content", "unsafe content",
+                   "sensitive content", "harmful content", "sensitive … content", "harmful … content",
+                   "content … for safety reasons", "request … for safety reasons",
+                   "prompt … for safety reasons",
                    "*_sensitive", "considered high risk"),
         says=("litellm.contentpolicyviolationerror", "filtered due to the prompt"),
     ),
@@ -366,7 +375,8 @@ RULES: tuple[Rule, ...] = (
         codes="api_key_invalid invalid_api_key incorrect_api_key api_key_expired account_deactivated"
         " expiredtokenexception expiredtoken invalidsignatureexception unrecognizedclientexception"
         " invalidclienttokenid signaturedoesnotmatch missingauthenticationtokenexception token_expired"
-        " incompletesignature"
+        " incompletesignature incompletesignatureexception invalidaccesskeyid authfailure"
+        " tokenrefreshrequired missingauthenticationtoken invalidtokenexception"
         # Slack
         " invalid_auth not_authed account_inactive token_revoked",
         complains=(
@@ -472,6 +482,9 @@ RULES: tuple[Rule, ...] = (
             "no response within", "took too long", "deadline expired", "deadline_exceeded",
             "code = deadlineexceeded", "opentimeout",
         ),
+        # what a transport that has tried often enough names as the last of its reasons
+        sharpens=("caused by readtimeouterror", "caused by connecttimeouterror", "caused by timeouterror"),
+        within=_K.NETWORK,
     ),
     # --- no connection ----------------------------------------------------------------------------
     # What a server said when it closed a WebSocket, a store when it closed a session, or a transport
@@ -770,7 +783,9 @@ RULES: tuple[Rule, ...] = (
         _K.INVALID_REQUEST,
         _CALLER,
         kin="InvalidUpdateError EmptyInputError StreamConsumed StreamClosed StreamConsumedError"
-        " StreamClosedError ResponseNotRead RequestNotRead ResponseNotReadError InvalidStateError",
+        " StreamClosedError ResponseNotRead RequestNotRead ResponseNotReadError InvalidStateError"
+        " pydantic.PydanticErrorMixin sqlalchemy.ArgumentError sqlalchemy.CompileError"
+        " sqlalchemy.UnboundExecutionError click.UsageError configparser.Error argparse.ArgumentError",
         last="IntegrityError ProgrammingError DataError redis.ResponseError",
         complains=("litellm.badrequesterror", "litellm.unsupportedparamserror"),
         # What is there already is there the next time, too.

@@ -7,7 +7,9 @@ is an argument.  Texts come in lower case.
 from __future__ import annotations
 
 from techrevati.runtime.failures.known import REASONS
+from techrevati.runtime.failures.reporting import OF_A_SERVICE
 from techrevati.runtime.failures.rule import Rule
+from techrevati.runtime.failures.settings import in_a_name, in_word, names_a_setting, quoted, word_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,52 +36,16 @@ _TYPOGRAPHY = {
 _MAX_BETWEEN = 60  # characters that ``…`` stands for
 _compiled: dict[str, re.Pattern[str]] = {}
 
-# After or before a phrase, these make it the name of a setting.
-_SETTING_AFTER = (
-    "must", "should", "cannot", "can't", "can not", "may not", "has to", "needs", "need ", "parameter",
-    "argument", "value", "setting", "option", "config", "=", "is required", "is not a", "is invalid",
-    "expects", "keyword", "policy", "handler", "not set", "to be ", "of -", ": expected", ": must",
-    ": invalid",
-    ": input should", ": field required", ": extra", "function", "method", "operator", "signature", "size ",
-    "id:", "registered", "is not set", "exceeds the maximum",
-    # what is over
-    "last week", "last month", "last year", "yesterday",
+# What is got is a number among others where one of these stands, and no word of a service.
+_COMPARED = frozenset(
+    ("above", "asked", "below", "between", "bounds", "characters", "columns", "contain", "count", "differ",
+     "differs", "dimension", "even", "expected", "greater", "id", "index", "length", "less", "limit",
+     "maximum", "minimum", "mismatch", "most", "multiple", "must", "number", "odd", "range", "rows", "shape",
+     "should", "size", "sum", "total", "value", "values", "want", "wanted", "wrong")
 )  # fmt: skip
-_SETTING_BEFORE = (
-    "invalid", "unexpected keyword argument", "unknown", "negative", "missing", "argument", "parameter",
-    "keyword", "unsupported", "bad", "set", "field", "option", "setting", "non-positive", "key", "no",
-    "handler for", "value for", "supplied", "policy", "named", "called", "column", "attribute",
-    # what did not happen
-    "not", "didn't", "never", "without",
-    # other rates that have limits
-    "interest", "exchange", "tax", "mortgage", "frame", "sample", "sampling", "conversion", "heart",
-)  # fmt: skip
-# A thing that is said not to be there, or into which something is to be read: not a rate limit, as a timeout.
-_ARTICLES = (" a", " an", " the", " any", " about a", " about the")
-_DENIED_BY = (
-    "not", "isn't", "wasn't", "never", "no longer", "instead of", "rather than", "without",
-    "nothing to do with",
-)  # fmt: skip
-_READ_INTO = ("parse", "convert", "interpret", "decode", "cast", "read", "use", "coerce")
-# A value is beside the bound of its setting: timeout: 30s is larger than the allowed maximum.
-_BOUNDS = ("maximum", "minimum", "upper bound", "lower bound", "allowed range")
-_COMPOUNDS = ("error", "exception", "exceeded", "limited", "related")
-# A phrase inside an option of a command (--connect-timeout), a path or an address is part of a name.
-_JOINS = ("-", "/", "\\", "_", ".")
-# Behind a phrase and a dot, these make it the name of a file.
-_ENDINGS = frozenset(
-    ("c", "cfg", "cpp", "css", "csv", "go", "h", "html", "ini", "ipynb", "java", "js", "json", "log", "md",
-     "pdf", "py", "pyi", "rs", "sh", "sql", "toml", "ts", "txt", "xml", "yaml", "yml")
-)  # fmt: skip
-# Behind one of these, quotes hold what somebody said; behind any other word, what something is called.
-_SAYING = frozenset(
-    ("and", "answered", "api", "as", "body", "by", "cause", "caused", "client", "code", "detail", "details",
-     "error", "errors", "exception", "failed", "failure", "from", "gateway", "got", "is", "message",
-     "metric", "or",
-     "provider", "raised", "reason", "received", "replied", "reported", "response", "returned", "returns",
-     "said", "saying", "says", "server", "status", "text", "upstream", "was", "with")
-)  # fmt: skip
-_NAMES = ("--", "/", "./", "../", "~/", "http://", "https://", "c:\\")
+_OF_CALLS = frozenset(
+    ("after", "attempts", "call", "calls", "minutes", "retries", "seconds", "tries", "within")
+)
 
 
 def _pattern(name: str) -> re.Pattern[str]:
@@ -92,7 +58,10 @@ def _pattern(name: str) -> re.Pattern[str]:
         )
         sources = {
             # "expected 503 rows, got 500" counts rows; "expected 200 but got 503" speaks of statuses.
-            "counted": r"expected\s\d+\s(?!but\b|and\b|ok\b)[a-z]",
+            "counted": r"""
+                expected\s\d+\s(?!(?:but|and|ok|or|from|response|responses|status|success)\b)[a-z]
+            """,
+            "success": r"(?:expect\w*|want\w*)\s(?:(?:an?|the|http|status|code)\s)*2\d\d(?!\d)",
             "three digits": r"(?<![\d.])[45]\d\d(?!\d)",
             "code": r"(?<![\w.-])(?:[a-z]+(?:_[a-z]+)+|[a-z]{4,}exception)(?![\w-])",
             "status": rf"""
@@ -108,7 +77,8 @@ def _pattern(name: str) -> re.Pattern[str]:
               | (?:(?:['"]code['"]\s?:|\bcode[:=])\s?['"]?(?P<code>[45]\d\d)(?![\w%]|\.\d))
               | (?:\b(?:returned|responded\s+with|replied\s+with|received|got|gave|failed\s+with|answered)
                    (?:\s+(?:an?|http|status|code|error))*\s+(?P<verb>[45]\d\d)
-                   (?=\s*(?:$|[.,;:)!]|error|from|response|status)))
+                   (?=\s*(?:$|[.,;:)!]|error|from|response|status|again\b
+                     |after\s\w+\s(?:tr|attempt|retr|request|call))))
             """,
         }
         found = _compiled[name] = re.compile(sources[name], re.VERBOSE)
@@ -124,10 +94,16 @@ def has_phrase(text: str, phrase: str, *, unless_setting: bool = False) -> bool:
     while start >= 0:
         end = start + len(bare)
         # A phrase that begins with a colon follows a word.
-        begins = not start or not _in_word(phrase[0]) or not _in_word(text[start - 1])
-        whole = begins and (phrase[-1] == "*" or end == len(text) or not _in_word(text[end]))
+        begins = not start or not in_word(phrase[0]) or not in_word(text[start - 1])
+        whole = begins and (phrase[-1] == "*" or end == len(text) or not in_word(text[end]))
         if whole and not (
-            unless_setting and (_quoted(text, start, end) or _names_a_setting(text, start, end))
+            unless_setting
+            and (
+                quoted(text, start, end)
+                or names_a_setting(
+                    text, start, word_end(text, end) if phrase[-1] == "*" and bare[-1].isalpha() else end
+                )
+            )
         ):
             return True
         start = text.find(bare, start + 1)
@@ -140,102 +116,13 @@ def _has_parts(text: str, head: str, tail: str) -> bool:
     while start >= 0:
         end = start + len(head)
         if (
-            (not start or not _in_word(text[start - 1]))
-            and not _in_word(text[end : end + 1])
+            (not start or not in_word(text[start - 1]))
+            and not in_word(text[end : end + 1])
             and has_phrase(text[end + 1 : end + _MAX_BETWEEN + len(tail)], tail)
         ):
             return True
         start = text.find(head, start + 1)
     return False
-
-
-def _in_word(character: str) -> bool:
-    return character.isalnum() or character == "_"  # of no character at all: no
-
-
-def _quoted(text: str, start: int, end: int) -> bool:
-    """In quotes it is a name, unless it is all there is; within longer ones, if these give a name."""
-    quote = text[start - 1 : start]
-    if quote in ("'", '"', "`") and text[end : end + 1] == quote and end - start + 2 < len(text):
-        return True
-    return any(_in_a_name(text, start, end, quote) for quote in ("'", '"', "`"))
-
-
-def _in_a_name(text: str, start: int, end: int, quote: str) -> bool:
-    """Does it stand between two of *quote* that give something its name: branch 'fix-timeout'?"""
-    if quote not in ("'", '"', "`") or text.find(quote, end) < 0:
-        return False
-    opening = text.rfind(" " + quote, 0, start)
-    if opening < 0 or text.find(quote, opening + 2, start) >= 0:
-        return False
-    named = text[max(0, opening - 40) : opening].split()[-1:]
-    return bool(named) and named[0].isalpha() and named[0] not in _SAYING
-
-
-def _names_a_setting(text: str, start: int, end: int) -> bool:
-    if text[start - 1 : start] == "-" and _in_word(text[start - 2 : start - 1]) and " " in text[start:end]:
-        return True  # the second half of a compound: half-time out
-    if text[end : end + 1] == "-" and text[end + 1 : end + 2].isalpha():
-        return not text.startswith(_COMPOUNDS, end + 1)  # the first half of one: overloaded-queue
-    if _is_file(text, end):
-        return True
-    if text[end : end + 20].lstrip("'\"` ").startswith(_SETTING_AFTER):
-        return True
-    before = text[max(0, start - 80) : start]
-    if before.endswith(_JOINS) and before.split()[-1].lstrip("('\"").startswith(_NAMES):
-        return True
-    if before.endswith("."):  # a key or an attribute is named in full: key errors.network.timeout
-        before = before.rpartition(" ")[0]
-    before = before.rstrip("'\"`: ")
-    if _denied(before) or _bounded(text, start, end):
-        return True
-    return before.endswith(_SETTING_BEFORE) and any(
-        before.endswith(word) and not _in_word(before[-len(word) - 1 : -len(word)])
-        for word in _SETTING_BEFORE
-    )
-
-
-def _denied(before: str) -> bool:
-    """Do the words *before* a phrase say that it is none, or what something was to be read as?"""
-    for article in _ARTICLES:
-        if before.endswith(article):
-            before = before[: -len(article)]
-            break
-    else:
-        return False
-    if before.endswith((" as", " into")):
-        return any(verb in before for verb in _READ_INTO)
-    if before.endswith(" to"):
-        return "convert" in before or "cast " in before
-    return before.endswith(_DENIED_BY) and any(
-        before.endswith(word) and not _in_word(before[-len(word) - 1 : -len(word)]) for word in _DENIED_BY
-    )
-
-
-def _bounded(text: str, start: int, end: int) -> bool:
-    """Is it the name of a setting whose value is compared with its bound?"""
-    if not text.endswith("timeout", start, end):
-        return False
-    after = text[end : end + 80]
-    value, is_, bound = after.partition(" is ")
-    if not is_:
-        value, is_, bound = after.partition(" exceeds ")
-    value = value.strip(":= ").removeprefix("of ")
-    return bool(is_) and " " not in value and any(word in bound for word in _BOUNDS)
-
-
-def _is_file(text: str, end: int) -> bool:
-    """Does the word that ends about *end* go on as the name of a file: rate_limits.py?"""
-    while _in_word(text[end : end + 1]):
-        end += 1
-    if text[end : end + 1] != ".":
-        return False
-    ending = text[end + 1 : end + 8]
-    for at, character in enumerate(ending):
-        if not _in_word(character):
-            ending = ending[:at]
-            break
-    return ending in _ENDINGS
 
 
 class Text:
@@ -341,11 +228,24 @@ def status_in(text: str) -> int | None:
         before = text[max(0, found.start() - 10) : found.start()].rstrip()
         if before.endswith(("exit", "exited", "line", "errno")) or before.split()[-1:] == ["expected"]:
             continue
-        if any(_in_a_name(text, found.start(), found.end(), quote) for quote in ("'", '"', "`")):
+        if any(in_a_name(text, found.start(), found.end(), quote) for quote in ("'", '"', "`")):
             continue  # what something is called, or is about: article 'http 503 explained'
-        if found.lastgroup != "verb" or not _pattern("counted").search(text, 0, found.start()):
+        if found.lastgroup != "verb" or not _compared(text):
             return int(found[found.lastgroup or 0])
     return None
+
+
+def _compared(text: str) -> bool:
+    """Is a number that somebody got one that *text* compares with others, and no status?"""
+    if _pattern("counted").search(text):
+        return True
+    words = Text(text).words
+    return (
+        not words.isdisjoint(_COMPARED)
+        and words.isdisjoint(OF_A_SERVICE)
+        and words.isdisjoint(_OF_CALLS)
+        and not _pattern("success").search(text)
+    )
 
 
 def codes_in(text: str) -> list[str]:
@@ -355,6 +255,6 @@ def codes_in(text: str) -> list[str]:
     return [
         code[0]
         for code in _pattern("code").finditer(text)
-        if not _names_a_setting(text, code.start(), code.end())
-        and not _in_a_name(text, code.start(), code.end(), text[code.start() - 1 : code.start()])
+        if not names_a_setting(text, code.start(), code.end())
+        and not in_a_name(text, code.start(), code.end(), text[code.start() - 1 : code.start()])
     ]
