@@ -23,6 +23,9 @@ COMPARED = (
     "limit is 400 characters, got 429",
     "expected an even number, got 429",
     "sum is 500, got 503",
+    "calculation gave 503, outside of the interval",
+    "two rules for status 429",
+    "no translation of error 503",
 )
 SETTINGS = (
     "timeouts: list expected",
@@ -44,6 +47,8 @@ SETTINGS = (
     "connection errors must be a list of classes",
     "http 429 handler already defined",
     "error 503 documented twice",
+    "user declined the request to slow down",
+    "customer asked to slow down the line",
 )
 REPORTED = (
     ("expected 200 but got 503", K.OVERLOADED),

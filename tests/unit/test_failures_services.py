@@ -34,6 +34,17 @@ class Refused(Exception):
         (400, "we've limited access to this content for safety reasons", None, K.CONTENT_POLICY),
         (400, "Prompt exceeds max length", None, K.CONTEXT_OVERFLOW),
         (400, "the prompt is longer than the model allows", None, K.CONTEXT_OVERFLOW),
+        (
+            400,
+            "length of prompt_tokens (9000) must be less than max_seq_len (8192).",
+            None,
+            K.CONTEXT_OVERFLOW,
+        ),
+        (403, "You have reached the usage limit of your trial.", None, K.QUOTA_EXHAUSTED),
+        (451, "blocked", "censorship_blocked", K.CONTENT_POLICY),
+        (429, "Without a payment method there are reduced rate limits of 3 RPM", None, K.RATE_LIMIT),
+        (400, "no", "RequestThrottled", K.RATE_LIMIT),
+        (400, "no", "RequestTimeout", K.TIMEOUT),
         (403, "no", "InvalidAccessKeyId", K.AUTH),
         (401, "no", "AuthFailure", K.AUTH),
         (400, "no", "IncompleteSignatureException", K.AUTH),
@@ -41,7 +52,7 @@ class Refused(Exception):
 )
 def test_refusals(status: int, message: str, code: str | None, kind: FailureKind) -> None:
     failure = classify(Refused(status, message, code))
-    assert (failure.kind, failure.retryable) == (kind, kind is K.RATE_LIMIT)
+    assert (failure.kind, failure.retryable) == (kind, kind in (K.RATE_LIMIT, K.TIMEOUT))
 
 
 def class_of(qualified: str, *bases: type[Exception]) -> Any:
@@ -68,3 +79,8 @@ def test_a_library_used_in_a_way_that_cannot_work_is_the_callers() -> None:
     assert (failure.kind, failure.origin) == (K.INVALID_REQUEST, FailureOrigin.CALLER)
     for name in ("sqlalchemy.exc.ArgumentError", "click.exceptions.UsageError", "configparser.Error"):
         assert classify(class_of(name)("the wrong way")).kind is K.INVALID_REQUEST
+
+
+def test_a_token_that_does_not_verify_is_auth() -> None:
+    invalid = class_of("jwt.exceptions.InvalidTokenError")
+    assert classify(class_of("jwt.exceptions.InvalidSignatureError", invalid)("no")).kind is K.AUTH

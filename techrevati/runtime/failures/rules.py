@@ -159,13 +159,16 @@ RULES: tuple[Rule, ...] = (
         codes="resource_exhausted throttlingexception throttling throttledexception"
         " toomanyrequestsexception provisionedthroughputexceededexception requestlimitexceeded slowdown"
         " ramp_limit_exceeded ratelimitexceeded userratelimitexceeded throttling.ratequota"
-        " throttling.allocationquota throttling.burstrate",
+        " throttling.allocationquota throttling.burstrate requestthrottled requestthrottledexception"
+        " bandwidthlimitexceeded ec2throttledexception priorrequestnotcomplete",
     ),
     # Larger than the allowance of a whole minute: waiting does not help.
     Rule(_K.CONTEXT_OVERFLOW, says=("request too large", "request is too large")),
     Rule(
         _K.RATE_LIMIT,
-        says=("*perminute*", "per minute", "tokens per min", "requests per min", "(rpm)", "(tpm)",
+        # Voyage also says what a payment method would change.
+        says=("reduced rate limit*", "*perminute*", "per minute", "tokens per min", "requests per min",
+              "(rpm)", "(tpm)",
               "ratelimitexceeded", "userratelimitexceeded", "requests-per-minute", "tokens-per-minute",
               "*requests_per_minute*", "*tokens_per_minute*"),
     ),
@@ -207,7 +210,8 @@ RULES: tuple[Rule, ...] = (
         " insufficient_user_quota pre_consume_token_quota_failed"
         " token_quota_reached customer_verification_required project_budget_exceeded"
         " allocationquota.freetieronly",
-        says=("usage limit exceeded", "usage limit reached", "usage limit has been reached",
+        says=("usage limit exceeded", "usage limit reached", "reached the usage limit", "usage limit of your",
+              "usage limit has been reached",
               "your usage limit", "payment instrument", "invalid_payment_instrument",
               # money, and allowances of a long time, as the smaller services put it
               "balance is insufficient", "balance is too low", "balance too low",
@@ -244,6 +248,7 @@ RULES: tuple[Rule, ...] = (
             "max context length", "exceeds the context length", "too long for … context*", "token capacity",
             "shorten your*", "shorten the*",
             "prompt exceed*", "prompt is longer than*", "prompt length is greater*", "messages exceed*",
+            "max_seq_len", "max_model_len", "max_input_tokens", "max_input_length",
         ),
         # LiteLLM's proxy writes its class into the words, and 429 or 500 beside them.
         says=("contextwindowexceedederror",),
@@ -281,7 +286,7 @@ RULES: tuple[Rule, ...] = (
     # --- refused because of what it says ----------------------------------------------------------
     Rule(
         _K.CONTENT_POLICY,
-        codes="hooks_failed sensitivecontentdetected sensitive_content",
+        codes="hooks_failed sensitivecontentdetected sensitive_content censorship_blocked",
         complains=("guardrail checks defined", "guardrail checks failed",
                    "contain sensitive*", "contains sensitive*", "unsafe … content", "unsafe content",
                    "sensitive content", "harmful content", "sensitive … content", "harmful … content",
@@ -403,6 +408,7 @@ RULES: tuple[Rule, ...] = (
         statuses=(401, 407),
         broad="authentication_error unauthenticated unauthorized invalid_authentication",
         kin="AuthenticationError UnauthorizedError Unauthorized Unauthenticated ModelAuthenticationError"
+        " jwt.InvalidTokenError"
         " *AuthenticationError",
         text=("unauthorized", "unauthenticated", "authentication error", "authentication_error"),
         # Databases refuse a login under the class of a broken connection.
@@ -460,10 +466,11 @@ RULES: tuple[Rule, ...] = (
         types="APITimeoutError ModelTimeoutError ModelRequestTimeout RunTimedOut NodeTimeoutError"
         " litellm.Timeout StreamChunkTimeoutError ServiceRequestTimeoutError ServiceResponseTimeoutError"
         " google.DeadlineExceeded google.RetryError RequestTimeoutError GatewayTimeoutError",
-        codes="modeltimeoutexception request_timeout request_body_timeout",
+        # AWS says these under 400: the request did not arrive in time
+        codes="modeltimeoutexception request_timeout request_body_timeout requesttimeout"
+        " requesttimeoutexception",
         statuses=(408, 504, 524),
-        broad="timeout timeout_error deadline_exceeded gateway_timeout etimedout requesttimeout"
-        " requesttimeoutexception server_timeout",
+        broad="timeout timeout_error deadline_exceeded gateway_timeout etimedout server_timeout",
         kin="*TimeoutError *Timeout *TimedOut *TimeoutException DeadlineExceeded DeadlineExceededError",
     ),
     Rule(

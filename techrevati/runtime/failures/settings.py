@@ -26,6 +26,9 @@ _SETTING_BEFORE = (
     "keyword", "unsupported", "bad", "set", "field", "option", "setting", "non-positive", "key", "no",
     "handler for", "value for", "supplied", "policy", "named", "called", "column", "attribute",
     "illegal", "wrong", "type for", "malformed", "duplicate",
+    # what somebody means to do
+    "request to", "asked to", "told to", "wants to", "want to", "decided to", "declined to", "supposed to",
+    "how to",
     # what did not happen
     "not", "didn't", "never", "without",
     # other rates that have limits
@@ -116,10 +119,9 @@ def quoted(text: str, start: int, end: int) -> bool:
     quote = text[start - 1 : start]
     if quote in _QUOTES and text[end : end + 1] == quote and end - start + 2 < len(text):
         return True
-    for quote in _QUOTES:
-        if text.find(quote, end) >= 0 and in_a_name(text, start, end, quote):
-            return True
-    return False
+    if "'" not in text and '"' not in text and "`" not in text:  # most have none
+        return False
+    return any(in_a_name(text, start, end, mark) for mark in _QUOTES)
 
 
 def in_a_name(text: str, start: int, end: int, quote: str) -> bool:

@@ -38,10 +38,11 @@ _compiled: dict[str, re.Pattern[str]] = {}
 
 # What is got is a number among others where one of these stands, and no word of a service.
 _COMPARED = frozenset(
-    ("above", "asked", "below", "between", "bounds", "characters", "columns", "contain", "count", "differ",
-     "differs", "dimension", "even", "expected", "greater", "id", "index", "length", "less", "limit",
-     "maximum", "minimum", "mismatch", "most", "multiple", "must", "number", "odd", "range", "rows", "shape",
-     "should", "size", "sum", "total", "value", "values", "want", "wanted", "wrong")
+    ("above", "asked", "average", "below", "between", "bounds", "calculation", "characters", "checksum",
+     "columns", "contain", "count", "differ", "differs", "dimension", "even", "expected", "greater", "id",
+     "index", "interval", "length", "less", "limit", "maximum", "mean", "median", "minimum", "mismatch",
+     "most", "multiple", "must", "number", "odd", "range", "rows", "score", "shape", "should", "size", "sum",
+     "total", "value", "values", "want", "wanted", "wrong")
 )  # fmt: skip
 _OF_CALLS = frozenset(
     ("after", "attempts", "call", "calls", "minutes", "retries", "seconds", "tries", "within")
@@ -228,6 +229,8 @@ def status_in(text: str) -> int | None:
         before = text[max(0, found.start() - 10) : found.start()].rstrip()
         if before.endswith(("exit", "exited", "line", "errno")) or before.split()[-1:] == ["expected"]:
             continue
+        if found.lastgroup == "named" and before.endswith((" for", " of", " about")):
+            continue  # what something else is about: two rules for status 429
         if any(in_a_name(text, found.start(), found.end(), quote) for quote in ("'", '"', "`")):
             continue  # what something is called, or is about: article 'http 503 explained'
         if found.lastgroup != "verb" or not _compared(text):
