@@ -26,6 +26,9 @@ COMPARED = (
     "calculation gave 503, outside of the interval",
     "two rules for status 429",
     "no translation of error 503",
+    "status code 503 missing in mapping",
+    "network layer expects 512 inputs, got 503",
+    "expected exit code 0, got 503",
 )
 SETTINGS = (
     "timeouts: list expected",
@@ -49,6 +52,17 @@ SETTINGS = (
     "error 503 documented twice",
     "user declined the request to slow down",
     "customer asked to slow down the line",
+    "neural network error: layer sizes differ",
+    "State machine: cannot go from OPEN to TIMEOUT",
+    "unexpected state: overloaded",
+    "<Status.OVERLOADED: 3> is not allowed here",
+    "mock never raised a timeout",
+    "timeout unset for provider x",
+    "AssertionError: expected 200, got 503",
+    'failed to parse line 4: "503 Service Unavailable"',
+    "failed to resolve variable x",
+    "failed to resolve dependencies of task 3",
+    "the user asked why the request timed out",
 )
 REPORTED = (
     ("expected 200 but got 503", K.OVERLOADED),

@@ -29,20 +29,33 @@ _OF_A_PROGRAM = (
     "no such table", "no such column", "no column named", "cannot import name", "no module named",
     "is not one of", "one of:", "must be one of", "should be one of", "is not a member", "is not defined",
     "keyerror:", "attributeerror:", "nameerror:", "importerror:", "modulenotfounderror:", "indexerror:",
-    "syntaxerror:",
+    "syntaxerror:", "assertionerror:",
+    # what parsers and linkers quote
+    "parse line", "parse log", "parse row", "parse record", "parse entry", "parse date", "parse number",
+    "parse integer", "parse value", "resolve variable", "resolve reference", "resolve dependenc",
+    "resolve import", "resolve module", "resolve symbol", "resolve type", "resolve template",
+    "resolve placeholder", "resolve conflict", "resolve the conflict",
+    # what people said
+    "user asked", "user said", "user says", "user wrote", "user message:", "customer reports",
+    "customer says", "transcript says",
     # of Python's own, about what it was given to read
     "invalid literal for", "could not convert string", "unsupported operand",
     "expected type", "expected an instance",
     "both given", "both set", "both be given", "either timeout or", "given twice", "listed twice",
     "defined twice", "documented twice", "already defined", "not understood",
 )  # fmt: skip
-# Each of those has one of these.
+# Each of those has one of these; they are looked for by it.
 _PROGRAM_WORDS = _words(
     "argument attribute both callable class combined configured defined deprecated disabled exclusive "
     "expected handler ignored member method pickle raise raised registered subclass type used table "
     "column import module one keyerror attributeerror nameerror importerror modulenotfounderror "
-    "indexerror syntaxerror literal convert operand instance both twice understood either"
+    "indexerror syntaxerror literal convert operand instance both twice understood either "
+    "assertionerror parse resolve user customer transcript"
 )
+_OF_A_PROGRAM_BY_WORD: dict[str, list[str]] = {}
+for _phrase in _OF_A_PROGRAM:
+    _word = next(word for word in _phrase.replace(":", " ").split() if word in _PROGRAM_WORDS)
+    _OF_A_PROGRAM_BY_WORD.setdefault(_word, []).append(_phrase)
 # One of these beside a phrase says that it is of a service.
 OF_A_SERVICE = _words(
     "again ai anthropic api azure backend bedrock capacity claude cluster cohere currently database "
@@ -93,8 +106,10 @@ def of_no_call(text: Text, rule: Rule | None) -> bool:
         rule: The one whose phrase was found; None when a code or a status decided.
     """
     said, used = text.text, text.words
-    if not used.isdisjoint(_PROGRAM_WORDS) and any(phrase in said for phrase in _OF_A_PROGRAM):
-        return True
+    for word in used & _PROGRAM_WORDS:
+        for phrase in _OF_A_PROGRAM_BY_WORD.get(word, ()):
+            if phrase in said:
+                return True
     if rule is None:
         return False
     services = used & OF_A_SERVICE

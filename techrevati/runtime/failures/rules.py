@@ -247,7 +247,8 @@ RULES: tuple[Rule, ...] = (
             "prompt length … exceed*", "prompt tokens exceed*", "tokens in the prompt … exceed*",
             "max context length", "exceeds the context length", "too long for … context*", "token capacity",
             "shorten your*", "shorten the*",
-            "prompt exceed*", "prompt is longer than*", "prompt length is greater*", "messages exceed*",
+            "prompt exceeds", "prompt exceeded", "prompt is longer than*", "prompt length is greater*",
+            "messages exceed", "messages exceeded",
             "max_seq_len", "max_model_len", "max_input_tokens", "max_input_length",
         ),
         # LiteLLM's proxy writes its class into the words, and 429 or 500 beside them.

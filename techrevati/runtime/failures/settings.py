@@ -17,7 +17,8 @@ _SETTING_AFTER = (
     "expects", "keyword", "policy", "handler", "not set", "to be ", "of -", ": expected", ": must",
     ": invalid",
     ": input should", ": field required", ": extra", "function", "method", "operator", "signature", "size ",
-    "id:", "registered", "is not set", "exceeds the maximum",
+    "id:", "registered", "is not set", "exceeds the maximum", "unset", "undefined", "mode", "differs",
+    "differ ",
     # what is over
     "last week", "last month", "last year", "yesterday",
 )  # fmt: skip
@@ -26,6 +27,10 @@ _SETTING_BEFORE = (
     "keyword", "unsupported", "bad", "set", "field", "option", "setting", "non-positive", "key", "no",
     "handler for", "value for", "supplied", "policy", "named", "called", "column", "attribute",
     "illegal", "wrong", "type for", "malformed", "duplicate",
+    # of a machine of states, or of what a test wants
+    "unexpected state", "illegal state", "outcome", "transition", "never raised a", "never raised",
+    # networks of other kinds
+    "neural", "social",
     # what somebody means to do
     "request to", "asked to", "told to", "wants to", "want to", "decided to", "declined to", "supposed to",
     "how to",
@@ -54,6 +59,7 @@ _OF_TIMEOUTS = (
     "timeout must ", "timeout should ", "timeout exceeds ", "timeout cannot ", "timeout is longer than ",
     "timeout is shorter than ", "timeout is larger than ", "timeout is smaller than ",
 )  # fmt: skip
+_MOVES = ("go ", "transition", "change", "move ", "switch")
 _QUOTES = ("'", '"', "`")
 _COMPOUNDS = ("error", "exception", "exceeded", "limited", "related")
 # A phrase inside an option of a command (--connect-timeout), a path or an address is part of a name.
@@ -71,9 +77,9 @@ _SAYING = frozenset(
      "provider", "raised", "reason", "received", "replied", "reported", "response", "returned", "returns",
      "said", "saying", "says", "server", "status", "text", "upstream", "was", "with")
 )  # fmt: skip
-_NAMES = ("--", "/", "./", "../", "~/", "http://", "https://", "c:\\")
+_NAMES = ("<", "--", "/", "./", "../", "~/", "http://", "https://", "c:\\")
 
-_MARKS = ("-", "<", "must", "should", " is ", " not ", " be ")  # one of these is in every match
+_MARKS = ("must", "should", " is ", " not ", " be ")  # one of these is in every other match
 _HAVE_VALUES = ("timeout", "timeouts", "limit", "limits", "errors")
 _compiled: list[re.Pattern[str]] = []  # when it is needed
 
@@ -83,11 +89,12 @@ def _has_a_value(text: str, start: int, end: int) -> bool:
     if not text.endswith(_HAVE_VALUES, start, end):
         return False
     after = text[end : end + 80]
-    for mark in _MARKS:
-        if mark in after:
-            break
-    else:
-        return False
+    if after[:5].lstrip(" :='\"`")[:1] not in ("-", "<"):
+        for mark in _MARKS:
+            if mark in after:
+                break
+        else:
+            return False
     if not _compiled:
         import re
 
@@ -141,7 +148,7 @@ def names_a_setting(text: str, start: int, end: int) -> bool:
         return True  # the second half of a compound: half-time out
     if text[end : end + 1] == "-" and text[end + 1 : end + 2].isalpha():
         return not text.startswith(_COMPOUNDS, end + 1)  # the first half of one: overloaded-queue
-    if _is_file(text, end):
+    if text[end : end + 1] != " " and _is_file(text, end):
         return True
     after = text[end : end + 50].lstrip("'\"` ")
     if after:
@@ -157,6 +164,8 @@ def names_a_setting(text: str, start: int, end: int) -> bool:
     before = before.rstrip("'\"`: ")
     if _denied(before) or _bounded(text, start, end):
         return True
+    if before.endswith(" to") and " from " in before and any(verb in before for verb in _MOVES):
+        return True  # two states: cannot go from open to timeout
     return before.endswith(_SETTING_BEFORE) and any(
         before.endswith(word) and not in_word(before[-len(word) - 1 : -len(word)]) for word in _SETTING_BEFORE
     )
