@@ -45,6 +45,7 @@ SETTINGS = (
     "illegal timeout 'abc'",
     "wrong type for timeout: str",
     "read timeout must not exceed total timeout",
+    "step timeout 40 exceeds run timeout 30",
     "connect timeout exceeds total timeout",
     "timeout and deadline both given",
     "connection errors must be a list of classes",
@@ -78,6 +79,7 @@ REPORTED = (
     ("timeout: server is not responding", K.TIMEOUT),
     ("timeout: response expected within 30 s", K.TIMEOUT),
     ("connection timed out -110", K.TIMEOUT),
+    ("httpx.ReadError while streaming", K.NETWORK),
     ("The server responded with: {'ok': False, 'error': 'ratelimited'}", K.RATE_LIMIT),
 )
 

@@ -17,7 +17,7 @@ class Refused(Exception):
     def __init__(self, status: int, message: str, code: str | None = None) -> None:
         super().__init__(f"Error code: {status}")
         self.status_code = status
-        self.body = {"message": message, "code": code}
+        self.body: object = {"message": message, "code": code}
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,16 @@ class Refused(Exception):
             K.CONTEXT_OVERFLOW,
         ),
         (403, "You have reached the usage limit of your trial.", None, K.QUOTA_EXHAUSTED),
+        (429, "Quota limit exceeded for plan.", "QUOTA_LIMITED", K.QUOTA_EXHAUSTED),
+        (
+            429,
+            "You've reached the monthly tokens limit for the model",
+            "RESOURCE_EXHAUSTED",
+            K.QUOTA_EXHAUSTED,
+        ),
+        (403, "no", "quotaExceeded", K.QUOTA_EXHAUSTED),
+        (400, "Your account balance is negative. Please top up.", None, K.QUOTA_EXHAUSTED),
+        (422, "The provided subscription token is invalid.", None, K.AUTH),
         (451, "blocked", "censorship_blocked", K.CONTENT_POLICY),
         (429, "Without a payment method there are reduced rate limits of 3 RPM", None, K.RATE_LIMIT),
         (400, "no", "RequestThrottled", K.RATE_LIMIT),
@@ -53,6 +63,15 @@ class Refused(Exception):
 def test_refusals(status: int, message: str, code: str | None, kind: FailureKind) -> None:
     failure = classify(Refused(status, message, code))
     assert (failure.kind, failure.retryable) == (kind, kind in (K.RATE_LIMIT, K.TIMEOUT))
+
+
+def test_words_and_codes_of_bodies_that_are_shaped_otherwise() -> None:
+    flagged = Refused(403, "")
+    flagged.body = {"errors": ["flagged by our content moderation"], "name": "content_moderation"}
+    assert classify(flagged).kind is K.CONTENT_POLICY
+    unpaid = Refused(400, "")
+    unpaid.body = {"errorCode": "insufficient_credits", "message": "no"}
+    assert (classify(unpaid).kind, classify(unpaid).code) == (K.QUOTA_EXHAUSTED, "insufficient_credits")
 
 
 def class_of(qualified: str, *bases: type[Exception]) -> Any:

@@ -128,7 +128,7 @@ RULES: tuple[Rule, ...] = (
         says=("*, limit: 0", "limit 0, used", "limit 0, requested", "*byday", "*per_day*", "per 86400s"),
         sharpens=("*, limit: 0", "limit 0, used", "limit 0, requested", "*byday", "*per_day*", "per 86400s",
                   "current month", "this month", "billing period", "billing cycle",
-                  "daily … quota", "monthly … quota"),
+                  "daily … quota", "monthly … quota", "daily … limit", "monthly … limit"),
         within=_K.RATE_LIMIT,
     ),
     Rule(
@@ -209,7 +209,7 @@ RULES: tuple[Rule, ...] = (
         codes="accountoverdueerror setlimitexceeded insufficient_balance_error not_enough_balance"
         " insufficient_user_quota pre_consume_token_quota_failed"
         " token_quota_reached customer_verification_required project_budget_exceeded"
-        " allocationquota.freetieronly",
+        " allocationquota.freetieronly quota_limited quotaexceeded storagequotaexceeded",
         says=("usage limit exceeded", "usage limit reached", "reached the usage limit", "usage limit of your",
               "usage limit has been reached",
               "your usage limit", "payment instrument", "invalid_payment_instrument",
@@ -224,6 +224,8 @@ RULES: tuple[Rule, ...] = (
               "your weekly limit", "weekly quota", "out of quota", "quota used up",
               "quota has been used up", "quota is used up", "daily free allocation",
               "daily free quota", "daily free requests",
+              "quota limit exceeded", "monthly … limit", "daily … limit", "balance is negative",
+              "please top up",
               "free tier … exhausted", "free quota … exhausted", "free allowance … exhausted",
               "free trial … ended", "free trial … exhausted", "free credits … exhausted",
               "free credits … used", "free quota … used", "free allowance … used",
@@ -393,6 +395,9 @@ RULES: tuple[Rule, ...] = (
             "bearer token is invalid", "invalid credentials", "could not authenticate",
             "could not be authenticated",
             "invalid api token", "invalid token", "invalid access token", "invalid auth*",
+            "api token is invalid", "access token is invalid", "auth token is invalid",
+            "jwt token is invalid",
+            "subscription token is invalid", "subscription token … invalid",
             "not authenticated",
             "login required", "authentication fails", "authentication required", "credentials are invalid",
             "invalid subscription key", "security token … is invalid", "api key … invalid", "wrong api key",
@@ -611,6 +616,9 @@ RULES: tuple[Rule, ...] = (
             "lost connection to … server", "mysql server has gone away", "ssl syscall error",
             "terminated by rst_stream", "websocket closed", "unknownhostexception",
             "networkerror when attempting to fetch resource",
+            # names of classes
+            "readerror", "writeerror", "clientpayloaderror", "clientconnectorerror", "chunkedencodingerror",
+            "serverdisconnectederror", "maxretryerror", "gaierror",
         ),
     ),
     # A store that is not up yet, or no longer, and says so.

@@ -55,10 +55,7 @@ _TYPES = frozenset(
      "sequence", "str", "string", "strings", "tuple")
 )  # fmt: skip
 # One timeout beside the other that it is compared with.
-_OF_TIMEOUTS = (
-    "timeout must ", "timeout should ", "timeout exceeds ", "timeout cannot ", "timeout is longer than ",
-    "timeout is shorter than ", "timeout is larger than ", "timeout is smaller than ",
-)  # fmt: skip
+_COMPARES = (" must ", " should ", " exceeds ", " cannot ", "er than ")
 _MOVES = ("go ", "transition", "change", "move ", "switch")
 _QUOTES = ("'", '"', "`")
 _COMPOUNDS = ("error", "exception", "exceeded", "limited", "related")
@@ -199,8 +196,10 @@ def _bounded(text: str, start: int, end: int) -> bool:
     if not text.endswith("timeout", start, end):
         return False
     before = text[max(0, start - 80) : start]
-    if "timeout" in before and any(said in before for said in _OF_TIMEOUTS):
-        return True
+    if "timeout" in before:
+        between = before.rpartition("timeout")[2]
+        if any(compares in between for compares in _COMPARES):
+            return True
     after = text[end : end + 80]
     value, is_, bound = after.partition(" is ")
     if not is_:
