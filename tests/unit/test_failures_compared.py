@@ -35,6 +35,7 @@ SETTINGS = (
     "timeout: a number is required",
     "rate_limit: dict expected",
     "rate limits: mapping expected",
+    "rate limit table: duplicate row for 'gpt-4o'",
     "connect timeout: float required",
     "timeout (seconds) must be positive",
     "timeout: -5",

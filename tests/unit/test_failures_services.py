@@ -41,6 +41,8 @@ class Refused(Exception):
             K.CONTEXT_OVERFLOW,
         ),
         (403, "You have reached the usage limit of your trial.", None, K.QUOTA_EXHAUSTED),
+        (429, "Limit: 3 / min. Add a payment method to increase your rate limit.", None, K.RATE_LIMIT),
+        (403, "Token quota is exceeded. Try again in 12 days.", None, K.QUOTA_EXHAUSTED),
         (429, "Quota limit exceeded for plan.", "QUOTA_LIMITED", K.QUOTA_EXHAUSTED),
         (
             429,

@@ -166,8 +166,9 @@ RULES: tuple[Rule, ...] = (
     Rule(_K.CONTEXT_OVERFLOW, says=("request too large", "request is too large")),
     Rule(
         _K.RATE_LIMIT,
-        # Voyage also says what a payment method would change.
-        says=("reduced rate limit*", "*perminute*", "per minute", "tokens per min", "requests per min",
+        # Some also say what a payment method would change.
+        says=("reduced rate limit*", "increase your rate limit*", "increased rate limit*", "/ min", "/min",
+              "*perminute*", "per minute", "tokens per min", "requests per min",
               "(rpm)", "(tpm)",
               "ratelimitexceeded", "userratelimitexceeded", "requests-per-minute", "tokens-per-minute",
               "*requests_per_minute*", "*tokens_per_minute*"),
@@ -198,6 +199,7 @@ RULES: tuple[Rule, ...] = (
             "budget has been exceeded", "usage cap", "trial has expired", "trial expired", "billing details",
             "payment method", "overdue payment", "past due",
         ),
+        complains=("quota is exceeded", "quota has been exceeded", "quota exceeded", "exceeded your quota"),
         statuses=(402,),
         kin="*QuotaExceeded *QuotaExceededError *QuotaError InsufficientQuotaError InsufficientQuota"
         " BillingError"

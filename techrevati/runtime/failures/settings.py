@@ -18,7 +18,7 @@ _SETTING_AFTER = (
     ": invalid",
     ": input should", ": field required", ": extra", "function", "method", "operator", "signature", "size ",
     "id:", "registered", "is not set", "exceeds the maximum", "unset", "undefined", "mode", "differs",
-    "differ ",
+    "differ ", "table", "column", "flag", "entry", "entries",
     # what is over
     "last week", "last month", "last year", "yesterday",
 )  # fmt: skip
