@@ -81,6 +81,15 @@ _HAVE_VALUES = ("timeout", "timeouts", "limit", "limits", "errors")
 _compiled: list[re.Pattern[str]] = []  # when it is needed
 
 
+def _by_letter(words: tuple[str, ...], at: int) -> dict[str, tuple[str, ...]]:
+    letters = {word[at] for word in words}
+    return {letter: tuple([word for word in words if word[at] == letter]) for letter in letters}
+
+
+_AFTER = _by_letter(_SETTING_AFTER, 0)
+_BEFORE = _by_letter(_SETTING_BEFORE, -1)
+
+
 def _has_a_value(text: str, start: int, end: int) -> bool:
     """Do a unit, a value and what is wrong with it follow the name: timeout 'soon' not understood?"""
     if not text.endswith(_HAVE_VALUES, start, end):
@@ -149,11 +158,13 @@ def names_a_setting(text: str, start: int, end: int) -> bool:
         return True
     after = text[end : end + 50].lstrip("'\"` ")
     if after:
-        if after.startswith(_SETTING_AFTER) or _has_a_value(text, start, end):
+        if after.startswith(_AFTER.get(after[0], ())) or _has_a_value(text, start, end):
             return True
         if after[0] == ":" and _wants_a_type(after):
             return True
     before = text[max(0, start - 80) : start]
+    if not before:
+        return _bounded(text, start, end)
     if before.endswith(_JOINS) and before.split()[-1].lstrip("('\"").startswith(_NAMES):
         return True
     if before.endswith("."):  # a key or an attribute is named in full: key errors.network.timeout
@@ -163,8 +174,9 @@ def names_a_setting(text: str, start: int, end: int) -> bool:
         return True
     if before.endswith(" to") and " from " in before and any(verb in before for verb in _MOVES):
         return True  # two states: cannot go from open to timeout
-    return before.endswith(_SETTING_BEFORE) and any(
-        before.endswith(word) and not in_word(before[-len(word) - 1 : -len(word)]) for word in _SETTING_BEFORE
+    words = _BEFORE.get(before[-1:], ())
+    return before.endswith(words) and any(
+        before.endswith(word) and not in_word(before[-len(word) - 1 : -len(word)]) for word in words
     )
 
 
