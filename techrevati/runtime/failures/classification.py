@@ -8,7 +8,7 @@ timeout of asyncio has one somewhere below.
 
 from __future__ import annotations
 
-from techrevati.runtime.failures import registered, repetition, reporting, waits, words
+from techrevati.runtime.failures import registered, repetition, reporting, statuses, waits
 from techrevati.runtime.failures.facts import Facts, facts_of, text_of
 from techrevati.runtime.failures.index import (
     BY_STATUS,
@@ -184,12 +184,12 @@ def _rule_of_status(status: int) -> Rule:
 def _by_text(verdict: _Verdict) -> bool:
     """Decide by the text alone; False when it says nothing either."""
     text = _text(verdict)
-    codes = words.codes_in(text.text)
+    codes = statuses.codes_in(text.text)
     worded: Rule | None = None  # the rule that words have decided for
     rule = next((TABLE.codes[code] for code in codes if code in TABLE.codes), None) if codes else None
     if rule is None:
         rule = worded = _said(text, refused=True, unless_setting=True)
-    status = words.status_in(text.text)
+    status = statuses.status_in(text)
     if status is not None and verdict.facts.status is None:
         verdict.facts.status = status
     if rule is None and status is not None:

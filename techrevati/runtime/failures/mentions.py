@@ -104,7 +104,7 @@ def told_by_people(text: str, words: set[str]) -> bool:
         return False
     before = ""
     for word in text.split():
-        if word in _SPEECH and before in _PEOPLE:
+        if before in _PEOPLE and word.rstrip(".,:;") in _SPEECH:
             return True
         if word not in ("has", "had", "have", "also"):
             before = word
