@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from techrevati.runtime.failures import FailureKind, FailureOrigin, classify
+from tests.unit.test_failures_sdks import openai_error
 
 K = FailureKind
 
@@ -105,3 +106,55 @@ def test_a_library_used_in_a_way_that_cannot_work_is_the_callers() -> None:
 def test_a_token_that_does_not_verify_is_auth() -> None:
     invalid = class_of("jwt.exceptions.InvalidTokenError")
     assert classify(class_of("jwt.exceptions.InvalidSignatureError", invalid)("no")).kind is K.AUTH
+
+
+NOT_FREE = "Gemini 2.5 Pro Preview doesn't have a free quota tier. Please use Gemini 2.5 Pro Experimental."
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [(NOT_FREE, K.QUOTA_EXHAUSTED), ("Resource has been exhausted (e.g. check quota).", K.RATE_LIMIT)],
+)
+def test_a_list_of_errors_as_google_sends_it_to_openais_client(message: str, kind: FailureKind) -> None:
+    said = {"error": {"code": 429, "message": message, "status": "RESOURCE_EXHAUSTED"}}
+    failure = classify(openai_error(429, [said]))
+    assert (failure.kind, failure.retryable) == (kind, kind is K.RATE_LIMIT)
+
+
+@pytest.mark.parametrize(
+    "text", [NOT_FREE, f"429 {NOT_FREE}", f"got status: 429 Too Many Requests. {NOT_FREE}"]
+)
+def test_what_is_never_free_is_a_quota(text: str) -> None:
+    failure = classify(RuntimeError(text))
+    assert (failure.kind, failure.retryable) == (K.QUOTA_EXHAUSTED, False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "failed to spawn: `mcp` Caused by: program not found MCP error -32000: Connection closed",
+        "spawn npx ENOENT MCP error -32000: Connection closed",
+        "executable not found: connection closed",
+    ],
+)
+def test_a_server_whose_program_is_not_there_does_not_start_the_next_time(text: str) -> None:
+    failure = classify(RuntimeError(text))
+    assert (failure.kind, failure.retryable) == (K.TOOL_ERROR, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("litellm.BadGatewayError: BadGatewayError: OpenAIException -", K.SERVER_ERROR),
+        ("Error: litellm.BadGatewayError: BadGatewayError: OpenAIException -", K.SERVER_ERROR),
+        ("anthropic.OverloadedError", K.OVERLOADED),
+        ("google.api_core.exceptions.ServiceUnavailable:", K.OVERLOADED),
+        ("cohere.TooManyRequestsError:", K.RATE_LIMIT),
+        ("openai.BadRequestError: ", K.INVALID_REQUEST),
+        ("litellm.BadGatewayError: has a banner of its own", K.UNKNOWN),
+        ("BadGatewayError page", K.UNKNOWN),
+        ("ValueError", K.UNKNOWN),
+    ],
+)
+def test_a_text_that_is_the_name_of_a_class_is_of_its_kind(text: str, kind: FailureKind) -> None:
+    assert classify(RuntimeError(text)).kind is kind

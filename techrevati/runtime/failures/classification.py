@@ -18,6 +18,7 @@ from techrevati.runtime.failures.index import (
     TABLE,
     ClassEvidence,
     evidence_of,
+    rule_of_name,
 )
 from techrevati.runtime.failures.known import PARSERS, SDKS
 from techrevati.runtime.failures.probing import attribute
@@ -198,6 +199,8 @@ def _by_text(verdict: _Verdict) -> bool:
         rule = worded = TABLE.phrases.first(text, (TEXT,), unless_setting=True)
     if rule is None and codes:
         rule = next((TABLE.broad[code] for code in codes if code in TABLE.broad), None)
+    if rule is None:
+        rule = rule_of_name(text.text)
     if rule is None:
         return False
     rule = _sharpened(rule, verdict)

@@ -33,6 +33,13 @@ _CORRUPTION, _WAITED = FailureScenario.MEMORY_CORRUPTION, FailureScenario.DEPEND
 _PROVIDER_FAILURE, _TOOL_FAILURE = FailureScenario.PROVIDER_FAILURE, FailureScenario.TOOL_EXECUTION_ERROR
 _K = FailureKind
 
+# What waiting does not change.
+_NOTHING_IS_FREE = (
+    "doesn't have a free quota*", "doesn't have a free tier", "does not have a free quota*",
+    "does not have a free tier", "no free tier", "no free quota*", "not available … free tier",
+    "not included … free tier",
+)  # fmt: skip
+
 RULES: tuple[Rule, ...] = (
     # --- our own errors, by name: their modules import this one -----------------------------------
     Rule(
@@ -126,7 +133,8 @@ RULES: tuple[Rule, ...] = (
             "error executing tool", "error in tool", "failed to execute tool", "tool invocation failed",
             "tool raised", "tool crashed", "tool … failed", "tool … raised", "tool … crashed", "toolerror",
             "toolexecutionerror", "toolexception",
-            "mcp error -326*", ": command not found", "non-zero exit status", "non-zero exit code",
+            "mcp error -326*", ": command not found", "failed to spawn", "program not found",
+            "executable not found", "spawn … enoent", "non-zero exit status", "non-zero exit code",
         ),
     ),
     # --- a daily quota, before everything that looks like a rate limit ----------------------------
@@ -134,10 +142,12 @@ RULES: tuple[Rule, ...] = (
     Rule(
         _K.QUOTA_EXHAUSTED,
         types="litellm.BudgetExceededError",
-        says=("*, limit: 0", "limit 0, used", "limit 0, requested", "*byday", "*per_day*", "per 86400s"),
+        says=("*, limit: 0", "limit 0, used", "limit 0, requested", "*byday", "*per_day*", "per 86400s",
+              *_NOTHING_IS_FREE),
         sharpens=("*, limit: 0", "limit 0, used", "limit 0, requested", "*byday", "*per_day*", "per 86400s",
                   "current month", "this month", "billing period", "billing cycle",
-                  "daily … quota", "monthly … quota", "daily … limit", "monthly … limit"),
+                  "daily … quota", "monthly … quota", "daily … limit", "monthly … limit",
+                  *_NOTHING_IS_FREE),
         within=_K.RATE_LIMIT,
     ),
     Rule(
@@ -392,7 +402,7 @@ RULES: tuple[Rule, ...] = (
             "model … has been deprecated", "model … is deprecated", "model … has been removed",
             "model … no longer available", "model … no longer supported", "model … decommissioned",
             "model … not found", "model … does not exist", "model … not exist", "unknown model",
-            "no such model", "cachedcontent not found",
+            "no such model", "cachedcontent not found", "deprecating state",
         ),
         says=("litellm.notfounderror",),
         kin="NoResultFound *DoesNotExist",
