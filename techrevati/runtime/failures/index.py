@@ -239,10 +239,11 @@ def rule_of_name(text: str) -> Rule | None:
     if len(text) > _MAX_NAMES:
         return None
     text = text.removeprefix("error: ")
-    name = text.partition(" ")[0].strip(":")
-    top, *_, last = name.split(".") if "." in name else ("", name)
-    if not (name.endswith(_NAMES_END) or top in SDKS):
+    name = text.partition(" ")[0].rstrip(":")
+    top, dot, _ = name.partition(".")
+    if not name.endswith(_NAMES_END) and not (dot and top in SDKS):
         return None
+    last = name.rpartition(".")[2]
     for word in text.split()[1:]:
         word = word.strip(":-.,()'\"")
         if word and not word.endswith(_NAMES_END):

@@ -5,7 +5,14 @@ A timeout that *must be positive* is an argument.  Texts come in lower case.
 
 from __future__ import annotations
 
-from techrevati.runtime.failures.mentions import NOT_OF_FAILURES, is_of_people, is_subject, names_a_document
+from techrevati.runtime.failures.mentions import (
+    BEFORE_MENTIONS,
+    NAMED_AFTER,
+    NOT_OF_FAILURES,
+    is_of_people,
+    is_subject,
+    names_a_document,
+)
 
 # After or before a phrase, these make it the name of a setting.
 _SETTING_AFTER = (
@@ -48,6 +55,7 @@ _SETTING_BEFORE = (
 )  # fmt: skip
 # Most words begin and end differently, and a pair of letters is looked up in no time.
 _AFTER_BEGINS = frozenset(words[:2] for words in _SETTING_AFTER)
+_BEGINS = _AFTER_BEGINS.union(word[:2] for word in NAMED_AFTER)
 _BEFORE_ENDS = frozenset(words[-2:] for words in _SETTING_BEFORE)
 _SETTING_BEFORE_ARTICLE = (
     "needs a",
@@ -66,6 +74,8 @@ _SETTING_BEFORE_ARTICLE = (
 )
 # A thing that is said not to be there, or into which something is to be read: not a rate limit, as a timeout.
 _ARTICLES = (" a", " an", " the", " any", " about a", " about the")
+# One of these is the last word before a name.
+_BEFORE_LAST = BEFORE_MENTIONS.union(words.rpartition(" ")[2] for words in (*_SETTING_BEFORE, *_ARTICLES))
 _DENIED_BY = (
     "not", "isn't", "wasn't", "never", "no longer", "instead of", "rather than", "without",
     "nothing to do with",
@@ -106,24 +116,26 @@ _COMPARES = (" must ", " should ", " exceeds ", " cannot ", "er than ")
 _MOVES = ("go ", "transition", "change", "move ", "switch")
 _UNITS = ("(ms)", "(s)", "(sec)", "(seconds)", "(milliseconds)", "(minutes)")
 # Which timeout: these stand between it and what says that it is a setting.
-_WHICH = (
-    "connection",
-    "connect",
-    "read",
-    "write",
-    "request",
-    "idle",
-    "socket",
-    "total",
-    "default",
-    "global",
-    "query",
-    "session",
-    "tool",
-    "overall",
-    "longer",
-    "shorter",
-    "valid",
+_WHICH = frozenset(
+    (
+        "connection",
+        "connect",
+        "read",
+        "write",
+        "request",
+        "idle",
+        "socket",
+        "total",
+        "default",
+        "global",
+        "query",
+        "session",
+        "tool",
+        "overall",
+        "longer",
+        "shorter",
+        "valid",
+    )
 )
 _COMPOUNDS = ("error", "exception", "exceeded", "limited", "related")
 # A phrase inside an option of a command (--connect-timeout), a path or an address is part of a name.
@@ -150,6 +162,7 @@ _WRONG = (
     "is not allowed", "is invalid", "is negative", "not understood", "not valid", "not supported",
     "not recogni", "not allowed", "cannot be ", "can't be ", "could not be ", "must be ", "should be ",
 )  # fmt: skip
+_WRONG_BEGINS = frozenset(words[:2] for words in _WRONG)
 _NO_VALUES = ("none ", "null ", "true ", "false ", "nan ")
 _QUOTES = (("'", " '"), ('"', ' "'), ("`", " `"))  # and how they open
 _NAMES = ("<", "--", "/", "./", "../", "~/", "http://", "https://", "c:\\")
@@ -168,13 +181,18 @@ def word_end(text: str, end: int) -> int:
 
 def quoted(text: str, start: int, end: int) -> bool:
     """In quotes it is a name, unless it is all there is; within longer ones, if these give a name."""
-    quote = text[start - 1 : start]
-    if quote in ("'", '"', "`") and text[end : end + 1] == quote and end - start + 2 < len(text):
+    if not start:
+        return False
+    quote = text[start - 1]
+    if quote in "'\"`" and text[end : end + 1] == quote and end - start + 2 < len(text):
         return True
     return in_some_name(text, start, end)
 
 
 def in_some_name(text: str, start: int, end: int) -> bool:
+    """Does it stand within quotes that give something its name?"""
+    if " '" not in text and ' "' not in text and " `" not in text:  # most have none
+        return False
     for quote, opening in _QUOTES:
         if text.find(opening, 0, start) >= 0 and in_a_name(text, start, end, quote):
             return True
@@ -195,6 +213,7 @@ def in_a_name(text: str, start: int, end: int, quote: str) -> bool:
 
 
 def names_a_setting(text: str, start: int, end: int) -> bool:
+    """Is what stands from *start* to *end* the name of a setting or of a thing, or denied?"""
     if end < len(text) and _set_by_what_follows(text, start, end):
         return True
     return (start > 0 and _set_by_what_precedes(text, start, end)) or _bounded(text, start, end)
@@ -202,6 +221,12 @@ def names_a_setting(text: str, start: int, end: int) -> bool:
 
 def _set_by_what_follows(text: str, start: int, end: int) -> bool:
     following = text[end]
+    if following == " ":
+        begins = text[end + 1 : end + 3]
+        if begins not in _BEGINS and begins.isalpha():
+            return text.endswith(_VALUED, start, end) and _is_wrong(text[end + 1 : end + 80])
+    elif following in ".,;" and not in_word(text[end + 1 : end + 2]):
+        return False
     if following == "-" and text[end + 1 : end + 2].isalpha():
         return not text.startswith(_COMPOUNDS, end + 1)  # the first half of one: overloaded-queue
     if following == "[" and text[end + 1 : end + 2].isdigit():
@@ -231,7 +256,13 @@ def _has_a_value(after: str) -> bool:
     after = after[:5].lstrip(" :='\"`") + after[5:]
     if after[:1] in ("-", "<") and after[1:2] != "" and (after[1] == " " or after[1].isdigit()):
         return after[:2] != "- "  # a dash
-    return after.partition(" ")[2].startswith(_WRONG)
+    return _is_wrong(after)
+
+
+def _is_wrong(after: str) -> bool:
+    """Do a word, and that it is wrong, stand in *after*?"""
+    what = after.partition(" ")[2]
+    return what[:2] in _WRONG_BEGINS and what.startswith(_WRONG)
 
 
 def _wants_a_type(after: str) -> bool:
@@ -244,6 +275,14 @@ def _set_by_what_precedes(text: str, start: int, end: int) -> bool:
     preceding = text[start - 1]
     if preceding == "-" and in_word(text[start - 2 : start - 1]) and " " in text[start:end]:
         return True  # the second half of a compound: half-time out
+    if preceding == " ":
+        last = text[text.rfind(" ", 0, start - 1) + 1 : start - 1]
+        if (
+            last.isalpha()
+            and last not in _BEFORE_LAST
+            and not (last in _WHICH and text.startswith("timeout", max(start, end - 8)))
+        ):
+            return False
     before = text[max(0, start - 80) : start]
     if preceding in _JOINS and before.split()[-1].lstrip("('\"").startswith(_NAMES):
         return True
@@ -296,15 +335,17 @@ def _bounded(text: str, start: int, end: int) -> bool:
     """Is it the name of a setting whose value is compared with its bound?"""
     if not text.endswith(("timeout", "limit"), start, end):
         return False
-    between = text[max(0, start - 80) : start].rpartition("timeout")
-    if between[1] and any(compares in between[2] for compares in _COMPARES):
+    other = text.rfind("timeout", max(0, start - 80), start)
+    if other >= 0 and any(compares in text[other + 7 : start] for compares in _COMPARES):
         return True
     after = text[end : end + 80]
+    if " is " not in after and " exceeds " not in after:
+        return False
     value, is_, bound = after.partition(" is ")
     if not is_:
-        value, is_, bound = after.partition(" exceeds ")
+        value, _, bound = after.partition(" exceeds ")
     value = value.strip(":= ").removeprefix("of ")
-    return bool(is_) and " " not in value and any(word in bound for word in _BOUNDS)
+    return " " not in value and any(word in bound for word in _BOUNDS)
 
 
 def _is_file(text: str, end: int) -> bool:

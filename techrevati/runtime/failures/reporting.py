@@ -143,13 +143,14 @@ def _reports(said: str, used: set[str], services: set[str], phrase: str, own: fr
     if not phrase.isascii():  # of parts that stand far from each other, or of another language
         return True
     bare = phrase.strip("*")
-    if phrase[-1] == "*":  # the word that goes on is its own, too
-        stem = bare.rpartition(" ")[2]
-        own = own.union([word for word in used if word.startswith(stem)], (stem,))
     connects = phrase.endswith("connect")
-    serves = not services <= own
+    stem = bare.rpartition(" ")[2] if phrase[-1] == "*" else ""  # the word that goes on is its own, too
+    foreign = services - own
+    serves = bool([word for word in foreign if not word.startswith(stem)] if stem else foreign)
     if serves and not connects:
         return bare in said
+    if stem:
+        own = own.union([word for word in used if word.startswith(stem)], (stem,))
     foreign = used - _OF_REPORTS
     said_whole = len(own) > 4 or (
         len(own) > 2 and own.isdisjoint(_MANY) and not phrase.endswith(("error", "out"))

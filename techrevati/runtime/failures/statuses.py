@@ -32,6 +32,7 @@ _COMPARED = frozenset(
 _OF_CALLS = frozenset(
     ("after", "attempts", "call", "calls", "minutes", "retries", "seconds", "tries", "within")
 )
+_MAX_LEAD = 100  # characters that say what the number behind them is
 _compiled: dict[str, re.Pattern[str]] = {}
 
 
@@ -76,9 +77,12 @@ def _pattern(name: str) -> re.Pattern[str]:
 def status_in(said: Text) -> int | None:
     """The HTTP status that a text reports, if it is unmistakable."""
     text = said.text
-    if ("4" not in text and "5" not in text) or not _pattern("three digits").search(text):
+    if "4" not in text and "5" not in text:
         return None
-    for found in _pattern("status").finditer(text):
+    digits = _pattern("three digits").search(text)
+    if digits is None:
+        return None
+    for found in _pattern("status").finditer(text, max(0, digits.start() - _MAX_LEAD)):
         start, end = found.span()
         if start and _is_no_report(text, start):
             continue

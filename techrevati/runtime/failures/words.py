@@ -42,9 +42,8 @@ def has_phrase(text: str, phrase: str, *, unless_setting: bool = False) -> bool:
     while start >= 0:
         end = start + len(bare)
         # A phrase that begins with a colon follows a word.
-        begins = not start or not in_word(phrase[0]) or not in_word(text[start - 1])
-        whole = begins and (phrase[-1] == "*" or end == len(text) or not in_word(text[end]))
-        if whole:
+        begins = not start or text[start - 1] == " " or not in_word(text[start - 1]) or not in_word(phrase[0])
+        if begins and (phrase[-1] == "*" or end == len(text) or not in_word(text[end])):
             if not unless_setting:
                 return True
             stop = end
@@ -92,10 +91,11 @@ class Phrases:
     Most texts have none of them.  A text is searched once for all columns, whichever is asked first.
     """
 
-    __slots__ = ("_by_word", "_keys", "_loose", "_loose_ascii", "_size")
+    __slots__ = ("_by_word", "_keys", "_loose", "_loose_ascii", "_size", "_worded")
 
     def __init__(self) -> None:
-        self._by_word: dict[str, list[_Candidate]] = {}
+        self._worded: list[_Candidate] = []
+        self._by_word: dict[str, list[_Candidate]] = {}  # each of those under one of its words
         self._keys: frozenset[str] = frozenset()
         self._loose: list[tuple[str, _Candidate]] = []  # their letters, and themselves
         self._loose_ascii: list[tuple[str, _Candidate]] = []
@@ -111,7 +111,7 @@ class Phrases:
         whole = _whole_words(phrase)
         candidate = (column, self._size, phrase, rule, frozenset(whole))
         if whole:
-            self._by_word.setdefault(max(whole, key=len), []).append(candidate)
+            self._worded.append(candidate)
         else:
             bare = phrase.strip("*").partition(" … ")[0]
             self._loose.append((bare, candidate))
@@ -136,14 +136,14 @@ class Phrases:
 
     def _candidates(self, text: Text) -> list[_Candidate]:
         """All phrases whose words are those of *text*, in order."""
+        if not self._keys:
+            self._sort()
         by_word, words, said = self._by_word, text.words, text.text
         # Letters of other scripts are in no text that is ASCII.
         found: list[_Candidate] = []
         for bare, candidate in self._loose_ascii if said.isascii() else self._loose:
             if bare in said:
                 found.append(candidate)
-        if not self._keys:
-            self._keys = frozenset(by_word)
         for word in words & self._keys:
             for candidate in by_word[word]:
                 if candidate[4] <= words:
@@ -151,6 +151,18 @@ class Phrases:
         if len(found) > 1:
             found.sort()  # by column and place, which no two of them share
         return found
+
+    def _sort(self) -> None:
+        """Put each phrase under the word that the fewest share: a text is compared with few of them."""
+        shared: dict[str, int] = {}
+        for candidate in self._worded:
+            for word in candidate[4]:
+                shared[word] = shared.get(word, 0) + 1
+        by_word: dict[str, list[_Candidate]] = {}
+        for candidate in self._worded:
+            rarest = min(candidate[4], key=lambda word: (shared[word], -len(word), word))
+            by_word.setdefault(rarest, []).append(candidate)
+        self._by_word, self._keys = by_word, frozenset(by_word)
 
 
 def _whole_words(phrase: str) -> list[str]:
