@@ -53,9 +53,9 @@ _SETTING_BEFORE = (
     # other rates that have limits
     "interest", "exchange", "tax", "mortgage", "frame", "sample", "sampling", "conversion", "heart",
 )  # fmt: skip
-# Most words begin and end differently, and a pair of letters is looked up in no time.
-_AFTER_BEGINS = frozenset(words[:2] for words in _SETTING_AFTER)
-_BEGINS = _AFTER_BEGINS.union(word[:2] for word in NAMED_AFTER)
+# Most words begin and end differently, and a few letters are looked up in no time.
+_AFTER_BEGINS = frozenset(words[:3] for words in _SETTING_AFTER)
+_BEGINS = _AFTER_BEGINS.union(word[:3] for word in NAMED_AFTER)
 _BEFORE_ENDS = frozenset(words[-2:] for words in _SETTING_BEFORE)
 _SETTING_BEFORE_ARTICLE = (
     "needs a",
@@ -222,8 +222,8 @@ def names_a_setting(text: str, start: int, end: int) -> bool:
 def _set_by_what_follows(text: str, start: int, end: int) -> bool:
     following = text[end]
     if following == " ":
-        begins = text[end + 1 : end + 3]
-        if begins not in _BEGINS and begins.isalpha():
+        begins = text[end + 1 : end + 4]
+        if begins not in _BEGINS and begins[:1].isalpha():
             return text.endswith(_VALUED, start, end) and _is_wrong(text[end + 1 : end + 80])
     elif following in ".,;" and not in_word(text[end + 1 : end + 2]):
         return False
@@ -242,7 +242,7 @@ def _set_by_what_follows(text: str, start: int, end: int) -> bool:
             return True
         if after[:2] in (": ", "= ") and (after[2:3] in _VALUES or after.startswith(_NO_VALUES, 2)):
             after = after[2:].partition(" ")[2]
-    if after[:2] in _AFTER_BEGINS and after.startswith(_SETTING_AFTER):
+    if after[:3] in _AFTER_BEGINS and after.startswith(_SETTING_AFTER):
         return True
     if after[:1] == ":" and _wants_a_type(text[end : end + 50]):
         return True

@@ -47,9 +47,9 @@ def has_phrase(text: str, phrase: str, *, unless_setting: bool = False) -> bool:
             if not unless_setting:
                 return True
             stop = end
-            if phrase[-1] == "*" and not text[end : end + 1].isdigit():  # the rest of its word
-                stop = word_end(text, stop)
-            if not (quoted(text, start, end) or names_a_setting(text, start, stop)):
+            if phrase[-1] == "*" and end < len(text) and text[end] != " " and not text[end].isdigit():
+                stop = word_end(text, end)  # the rest of its word
+            if not ((start and quoted(text, start, end)) or names_a_setting(text, start, stop)):
                 return True
         start = text.find(bare, start + 1)
     return False
@@ -97,8 +97,8 @@ class Phrases:
         self._worded: list[_Candidate] = []
         self._by_word: dict[str, list[_Candidate]] = {}  # each of those under one of its words
         self._keys: frozenset[str] = frozenset()
-        self._loose: list[tuple[str, _Candidate]] = []  # their letters, and themselves
-        self._loose_ascii: list[tuple[str, _Candidate]] = []
+        self._loose: dict[str, list[_Candidate]] = {}  # by their letters
+        self._loose_ascii: dict[str, list[_Candidate]] = {}
         self._size = 0
 
     def __len__(self) -> int:
@@ -114,9 +114,9 @@ class Phrases:
             self._worded.append(candidate)
         else:
             bare = phrase.strip("*").partition(" … ")[0]
-            self._loose.append((bare, candidate))
+            self._loose.setdefault(bare, []).append(candidate)
             if bare.isascii():
-                self._loose_ascii.append((bare, candidate))
+                self._loose_ascii.setdefault(bare, []).append(candidate)
         self._keys = frozenset()
         self._size += 1
 
@@ -141,9 +141,10 @@ class Phrases:
         by_word, words, said = self._by_word, text.words, text.text
         # Letters of other scripts are in no text that is ASCII.
         found: list[_Candidate] = []
-        for bare, candidate in self._loose_ascii if said.isascii() else self._loose:
+        loose = self._loose_ascii if said.isascii() else self._loose
+        for bare in loose:
             if bare in said:
-                found.append(candidate)
+                found += loose[bare]
         for word in words & self._keys:
             for candidate in by_word[word]:
                 if candidate[4] <= words:
