@@ -199,7 +199,7 @@ def _by_text(verdict: _Verdict) -> bool:
         rule = worded = TABLE.phrases.first(text, (TEXT,), unless_setting=True)
     if rule is None and codes:
         rule = next((TABLE.broad[code] for code in codes if code in TABLE.broad), None)
-    if rule is None:
+    if rule is None and ("error" in text.text or "exception" in text.text or "." in text.text):
         rule = rule_of_name(text.text)
     if rule is None:
         return False

@@ -237,13 +237,15 @@ def _set_by_what_follows(text: str, start: int, end: int) -> bool:
     if after[:1] == "(":
         for unit in _UNITS:
             after = after.removeprefix(unit).lstrip(" ")
+    if after[:3] in _AFTER_BEGINS and after.startswith(_SETTING_AFTER):
+        return True
     if text.endswith(_VALUED, start, end):
         if _has_a_value(text[end : end + 80]):
             return True
         if after[:2] in (": ", "= ") and (after[2:3] in _VALUES or after.startswith(_NO_VALUES, 2)):
             after = after[2:].partition(" ")[2]
-    if after[:3] in _AFTER_BEGINS and after.startswith(_SETTING_AFTER):
-        return True
+            if after.startswith(_SETTING_AFTER):
+                return True
     if after[:1] == ":" and _wants_a_type(text[end : end + 50]):
         return True
     return after[:1] == "=" or names_a_document(text, end)
