@@ -13,7 +13,7 @@ MAX_TEXT_LENGTH = 4_000
 _MAX_BODY_LENGTH = 100_000
 _MAX_DETAILS = 50
 
-_CODES = ("error_code", "code", "type", "__type", "error_type", "status", "reason")
+_CODES = ("error_code", "code", "type", "__type", "error_type", "status", "reason", "errorCode", "err_code")
 _MESSAGES = ("message", "detail", "error_description", "code")
 spelt: dict[str, str] = {}
 """Codes as they come, in lower case; there are few, and ``MAX_SPELT`` of them are remembered."""
@@ -40,9 +40,12 @@ def read_body(facts: Facts, body: object) -> None:
         else:
             facts.add_message(error)
     elif "errors" in body:
-        errors = body["errors"]  # Cloudflare, watsonx
-        if is_list(errors) and errors and is_dict(errors[0]):
-            _read_error(facts, errors[0])
+        errors = body["errors"]  # Cloudflare, watsonx; Stability has words alone
+        if is_list(errors) and errors:
+            if is_dict(errors[0]):
+                _read_error(facts, errors[0])
+            else:
+                facts.add_message(errors[0])
     elif "detail" in body:
         detail = body["detail"]
         if is_dict(detail):

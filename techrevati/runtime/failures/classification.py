@@ -8,7 +8,7 @@ timeout of asyncio has one somewhere below.
 
 from __future__ import annotations
 
-from techrevati.runtime.failures import registered, repetition, reporting, waits, words
+from techrevati.runtime.failures import registered, waits
 from techrevati.runtime.failures.facts import Facts, facts_of, text_of
 from techrevati.runtime.failures.index import (
     BY_STATUS,
@@ -16,9 +16,9 @@ from techrevati.runtime.failures.index import (
     NOTHING,
     ROUGHLY,
     TABLE,
-    ClassEvidence,
     evidence_of,
 )
+from techrevati.runtime.failures.judging import Verdict, by_text, exact, judge, judged
 from techrevati.runtime.failures.known import PARSERS, SDKS
 from techrevati.runtime.failures.probing import attribute
 from techrevati.runtime.failures.rule import Rule
@@ -30,7 +30,6 @@ from techrevati.runtime.failures.vocabulary import (
     counts_against_provider,
     made,
 )
-from techrevati.runtime.failures.words import COMPLAINS, SAYS, TEXT, Text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,180 +41,14 @@ _MAX_CHAIN = 12  # links of causes; SDKs have three or four
 _MAX_MEMBERS = 256  # of exception groups, those in groups counted too
 _MAX_DEPTH = 8  # of groups in groups
 _MAX_FRAMES = 400
-_MAX_SEARCHED = 1_500  # characters of a text; what happened stands at its beginning
-
-_NOT_THE_REQUEST = (404, 408, 409, 429)  # statuses below 500 that do not complain about what was sent
-
-# Which words of a 500 or 502 may be believed: a filter or a login named there has failed itself.
-_OF_THE_REQUEST = (FailureKind.CONTEXT_OVERFLOW, FailureKind.NOT_FOUND, FailureKind.INVALID_REQUEST)
 
 _WAITING_KINDS = frozenset(kind for kind, row in KINDS.items() if row[1]) | {FailureKind.QUOTA_EXHAUSTED}
 
 
-_finals: dict[Rule, Rule] = {}  # no more than the table has rows
-
-
-class _Groups(dict[int, "_Verdict"]):
+class _Groups(dict[int, "Verdict"]):
     """The groups met on the way, by identity, and how many members may still be looked at in all of them."""
 
     left = _MAX_MEMBERS
-
-
-class _Verdict:
-    """What one exception of a chain amounts to."""
-
-    __slots__ = ("error", "facts", "info", "kind", "rule", "sure", "text", "whole")
-
-    def __init__(self, error: BaseException, facts: Facts, info: ClassEvidence) -> None:
-        self.error = error
-        self.facts = facts
-        self.info = info
-        self.rule: Rule | None = None
-        self.kind: FailureKind | None = None
-        self.sure = NOTHING
-        self.text: Text | None = None
-        self.whole: Failure | None = None
-
-    def decide(self, rule: Rule, sure: int) -> _Verdict:
-        self.rule, self.kind, self.sure = rule, rule.kind, sure
-        return self
-
-
-def _text(verdict: _Verdict) -> Text:
-    text = verdict.text
-    if text is None:
-        said = (verdict.facts.message or _worded(verdict.error))[:_MAX_SEARCHED].lower()
-        text = verdict.text = Text(said)
-    return text
-
-
-def _worded(error: BaseException) -> str:
-    """The words of *error*: of a number and words, as MySQL's clients have it, the words."""
-    args = attribute(error, "args")
-    if isinstance(args, tuple) and len(args) == 2 and type(args[0]) is int and type(args[1]) is str:
-        return args[1] or text_of(error)
-    return text_of(error)
-
-
-def _exact(info: ClassEvidence, facts: Facts) -> Rule | None:
-    """The rule that a class or a code leaves no doubt about."""
-    if info.sure == EXACTLY:
-        return info.rule
-    for code in facts.codes:
-        rule = TABLE.codes.get(code)
-        if rule is not None:
-            return rule
-    return None
-
-
-def _judged(error: BaseException) -> _Verdict:
-    """What *error* says by its facts, its causes left aside."""
-    info = evidence_of(error)
-    return _judge(_Verdict(error, facts_of(error, info.package, info.offers), info))
-
-
-def _judge(verdict: _Verdict) -> _Verdict:
-    """*verdict*, with what its facts say."""
-    error, facts, info = verdict.error, verdict.facts, verdict.info
-    if info.on_record:
-        told: Failure = type(error).__on_record__(error)  # type: ignore[attr-defined]  # pyright: ignore
-        verdict.whole, verdict.kind, verdict.sure = told, told.kind, EXACTLY
-        return verdict
-    if registered.judges:
-        answer = registered.answer(error, facts, info, lambda: _text(verdict))
-        if isinstance(answer, Rule):
-            return verdict.decide(answer, EXACTLY)
-        if answer is not None:
-            verdict.whole = answer if isinstance(answer, Failure) else None
-            verdict.kind = answer.kind if isinstance(answer, Failure) else answer
-            verdict.sure = EXACTLY
-            return verdict
-    rule = _exact(info, facts)
-    if rule is not None:
-        return verdict.decide(_sharpened(rule, verdict), EXACTLY)
-    status = facts.status
-    if status is not None or facts.codes or facts.message or info.package:
-        refused = status is None or (status < 500 and status not in _NOT_THE_REQUEST)
-        rule = _said(_text(verdict), refused=refused)
-        if rule is None and status in (500, 502):  # some gateways answer so whatever was wrong
-            rule = TABLE.phrases.first(_text(verdict), (COMPLAINS,))
-            rule = rule if rule is not None and rule.kind in _OF_THE_REQUEST else None
-        if rule is not None:
-            return verdict.decide(rule, EXACTLY)
-    if status is not None and status >= 300:  # a redirection that nobody follows is no answer, too
-        return verdict.decide(
-            (_finer(facts) if status == 400 else None) or _rule_of_status(status), BY_STATUS
-        )
-    for code in facts.codes:
-        rule = TABLE.broad.get(code)
-        if rule is not None:
-            return verdict.decide(rule, BY_STATUS)
-    if info.rule is not None:
-        return verdict.decide(_sharpened(info.rule, verdict), info.sure)
-    return verdict
-
-
-def _sharpened(rule: Rule, verdict: _Verdict) -> Rule:
-    """*rule*, or the one that the words make of it: some cases of one kind differ by words alone."""
-    found = registered.sharper(rule.kind, lambda: _text(verdict)) if registered.judges else None
-    columns = TABLE.sharper.get(rule.kind) if found is None else None
-    return found or (rule if columns is None else TABLE.phrases.first(_text(verdict), columns) or rule)
-
-
-def _said(text: Text, *, refused: bool, unless_setting: bool = False) -> Rule | None:
-    """The rule for the provider's words; *refused* when they may be about the request itself."""
-    columns = (SAYS, COMPLAINS) if refused else (SAYS,)
-    return TABLE.phrases.first(text, columns, unless_setting=unless_setting)
-
-
-def _finer(facts: Facts) -> Rule | None:
-    """What the code of a 400 says more exactly, the vaguest of all; never that it may be tried again."""
-    for code in facts.codes:
-        rule = TABLE.broad.get(code)
-        if rule is not None and not KINDS[rule.kind][1]:
-            return rule
-    return None
-
-
-def _rule_of_status(status: int) -> Rule:
-    return TABLE.statuses.get(status) or TABLE.statuses[400 if status < 500 else 500]
-
-
-def _by_text(verdict: _Verdict) -> bool:
-    """Decide by the text alone; False when it says nothing either."""
-    text = _text(verdict)
-    codes = words.codes_in(text.text)
-    worded: Rule | None = None  # the rule that words have decided for
-    rule = next((TABLE.codes[code] for code in codes if code in TABLE.codes), None) if codes else None
-    if rule is None:
-        rule = worded = _said(text, refused=True, unless_setting=True)
-    status = words.status_in(text.text)
-    if status is not None and verdict.facts.status is None:
-        verdict.facts.status = status
-    if rule is None and status is not None:
-        rule = _rule_of_status(status)
-    if rule is None:
-        rule = worded = TABLE.phrases.first(text, (TEXT,), unless_setting=True)
-    if rule is None and codes:
-        rule = next((TABLE.broad[code] for code in codes if code in TABLE.broad), None)
-    if rule is None:
-        return False
-    rule = _sharpened(rule, verdict)
-    may = KINDS[rule.kind][1] if rule.retryable is None else rule.retryable
-    if may and reporting.of_no_call(text, worded if status is None else None):
-        return False
-    if may and repetition.forbidden(text.text, text.words):
-        rule = _final(rule)
-    verdict.decide(rule, ROUGHLY)
-    return True
-
-
-def _final(rule: Rule) -> Rule:
-    """*rule*, of a call that must not be repeated."""
-    final = _finals.get(rule)
-    if final is None:
-        final = _finals[rule] = Rule(rule.kind, rule.origin, rule.scenario, retryable=False)
-    return final
 
 
 def _below(error: BaseException) -> tuple[BaseException | None, bool]:
@@ -232,18 +65,18 @@ def _below(error: BaseException) -> tuple[BaseException | None, bool]:
         return None, False
 
 
-def _chained(verdict: _Verdict, depth: int, groups: _Groups | None) -> _Verdict:
+def _chained(verdict: Verdict, depth: int, groups: _Groups | None) -> Verdict:
     """*verdict* of the outermost exception, or a better one from below it."""
     if verdict.info.bug:  # raised while it dealt with some failure, perhaps; it is still wrong code
         return verdict
     error = verdict.error
     below, named = _below(error)
     if below is None:
-        if not verdict.sure and not _by_text(verdict) and verdict.info.last is not None:
+        if not verdict.sure and not by_text(verdict) and verdict.info.last is not None:
             verdict.decide(verdict.info.last, ROUGHLY)
         return verdict
     response = attribute(error, "response")
-    text_left: list[_Verdict] = []
+    text_left: list[Verdict] = []
     if verdict.sure == NOTHING:
         text_left.append(verdict)
     best, bug = verdict, None
@@ -261,7 +94,7 @@ def _chained(verdict: _Verdict, depth: int, groups: _Groups | None) -> _Verdict:
             groups = _Groups() if groups is None else groups
             found = _of_group(error, depth, groups)
         else:
-            found = _judged(error)
+            found = judged(error)
         if found.kind is FailureKind.CANCELLED:
             continue
         if found.info.last is not None and found.info.builtin and found.sure <= BY_STATUS:
@@ -279,7 +112,7 @@ def _chained(verdict: _Verdict, depth: int, groups: _Groups | None) -> _Verdict:
     if best is not verdict or verdict.sure:
         return best
     for candidate in text_left:
-        if _by_text(candidate):
+        if by_text(candidate):
             return candidate
     if bug is not None and bug.info.last is not None:
         return bug.decide(bug.info.last, ROUGHLY)
@@ -288,24 +121,24 @@ def _chained(verdict: _Verdict, depth: int, groups: _Groups | None) -> _Verdict:
     return verdict
 
 
-def _of_group(group: BaseExceptionGroup[BaseException], depth: int, groups: _Groups) -> _Verdict:
+def _of_group(group: BaseExceptionGroup[BaseException], depth: int, groups: _Groups) -> Verdict:
     """A group is its least retryable member; a member that says something goes before one that does not."""
     if id(group) in groups:  # a member's cause, perhaps; groups of groups must not multiply
         return groups[id(group)]
-    verdict = groups[id(group)] = _judged(group)
+    verdict = groups[id(group)] = judged(group)
     if verdict.sure == EXACTLY or depth <= 0:
         return verdict
-    members: list[_Verdict] = []
+    members: list[Verdict] = []
     for member in group.exceptions:
         if not groups.left:  # nobody looks at the rest: it must not be taken for retryable
-            members.append(_Verdict(group, Facts(), verdict.info))
+            members.append(Verdict(group, Facts(), verdict.info))
             break
         groups.left -= 1
         members.append(_verdict(member, depth - 1, groups))
     if not members:
         return verdict
 
-    def rank(member: _Verdict) -> tuple[bool, bool]:
+    def rank(member: Verdict) -> tuple[bool, bool]:
         return _retryable(member), member.kind is None
 
     chosen = min(members, key=rank)
@@ -315,13 +148,13 @@ def _of_group(group: BaseExceptionGroup[BaseException], depth: int, groups: _Gro
     return chosen
 
 
-def _verdict(error: BaseException, depth: int, groups: _Groups | None) -> _Verdict:
+def _verdict(error: BaseException, depth: int, groups: _Groups | None) -> Verdict:
     if isinstance(error, BaseExceptionGroup):
         return _of_group(error, depth, _Groups() if groups is None else groups)
-    return _with_causes(_judged(error), depth, groups)
+    return _with_causes(judged(error), depth, groups)
 
 
-def _with_causes(verdict: _Verdict, depth: int, groups: _Groups | None) -> _Verdict:
+def _with_causes(verdict: Verdict, depth: int, groups: _Groups | None) -> Verdict:
     """*verdict* by an exception's own facts, or a better one, with what its causes know."""
     error = verdict.error
     if verdict.sure == EXACTLY:
@@ -330,7 +163,7 @@ def _with_causes(verdict: _Verdict, depth: int, groups: _Groups | None) -> _Verd
             if below is not None and (
                 named or verdict.info.package == "litellm"
             ):  # a wrapper knows what it is; the SDK's own error knows the rest
-                verdict.facts.fill_from(_judged(below).facts)
+                verdict.facts.fill_from(judged(below).facts)
         return verdict
     best = _chained(verdict, depth, groups)
     if best is not verdict:
@@ -338,7 +171,7 @@ def _with_causes(verdict: _Verdict, depth: int, groups: _Groups | None) -> _Verd
     return best
 
 
-def _retryable(verdict: _Verdict) -> bool:
+def _retryable(verdict: Verdict) -> bool:
     if verdict.whole is not None:
         return verdict.whole.retryable
     should = verdict.facts.should_retry() if verdict.facts.headers else None
@@ -347,7 +180,7 @@ def _retryable(verdict: _Verdict) -> bool:
     return KINDS[_kind(verdict)][1] if should is None else should
 
 
-def _kind(verdict: _Verdict) -> FailureKind:
+def _kind(verdict: Verdict) -> FailureKind:
     if verdict.kind is None:
         return FailureKind.UNKNOWN
     rule = verdict.rule
@@ -380,19 +213,19 @@ def _failure(error: BaseException, now_s: float | None) -> Failure:
     if bare is not None:
         return bare
     facts = facts_of(error, info.package, info.offers)
-    rule = _exact(info, facts)
+    rule = exact(info, facts)
     if rule is not None and rule.inside_sdk is None and rule.kind not in TABLE.sharper:
         return _made(facts, rule, rule.kind, text_of(error), "", now_s)
-    return _told(error, _with_causes(_judge(_Verdict(error, facts, info)), _MAX_DEPTH, None), now_s)
+    return _told(error, _with_causes(judge(Verdict(error, facts, info)), _MAX_DEPTH, None), now_s)
 
 
-def _told(error: BaseException, verdict: _Verdict, now_s: float | None) -> Failure:
+def _told(error: BaseException, verdict: Verdict, now_s: float | None) -> Failure:
     """What *verdict*, of *error* or of something in its chain, makes of *error*."""
     if verdict.whole is not None:
         return verdict.whole
-    judged = verdict.error
-    text = text_of(judged if isinstance(error, BaseExceptionGroup) else error)
-    also = "" if judged is error else text
+    of = verdict.error
+    text = text_of(of if isinstance(error, BaseExceptionGroup) else error)
+    also = "" if of is error else text
     return _made(verdict.facts, verdict.rule, _kind(verdict), text, also, now_s)
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from techrevati.runtime.failures.vocabulary import FailureKind, _Values
 
 MAX_CLASSES = 512
+_MAX_NAMES = 200  # characters of a text that may be nothing but the names of classes
+_NAMES_END = ("error", "exception", "timeout")
 
 # How sure a verdict is.
 NOTHING, ROUGHLY, BY_STATUS, EXACTLY = 0, 1, 2, 3
@@ -31,9 +33,11 @@ class Index:
         "broad",
         "bugs",
         "codes",
+        "endings",
         "families",
         "kin",
         "last",
+        "lowered",
         "phrases",
         "sharper",
         "statuses",
@@ -51,6 +55,9 @@ class Index:
         self.phrases: Phrases = Phrases()
         self.sharper: dict[FailureKind, tuple[int]] = {}  # columns, by the kind they sharpen
         self.families: list[tuple[str, Rule, int]] = []  # class names with a star
+        # What texts call classes, in full or by how a name ends, in lower case.
+        self.lowered: dict[str, Rule] = {}
+        self.endings: list[tuple[str, Rule]] = []
         for rule in rules:
             for found, names, sure in ((self.types, rule.types, EXACTLY), (self.kin, rule.kin, ROUGHLY)):
                 for name in names:
@@ -75,6 +82,10 @@ class Index:
             ):
                 for phrase in phrases:
                     self.phrases.add(phrase, rule, heard)
+            for name in (*rule.types, *rule.kin):
+                if name.startswith("*") and not name.endswith("*"):
+                    self.endings.append((name[1:].lower(), rule))
+                self.lowered.setdefault(name.lower(), rule)
             if rule.within is not None:
                 (column,) = self.sharper.setdefault(rule.within, (SHARPER + len(self.sharper),))
                 for phrase in rule.sharpens:
@@ -217,3 +228,29 @@ def evidence_of(error: BaseException) -> ClassEvidence:
             _classes.clear()
         _classes[kind] = info
     return info
+
+
+def rule_of_name(text: str) -> Rule | None:
+    """The rule of the class whose name is all that *text* says: "litellm.BadGatewayError: OpenAIException -".
+
+    Args:
+        text: In lower case.
+    """
+    if len(text) > _MAX_NAMES:
+        return None
+    text = text.removeprefix("error: ")
+    name = text.partition(" ")[0].rstrip(":")
+    top, dot, _ = name.partition(".")
+    if not name.endswith(_NAMES_END) and not (dot and top in SDKS):
+        return None
+    last = name.rpartition(".")[2]
+    for word in text.split()[1:]:
+        word = word.strip(":-.,()'\"")
+        if word and not word.endswith(_NAMES_END):
+            return None
+    found = TABLE.lowered.get(f"{top}.{last}") or TABLE.lowered.get(last)
+    if found is None:
+        for ending, rule in TABLE.endings:
+            if last.endswith(ending):
+                return rule
+    return found

@@ -31,7 +31,7 @@ _DOCUMENTS = _words(
     "story summary talk template thread title training translation tutorial video wiki"
 )
 # What a failure gives its name to: the timeout page.
-_NAMED_AFTER = _words(
+NAMED_AFTER = _words(
     "alert alerts article banner button category chapter column dashboard description dialog docs "
     "document e-mail email emails entry example examples faq fixture form guide handler icon "
     "injection label lesson mock page pages paragraph photo popup report reports rule scenario screen "
@@ -46,6 +46,8 @@ _OF_PEOPLE = _words(
 )
 _WITH_DEADLINES = _words("application applications delivery project tender")
 _AUXILIARY = _words("had has have is was")
+# One of these is the last word before what is a subject, or of people.
+BEFORE_MENTIONS = _ARTICLES | _SUBJECT_AFTER | _OF | _OF_PEOPLE | _WITH_DEADLINES | _AUXILIARY | {"period"}
 _DENIED = _words("expected neither never no none nor not nothing where without")
 _RETURNS = _words("answer answered be gave get give raise return returned returns see seen send sent")
 # People say, see and ask for what did not happen to this call; programs only "report" and "request".
@@ -76,7 +78,7 @@ def names_a_document(text: str, end: int) -> bool:
         return False
     rest = text[end : end + 24]
     rest = (rest[1:] if rest[:1] in ("'", '"', "`") else rest).lstrip(" )")
-    return rest[:1].isalpha() and rest.partition(" ")[0].rstrip(".,;:!?)'\"`") in _NAMED_AFTER
+    return rest[:1].isalpha() and rest.partition(" ")[0].rstrip(".,;:!?)'\"`") in NAMED_AFTER
 
 
 def is_of_people(before: str, *, deadline: bool) -> bool:
@@ -104,7 +106,7 @@ def told_by_people(text: str, words: set[str]) -> bool:
         return False
     before = ""
     for word in text.split():
-        if word in _SPEECH and before in _PEOPLE:
+        if before in _PEOPLE and word.rstrip(".,:;") in _SPEECH:
             return True
         if word not in ("has", "had", "have", "also"):
             before = word

@@ -5,7 +5,14 @@ A timeout that *must be positive* is an argument.  Texts come in lower case.
 
 from __future__ import annotations
 
-from techrevati.runtime.failures.mentions import NOT_OF_FAILURES, is_of_people, is_subject, names_a_document
+from techrevati.runtime.failures.mentions import (
+    BEFORE_MENTIONS,
+    NAMED_AFTER,
+    NOT_OF_FAILURES,
+    is_of_people,
+    is_subject,
+    names_a_document,
+)
 
 # After or before a phrase, these make it the name of a setting.
 _SETTING_AFTER = (
@@ -16,7 +23,8 @@ _SETTING_AFTER = (
     ": input should", ": field required", ": extra", "function", "method", "operator", "signature", "size ",
     "id:", "registered", "is not set", "exceeds the maximum", "makes no sense", "of 0 ", ": not a ",
     "could not be parsed", "could not be converted", "is out of range", "is not allowed",
-    "import ", "reference", "dependenc", "symbol",
+    "import ", "reference", "dependenc", "symbol", "unset", "undefined", "mode", "differs", "differ ",
+    "table", "column", "flag", "entry",
     # what is said of a word, a status, a category
     *NOT_OF_FAILURES,
     # what is over
@@ -34,11 +42,20 @@ _SETTING_BEFORE = (
     "not", "didn't", "never", "without", "neither", "nor", "nothing", "nobody", "none",
     # what has the name of a failure, what a program is to have, and what a word means
     "member", "constant", "enum", "symbol", "identifier", "slug", "tag", "label", "means",
+    "illegal", "wrong", "type for", "malformed", "duplicate",
+    # of a machine of states, or of what a test wants
+    "unexpected state", "illegal state", "outcome", "transition", "never raised",
+    # networks of other kinds
+    "neural", "social",
+    # what somebody means to do
+    "request to", "asked to", "told to", "wants to", "want to", "decided to", "declined to", "supposed to",
+    "how to",
     # other rates that have limits
     "interest", "exchange", "tax", "mortgage", "frame", "sample", "sampling", "conversion", "heart",
 )  # fmt: skip
-# Most words begin and end differently, and a pair of letters is looked up in no time.
-_AFTER_BEGINS = frozenset(words[:2] for words in _SETTING_AFTER)
+# Most words begin and end differently, and a few letters are looked up in no time.
+_AFTER_BEGINS = frozenset(words[:3] for words in _SETTING_AFTER)
+_BEGINS = _AFTER_BEGINS.union(word[:3] for word in NAMED_AFTER)
 _BEFORE_ENDS = frozenset(words[-2:] for words in _SETTING_BEFORE)
 _SETTING_BEFORE_ARTICLE = (
     "needs a",
@@ -53,9 +70,12 @@ _SETTING_BEFORE_ARTICLE = (
     "not define a",
     "not configure a",
     "not specify a",
+    "never raised a",
 )
 # A thing that is said not to be there, or into which something is to be read: not a rate limit, as a timeout.
 _ARTICLES = (" a", " an", " the", " any", " about a", " about the")
+# One of these is the last word before a name.
+_BEFORE_LAST = BEFORE_MENTIONS.union(words.rpartition(" ")[2] for words in (*_SETTING_BEFORE, *_ARTICLES))
 _DENIED_BY = (
     "not", "isn't", "wasn't", "never", "no longer", "instead of", "rather than", "without",
     "nothing to do with",
@@ -64,6 +84,7 @@ _READ_INTO = ("parse", "convert", "interpret", "decode", "cast", "read", "use", 
 _TIMES = ("timed out", "timeout", "time out", "deadline", "took too long")
 # A value is beside the bound of its setting: timeout: 30s is larger than the allowed maximum.
 _BOUNDS = (
+    "timeout",
     "maximum",
     "minimum",
     "upper bound",
@@ -84,26 +105,37 @@ _BOUNDS = (
     "negative",
     "not a ",
 )
+# A colon, and what is wanted behind it: timeouts: list expected.
+_WANTED = frozenset(("expected", "required", "wanted", "needed", "allowed"))
+_TYPES = frozenset(
+    ("array", "bool", "boolean", "dict", "float", "int", "integer", "list", "mapping", "number", "numbers",
+     "sequence", "str", "string", "strings", "tuple")
+)  # fmt: skip
+# One timeout beside the other that it is compared with.
+_COMPARES = (" must ", " should ", " exceeds ", " cannot ", "er than ")
+_MOVES = ("go ", "transition", "change", "move ", "switch")
 _UNITS = ("(ms)", "(s)", "(sec)", "(seconds)", "(milliseconds)", "(minutes)")
 # Which timeout: these stand between it and what says that it is a setting.
-_WHICH = (
-    "connection",
-    "connect",
-    "read",
-    "write",
-    "request",
-    "idle",
-    "socket",
-    "total",
-    "default",
-    "global",
-    "query",
-    "session",
-    "tool",
-    "overall",
-    "longer",
-    "shorter",
-    "valid",
+_WHICH = frozenset(
+    (
+        "connection",
+        "connect",
+        "read",
+        "write",
+        "request",
+        "idle",
+        "socket",
+        "total",
+        "default",
+        "global",
+        "query",
+        "session",
+        "tool",
+        "overall",
+        "longer",
+        "shorter",
+        "valid",
+    )
 )
 _COMPOUNDS = ("error", "exception", "exceeded", "limited", "related")
 # A phrase inside an option of a command (--connect-timeout), a path or an address is part of a name.
@@ -123,25 +155,44 @@ _SAYING = frozenset(
 )  # fmt: skip
 _WITH_A_TEXT = frozenset(("button", "element", "heading", "label", "link", "locator", "node", "selector"))
 _VALUES = frozenset("'\"`-0123456789")  # how values begin
-_VALUED = ("timeout", "timeouts", "limit", "limits")
+_VALUED = ("timeout", "timeouts", "limit", "limits", "errors")
+# What is wrong with a value that stands behind its setting: timeout 'soon' not understood.
+_WRONG = (
+    "is no number", "is no valid", "is no duration", "is not a", "is not valid", "is not positive",
+    "is not allowed", "is invalid", "is negative", "not understood", "not valid", "not supported",
+    "not recogni", "not allowed", "cannot be ", "can't be ", "could not be ", "must be ", "should be ",
+)  # fmt: skip
+_WRONG_BEGINS = frozenset(words[:2] for words in _WRONG)
 _NO_VALUES = ("none ", "null ", "true ", "false ", "nan ")
 _QUOTES = (("'", " '"), ('"', ' "'), ("`", " `"))  # and how they open
-_NAMES = ("--", "/", "./", "../", "~/", "http://", "https://", "c:\\")
+_NAMES = ("<", "--", "/", "./", "../", "~/", "http://", "https://", "c:\\")
 
 
 def in_word(character: str) -> bool:
     return character.isalnum() or character == "_"  # of no character at all: no
 
 
+def word_end(text: str, end: int) -> int:
+    """Where the word that *text* has before *end* ends."""
+    while in_word(text[end : end + 1]):
+        end += 1
+    return end
+
+
 def quoted(text: str, start: int, end: int) -> bool:
     """In quotes it is a name, unless it is all there is; within longer ones, if these give a name."""
-    quote = text[start - 1 : start]
-    if quote in ("'", '"', "`") and text[end : end + 1] == quote and end - start + 2 < len(text):
+    if not start:
+        return False
+    quote = text[start - 1]
+    if quote in "'\"`" and text[end : end + 1] == quote and end - start + 2 < len(text):
         return True
     return in_some_name(text, start, end)
 
 
 def in_some_name(text: str, start: int, end: int) -> bool:
+    """Does it stand within quotes that give something its name?"""
+    if " '" not in text and ' "' not in text and " `" not in text:  # most have none
+        return False
     for quote, opening in _QUOTES:
         if text.find(opening, 0, start) >= 0 and in_a_name(text, start, end, quote):
             return True
@@ -162,6 +213,7 @@ def in_a_name(text: str, start: int, end: int, quote: str) -> bool:
 
 
 def names_a_setting(text: str, start: int, end: int) -> bool:
+    """Is what stands from *start* to *end* the name of a setting or of a thing, or denied?"""
     if end < len(text) and _set_by_what_follows(text, start, end):
         return True
     return (start > 0 and _set_by_what_precedes(text, start, end)) or _bounded(text, start, end)
@@ -169,6 +221,12 @@ def names_a_setting(text: str, start: int, end: int) -> bool:
 
 def _set_by_what_follows(text: str, start: int, end: int) -> bool:
     following = text[end]
+    if following == " ":
+        begins = text[end + 1 : end + 4]
+        if begins not in _BEGINS and begins[:1].isalpha():
+            return text.endswith(_VALUED, start, end) and _is_wrong(text[end + 1 : end + 80])
+    elif following in ".,;" and not in_word(text[end + 1 : end + 2]):
+        return False
     if following == "-" and text[end + 1 : end + 2].isalpha():
         return not text.startswith(_COMPOUNDS, end + 1)  # the first half of one: overloaded-queue
     if following == "[" and text[end + 1 : end + 2].isdigit():
@@ -178,23 +236,55 @@ def _set_by_what_follows(text: str, start: int, end: int) -> bool:
     after = text[end : end + 32].lstrip("'\"` ")
     if after[:1] == "(":
         for unit in _UNITS:
-            after = after.removeprefix(unit)
-    # timeout: 'abc' is not a number
-    if (
-        after[:2] in (": ", "= ")
-        and text.endswith(_VALUED, start, end)
-        and (after[2:3] in _VALUES or after.startswith(_NO_VALUES, 2))
-    ):
-        after = after[2:].partition(" ")[2]
-    if after[:2] in _AFTER_BEGINS and after.startswith(_SETTING_AFTER):
+            after = after.removeprefix(unit).lstrip(" ")
+    if after[:3] in _AFTER_BEGINS and after.startswith(_SETTING_AFTER):
+        return True
+    if text.endswith(_VALUED, start, end):
+        if _has_a_value(text[end : end + 80]):
+            return True
+        if after[:2] in (": ", "= ") and (after[2:3] in _VALUES or after.startswith(_NO_VALUES, 2)):
+            after = after[2:].partition(" ")[2]
+            if after.startswith(_SETTING_AFTER):
+                return True
+    if after[:1] == ":" and _wants_a_type(text[end : end + 50]):
         return True
     return after[:1] == "=" or names_a_document(text, end)
+
+
+def _has_a_value(after: str) -> bool:
+    """Does a number below 0, or a value and what is wrong with it, stand in *after*, perhaps with a unit?"""
+    if after.startswith(" ("):
+        after = after.partition(")")[2]
+    after = after[:5].lstrip(" :='\"`") + after[5:]
+    if after[:1] in ("-", "<") and after[1:2] != "" and (after[1] == " " or after[1].isdigit()):
+        return after[:2] != "- "  # a dash
+    return _is_wrong(after)
+
+
+def _is_wrong(after: str) -> bool:
+    """Do a word, and that it is wrong, stand in *after*?"""
+    what = after.partition(" ")[2]
+    return what[:2] in _WRONG_BEGINS and what.startswith(_WRONG)
+
+
+def _wants_a_type(after: str) -> bool:
+    """Does a colon, and behind it the type that a setting should be of, stand in *after*?"""
+    words = {word.strip(".,;:()'\"`") for word in after.split()[:5]}
+    return not words.isdisjoint(_WANTED) and not words.isdisjoint(_TYPES)
 
 
 def _set_by_what_precedes(text: str, start: int, end: int) -> bool:
     preceding = text[start - 1]
     if preceding == "-" and in_word(text[start - 2 : start - 1]) and " " in text[start:end]:
         return True  # the second half of a compound: half-time out
+    if preceding == " ":
+        last = text[text.rfind(" ", 0, start - 1) + 1 : start - 1]
+        if (
+            last.isalpha()
+            and last not in _BEFORE_LAST
+            and not (last in _WHICH and text.startswith("timeout", max(start, end - 8)))
+        ):
+            return False
     before = text[max(0, start - 80) : start]
     if preceding in _JOINS and before.split()[-1].lstrip("('\"").startswith(_NAMES):
         return True
@@ -211,6 +301,8 @@ def _set_by_what_precedes(text: str, start: int, end: int) -> bool:
         return _denied(before) or before.endswith(_SETTING_BEFORE_ARTICLE)
     if before[-2:] not in _BEFORE_ENDS:
         return False
+    if before.endswith(" to") and " from " in before and any(verb in before for verb in _MOVES):
+        return True  # two states: cannot go from open to timeout
     return before.endswith(_SETTING_BEFORE) and any(
         before.endswith(word) and not in_word(before[-len(word) - 1 : -len(word)]) for word in _SETTING_BEFORE
     )
@@ -245,18 +337,22 @@ def _bounded(text: str, start: int, end: int) -> bool:
     """Is it the name of a setting whose value is compared with its bound?"""
     if not text.endswith(("timeout", "limit"), start, end):
         return False
+    other = text.rfind("timeout", max(0, start - 80), start)
+    if other >= 0 and any(compares in text[other + 7 : start] for compares in _COMPARES):
+        return True
     after = text[end : end + 80]
+    if " is " not in after and " exceeds " not in after:
+        return False
     value, is_, bound = after.partition(" is ")
     if not is_:
-        value, is_, bound = after.partition(" exceeds ")
+        value, _, bound = after.partition(" exceeds ")
     value = value.strip(":= ").removeprefix("of ")
-    return bool(is_) and " " not in value and any(word in bound for word in _BOUNDS)
+    return " " not in value and any(word in bound for word in _BOUNDS)
 
 
 def _is_file(text: str, end: int) -> bool:
     """Does the word that ends about *end* go on as the name of a file: rate_limits.py?"""
-    while in_word(text[end : end + 1]):
-        end += 1
+    end = word_end(text, end)
     if text[end : end + 1] != ".":
         return False
     ending = text[end + 1 : end + 8]

@@ -82,7 +82,8 @@ _FORBIDS = (
                |completed|delivered|executed|paid|placed|succeeded|continues|exists)\b""",
     ),
 )
-_REPEATED = frozenset().union(*(row[0] for row in _FORBIDS))
+_ROWS = {word: [row for row in _FORBIDS if word in row[0]] for row in _FORBIDS for word in row[0]}
+_REPEATED = frozenset(_ROWS)
 # What one of these is said of stays as it is.
 _FOR_EVER = _words("banned blacklisted blocklisted forever permanently revoked suspended")
 _patterns: dict[str, re.Pattern[str]] = {}
@@ -92,16 +93,15 @@ def forbidden(text: str, words: set[str]) -> bool:
     """Does *text* say it?  *words* are those of the text."""
     if not words.isdisjoint(_FOR_EVER):
         return True
-    if words.isdisjoint(_REPEATED):
-        return False
-    for first, second, source in _FORBIDS:
-        if words.isdisjoint(first) or (second is not None and words.isdisjoint(second)):
-            continue
-        pattern = _patterns.get(source)
-        if pattern is None:
-            import re
+    for word in words & _REPEATED:
+        for _, second, source in _ROWS[word]:
+            if second is not None and words.isdisjoint(second):
+                continue
+            pattern = _patterns.get(source)
+            if pattern is None:
+                import re
 
-            pattern = _patterns[source] = re.compile(source, re.VERBOSE)
-        if pattern.search(text):
-            return True
+                pattern = _patterns[source] = re.compile(source, re.VERBOSE)
+            if pattern.search(text):
+                return True
     return False

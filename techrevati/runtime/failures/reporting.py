@@ -31,7 +31,14 @@ _OF_A_PROGRAM = (
     "no such table", "no such column", "no column named", "cannot import name", "no module named",
     "is not one of", "one of:", "must be one of", "should be one of", "is not a member", "is not defined",
     "keyerror:", "attributeerror:", "nameerror:", "importerror:", "modulenotfounderror:", "indexerror:",
-    "syntaxerror:",
+    "syntaxerror:", "assertionerror:",
+    # what parsers and linkers quote
+    "parse line", "parse log", "parse row", "parse record", "parse entry", "parse date", "parse number",
+    "parse integer", "parse value", "resolve variable", "resolve reference", "resolve dependenc",
+    "resolve import", "resolve module", "resolve symbol", "resolve type", "resolve template",
+    "resolve placeholder", "resolve conflict", "resolve the conflict",
+    # what people said
+    "user message:", "customer reports", "transcript says",
     # of Python's own, about what it was given to read
     "invalid literal for", "could not convert string", "unsupported operand",
     "expected type", "expected an instance", "must be between", "should be between", "must be greater",
@@ -44,9 +51,11 @@ _OF_A_PROGRAM = (
     "missing script", "choose one of", "pick one of", "valid values", "allowed values",
     "valid choices",
     "disabled after", "disabled because",
+    "both given", "both set", "both be given", "either timeout or", "given twice", "listed twice",
+    "defined twice", "documented twice", "already defined", "not understood",
 )  # fmt: skip
 # One of these beside a phrase says that it is of a service.
-_OF_A_SERVICE = _words(
+OF_A_SERVICE = _words(
     "again ai anthropic api azure backend bedrock capacity claude cluster cohere currently database "
     "deepseek endpoint engine engines error gateway gemini google gpt groq host http instance later llm load "
     "mistral model models momentarily node nvidia ollama openai openrouter perplexity "
@@ -118,7 +127,7 @@ def of_no_call(text: Text, rule: Rule | None) -> bool:
         return True
     if rule is None:
         return False
-    services = used & _OF_A_SERVICE
+    services = used & OF_A_SERVICE
     for _, _, phrase, of, own in text.found:
         if of is rule and _reports(said, used, services, phrase, own):
             return False
@@ -134,13 +143,14 @@ def _reports(said: str, used: set[str], services: set[str], phrase: str, own: fr
     if not phrase.isascii():  # of parts that stand far from each other, or of another language
         return True
     bare = phrase.strip("*")
-    if phrase[-1] == "*":  # the word that goes on is its own, too
-        stem = bare.rpartition(" ")[2]
-        own = own.union([word for word in used if word.startswith(stem)], (stem,))
     connects = phrase.endswith("connect")
-    serves = not services <= own
+    stem = bare.rpartition(" ")[2] if phrase[-1] == "*" else ""  # the word that goes on is its own, too
+    foreign = services - own
+    serves = bool([word for word in foreign if not word.startswith(stem)] if stem else foreign)
     if serves and not connects:
         return bare in said
+    if stem:
+        own = own.union([word for word in used if word.startswith(stem)], (stem,))
     foreign = used - _OF_REPORTS
     said_whole = len(own) > 4 or (
         len(own) > 2 and own.isdisjoint(_MANY) and not phrase.endswith(("error", "out"))

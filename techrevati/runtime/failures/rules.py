@@ -33,6 +33,13 @@ _CORRUPTION, _WAITED = FailureScenario.MEMORY_CORRUPTION, FailureScenario.DEPEND
 _PROVIDER_FAILURE, _TOOL_FAILURE = FailureScenario.PROVIDER_FAILURE, FailureScenario.TOOL_EXECUTION_ERROR
 _K = FailureKind
 
+# What waiting does not change.
+_NOTHING_IS_FREE = (
+    "doesn't have a free quota*", "doesn't have a free tier", "does not have a free quota*",
+    "does not have a free tier", "no free tier", "no free quota*", "not available … free tier",
+    "not included … free tier",
+)  # fmt: skip
+
 RULES: tuple[Rule, ...] = (
     # --- our own errors, by name: their modules import this one -----------------------------------
     Rule(
@@ -126,7 +133,8 @@ RULES: tuple[Rule, ...] = (
             "error executing tool", "error in tool", "failed to execute tool", "tool invocation failed",
             "tool raised", "tool crashed", "tool … failed", "tool … raised", "tool … crashed", "toolerror",
             "toolexecutionerror", "toolexception",
-            "mcp error -326*", ": command not found", "non-zero exit status", "non-zero exit code",
+            "mcp error -326*", ": command not found", "failed to spawn", "program not found",
+            "executable not found", "spawn … enoent", "non-zero exit status", "non-zero exit code",
         ),
     ),
     # --- a daily quota, before everything that looks like a rate limit ----------------------------
@@ -134,10 +142,12 @@ RULES: tuple[Rule, ...] = (
     Rule(
         _K.QUOTA_EXHAUSTED,
         types="litellm.BudgetExceededError",
-        says=("*, limit: 0", "limit 0, used", "limit 0, requested", "*byday", "*per_day*", "per 86400s"),
+        says=("*, limit: 0", "limit 0, used", "limit 0, requested", "*byday", "*per_day*", "per 86400s",
+              *_NOTHING_IS_FREE),
         sharpens=("*, limit: 0", "limit 0, used", "limit 0, requested", "*byday", "*per_day*", "per 86400s",
                   "current month", "this month", "billing period", "billing cycle",
-                  "daily … quota", "monthly … quota"),
+                  "daily … quota", "monthly … quota", "daily … limit", "monthly … limit",
+                  *_NOTHING_IS_FREE),
         within=_K.RATE_LIMIT,
     ),
     Rule(
@@ -167,13 +177,17 @@ RULES: tuple[Rule, ...] = (
         types="google.ResourceExhausted RampLimitExceededError",
         codes="resource_exhausted throttlingexception throttling throttledexception"
         " toomanyrequestsexception provisionedthroughputexceededexception requestlimitexceeded slowdown"
-        " ramp_limit_exceeded ratelimitexceeded userratelimitexceeded",
+        " ramp_limit_exceeded ratelimitexceeded userratelimitexceeded throttling.ratequota"
+        " throttling.allocationquota throttling.burstrate requestthrottled requestthrottledexception"
+        " bandwidthlimitexceeded ec2throttledexception priorrequestnotcomplete",
     ),
     # Larger than the allowance of a whole minute: waiting does not help.
     Rule(_K.CONTEXT_OVERFLOW, says=("request too large", "request is too large")),
     Rule(
         _K.RATE_LIMIT,
-        says=("*perminute*", "per minute", "tokens per min", "requests per min", "(rpm)", "(tpm)",
+        # Some also say what a payment method would change.
+        says=("reduced rate limits of*", "increase your rate limit*", "increased rate limit*", "/ min",
+              "/min", "*perminute*", "per minute", "tokens per min", "requests per min", "(rpm)", "(tpm)",
               "ratelimitexceeded", "userratelimitexceeded", "requests-per-minute", "tokens-per-minute",
               "*requests_per_minute*", "*tokens_per_minute*"),
     ),
@@ -204,6 +218,7 @@ RULES: tuple[Rule, ...] = (
             "budget has been exceeded", "usage cap", "trial has expired", "trial expired", "billing details",
             "payment method", "overdue payment", "past due",
         ),
+        complains=("quota is exceeded", "quota has been exceeded", "quota exceeded", "exceeded your quota"),
         statuses=(402,),
         kin="*QuotaExceeded *QuotaExceededError *QuotaError InsufficientQuotaError InsufficientQuota"
         " BillingError"
@@ -217,8 +232,10 @@ RULES: tuple[Rule, ...] = (
         _K.QUOTA_EXHAUSTED,
         codes="accountoverdueerror setlimitexceeded insufficient_balance_error not_enough_balance"
         " insufficient_user_quota pre_consume_token_quota_failed"
-        " token_quota_reached customer_verification_required project_budget_exceeded",
-        says=("usage limit exceeded", "usage limit reached", "usage limit has been reached",
+        " token_quota_reached customer_verification_required project_budget_exceeded"
+        " allocationquota.freetieronly quota_limited quotaexceeded storagequotaexceeded",
+        says=("usage limit exceeded", "usage limit reached", "reached the usage limit", "usage limit of your",
+              "usage limit has been reached",
               "your usage limit", "payment instrument", "invalid_payment_instrument",
               # money, and allowances of a long time, as the smaller services put it
               "balance is insufficient", "balance is too low", "balance too low",
@@ -231,6 +248,11 @@ RULES: tuple[Rule, ...] = (
               "your weekly limit", "weekly quota", "out of quota", "quota used up",
               "quota has been used up", "quota is used up", "daily free allocation",
               "daily free quota", "daily free requests",
+              "quota limit exceeded", "monthly … limit", "daily … limit", "balance is negative",
+              "please top up",
+              "free tier … exhausted", "free quota … exhausted", "free allowance … exhausted",
+              "free trial … ended", "free trial … exhausted", "free credits … exhausted",
+              "free credits … used", "free quota … used", "free allowance … used",
               "its credit limit", "your credit limit", "no tokens left", "no credits left",
               "purchase more", "plan quota exceeded", "usage quota exceeded", "subscription quota",
               "subscription has expired", "subscription expired", "limit of your plan",
@@ -254,6 +276,9 @@ RULES: tuple[Rule, ...] = (
             "context length is only", "conversation is too long", "context overflows", "payload too large",
             "longer than the specified maximum sequence length",
             "shorten your*", "shorten the*",
+            "prompt exceeds", "prompt exceeded", "prompt is longer than*", "prompt length is greater*",
+            "messages exceed", "messages exceeded",
+            "max_seq_len", "max_model_len", "max_input_tokens", "max_input_length",
         ),
         # LiteLLM's proxy writes its class into the words, and 429 or 500 beside them.
         says=("contextwindowexceedederror",),
@@ -291,11 +316,13 @@ RULES: tuple[Rule, ...] = (
     # --- refused because of what it says ----------------------------------------------------------
     Rule(
         _K.CONTENT_POLICY,
-        codes="hooks_failed sensitivecontentdetected sensitive_content",
+        codes="hooks_failed sensitivecontentdetected sensitive_content censorship_blocked",
         complains=("guardrail checks defined", "guardrail checks failed",
-                   "contain sensitive*", "contains sensitive*",
-                   "*_sensitive", "considered high risk", "sensitive content detected",
-                   "refused for safety*", "blocked by moderation"),
+                   "contain sensitive*", "contains sensitive*", "unsafe … content", "unsafe content",
+                   "sensitive content", "harmful content", "sensitive … content", "harmful … content",
+                   "content … for safety reasons", "request … for safety reasons",
+                   "prompt … for safety reasons", "refused for safety*", "blocked by moderation",
+                   "*_sensitive", "considered high risk"),
         says=("litellm.contentpolicyviolationerror", "filtered due to the prompt"),
     ),
     Rule(
@@ -375,7 +402,7 @@ RULES: tuple[Rule, ...] = (
             "model … has been deprecated", "model … is deprecated", "model … has been removed",
             "model … no longer available", "model … no longer supported", "model … decommissioned",
             "model … not found", "model … does not exist", "model … not exist", "unknown model",
-            "no such model", "cachedcontent not found",
+            "no such model", "cachedcontent not found", "deprecating state",
         ),
         says=("litellm.notfounderror",),
         kin="NoResultFound *DoesNotExist",
@@ -392,7 +419,8 @@ RULES: tuple[Rule, ...] = (
         codes="api_key_invalid invalid_api_key incorrect_api_key api_key_expired account_deactivated"
         " expiredtokenexception expiredtoken invalidsignatureexception unrecognizedclientexception"
         " invalidclienttokenid signaturedoesnotmatch missingauthenticationtokenexception token_expired"
-        " incompletesignature access_token_expired"
+        " incompletesignature incompletesignatureexception invalidaccesskeyid authfailure"
+        " tokenrefreshrequired missingauthenticationtoken invalidtokenexception access_token_expired"
         # Slack
         " invalid_auth not_authed account_inactive token_revoked",
         complains=(
@@ -403,6 +431,9 @@ RULES: tuple[Rule, ...] = (
             "bearer token is invalid", "invalid credentials", "could not authenticate",
             "could not be authenticated",
             "invalid api token", "invalid token", "invalid access token", "invalid auth*",
+            "api token is invalid", "access token is invalid", "auth token is invalid",
+            "jwt token is invalid",
+            "subscription token is invalid", "subscription token … invalid",
             "not authenticated",
             "login required", "authentication fails", "authentication required", "credentials are invalid",
             "invalid subscription key", "security token … is invalid", "api key … invalid", "wrong api key",
@@ -419,6 +450,7 @@ RULES: tuple[Rule, ...] = (
         statuses=(401, 407),
         broad="authentication_error unauthenticated unauthorized invalid_authentication",
         kin="AuthenticationError UnauthorizedError Unauthorized Unauthenticated ModelAuthenticationError"
+        " jwt.InvalidTokenError"
         " *AuthenticationError",
         text=("unauthorized", "unauthenticated", "authentication error", "authentication_error",
               "permission denied (publickey"),
@@ -481,10 +513,11 @@ RULES: tuple[Rule, ...] = (
         types="APITimeoutError ModelTimeoutError ModelRequestTimeout RunTimedOut NodeTimeoutError"
         " litellm.Timeout StreamChunkTimeoutError ServiceRequestTimeoutError ServiceResponseTimeoutError"
         " google.DeadlineExceeded google.RetryError RequestTimeoutError GatewayTimeoutError",
-        codes="modeltimeoutexception request_timeout request_body_timeout function_invocation_timeout",
+        # AWS says these under 400: the request did not arrive in time
+        codes="modeltimeoutexception request_timeout request_body_timeout requesttimeout"
+        " requesttimeoutexception function_invocation_timeout",
         statuses=(408, 504, 524),
-        broad="timeout timeout_error deadline_exceeded gateway_timeout etimedout requesttimeout"
-        " requesttimeoutexception server_timeout",
+        broad="timeout timeout_error deadline_exceeded gateway_timeout etimedout server_timeout",
         kin="*TimeoutError *Timeout *TimedOut *TimeoutException DeadlineExceeded DeadlineExceededError",
     ),
     Rule(
@@ -509,6 +542,9 @@ RULES: tuple[Rule, ...] = (
             "no response within", "took too long", "deadline expired", "deadline_exceeded",
             "code = deadlineexceeded", "opentimeout",
         ),
+        # what a transport that has tried often enough names as the last of its reasons
+        sharpens=("caused by readtimeouterror", "caused by connecttimeouterror", "caused by timeouterror"),
+        within=_K.NETWORK,
     ),
     # --- no connection ----------------------------------------------------------------------------
     # What a server said when it closed a WebSocket, a store when it closed a session, or a transport
@@ -650,6 +686,9 @@ RULES: tuple[Rule, ...] = (
             "typeerror: fetch failed", "typeerror: failed to fetch", "typeerror: load failed",
             "typeerror: terminated", "err_http2_protocol_error",
             "networkerror when attempting to fetch resource",
+            # names of classes
+            "readerror", "writeerror", "clientpayloaderror", "clientconnectorerror", "chunkedencodingerror",
+            "serverdisconnectederror", "maxretryerror", "gaierror",
         ),
     ),
     # A store that is not up yet, or no longer, and says so.
@@ -851,7 +890,9 @@ RULES: tuple[Rule, ...] = (
         _K.INVALID_REQUEST,
         _CALLER,
         kin="InvalidUpdateError EmptyInputError StreamConsumed StreamClosed StreamConsumedError"
-        " StreamClosedError ResponseNotRead RequestNotRead ResponseNotReadError InvalidStateError",
+        " StreamClosedError ResponseNotRead RequestNotRead ResponseNotReadError InvalidStateError"
+        " pydantic.PydanticErrorMixin sqlalchemy.ArgumentError sqlalchemy.CompileError"
+        " sqlalchemy.UnboundExecutionError click.UsageError configparser.Error argparse.ArgumentError",
         last="IntegrityError ProgrammingError DataError redis.ResponseError",
         complains=("litellm.badrequesterror", "litellm.unsupportedparamserror"),
         # What is there already is there the next time, too.

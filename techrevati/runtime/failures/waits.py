@@ -140,13 +140,18 @@ def until_reset(headers: Mapping[str, str], now_s: float | None = None) -> float
 def from_prose(text: str) -> float | None:
     """``Please try again in 1m2.5s.``: *text* in lower case; a number needs its unit, or a header's name."""
     # Before the first of these words there is nothing to find.
-    again, retry, wait = text.find("again"), text.find("retry"), text.find("wait")
-    if again < 0 and retry < 0 and wait < 0:
+    retry = start = text.find("retry")
+    for word in ("again", "wait"):
+        at = text.find(word)
+        if at >= 0 and (at < start or start < 0):
+            start = at
+    if start < 0:
         return None
-    start = min(at for at in (again, retry, wait) if at >= 0)
     found = _pattern("prose").search(text, start)
     if found:
         return duration(found[1])
+    if retry < 0:
+        return None
     found = _pattern("header").search(text)
     if found:
         return bounded(float(found[1]))

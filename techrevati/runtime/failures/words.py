@@ -6,14 +6,11 @@ is an argument.  Texts come in lower case.
 
 from __future__ import annotations
 
-from techrevati.runtime.failures.known import REASONS
-from techrevati.runtime.failures.mentions import NOT_OF_FAILURES, denied, is_subject, names_a_document
-from techrevati.runtime.failures.names import in_a_name, in_some_name, in_word, names_a_setting, quoted
+from techrevati.runtime.failures.names import in_word, names_a_setting, quoted, word_end
 from techrevati.runtime.failures.rule import Rule
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import re
     from typing import TypeAlias
 
     # column, place, phrase, rule, words it needs
@@ -34,43 +31,6 @@ _TYPOGRAPHY = {
     0x202F: " ",
 }
 _MAX_BETWEEN = 60  # characters that ``…`` stands for
-_NOT_OF_STATUSES = (" mean", " stands for", *(f" {words}" for words in NOT_OF_FAILURES))
-_NOT_OF_STATUSES_BEGIN = frozenset(words[:3] for words in _NOT_OF_STATUSES)
-_compiled: dict[str, re.Pattern[str]] = {}
-
-
-def _pattern(name: str) -> re.Pattern[str]:
-    found = _compiled.get(name)
-    if found is None:
-        import re
-
-        reasons = "|".join(
-            rf"{status}(?=[\s:,-]+(?:{words}))".replace(" ", r"\s") for status, words in REASONS.items()
-        )
-        sources = {
-            # "expected 503 rows, got 500" counts rows; "expected 200 but got 503" speaks of statuses.
-            "reason": rf"[\s:,-]+(?:{'|'.join(REASONS.values())})(?:\s+error\b)?".replace(" ", r"\s"),
-            "counted": r"expected\s\d+\s(?!but\b|and\b|ok\b)[a-z]",
-            "three digits": r"(?<![\d.])[45]\d\d(?!\d)",
-            "code": r"(?<![\w.-])(?:[a-z]+(?:_[a-z]+)+|[a-z]{4,}exception)(?![\w-])",
-            "status": rf"""
-                (?:(?<![\w.])(?P<reason>{reasons}))
-              | (?:^[\s('"\[<]{{0,3}}(?P<first>[45]\d\d)
-                   (?=\s*(?:$|[:;,()\[\]{{]|-\s|(?:client\s|server\s)?error\b)
-                     |\s(?:please|try|retry|from|response|received|returned|status)\b))
-              | (?:\b(?:http(?:/[\d.]+)?|(?:http|status|error|response)[\s_-]?(?:status[\s_-]?)?code
-                     |http[\s_-]status|status|status\scode\sdoes\snot\sindicate\ssuccess
-                     |(?:http|server|client|api)[\s_-]error|error)
-                  \b['"]?\s?[:=]?\s?[('"\[]?(?P<named>[45]\d\d)
-                   (?![\w%?]|\.\d|\s+[a-z]+s\b|\s+(?:must|should|has\sto)\b))
-              | (?:(?:['"]code['"]\s?:|\bcode[:=])\s?['"]?(?P<code>[45]\d\d)(?![\w%]|\.\d))
-              | (?:\b(?:returned|responded\s+with|replied\s+with|received|got|gave|failed\s+with|answered)
-                   (?:\s+(?:an?|http|status|code|error))*\s+(?P<verb>[45]\d\d)
-                   (?=\s*(?:$|[.,;:)!]|error|from|response|status)))
-            """,
-        }
-        found = _compiled[name] = re.compile(sources[name], re.VERBOSE)
-    return found
 
 
 def has_phrase(text: str, phrase: str, *, unless_setting: bool = False) -> bool:
@@ -82,16 +42,14 @@ def has_phrase(text: str, phrase: str, *, unless_setting: bool = False) -> bool:
     while start >= 0:
         end = start + len(bare)
         # A phrase that begins with a colon follows a word.
-        begins = not start or not in_word(phrase[0]) or not in_word(text[start - 1])
-        whole = begins and (phrase[-1] == "*" or end == len(text) or not in_word(text[end]))
-        if whole:
+        begins = not start or text[start - 1] == " " or not in_word(text[start - 1]) or not in_word(phrase[0])
+        if begins and (phrase[-1] == "*" or end == len(text) or not in_word(text[end])):
             if not unless_setting:
                 return True
             stop = end
-            if phrase[-1] == "*" and not text[end : end + 1].isdigit():  # the rest of its word
-                while in_word(text[stop : stop + 1]):
-                    stop += 1
-            if not (quoted(text, start, end) or names_a_setting(text, start, stop)):
+            if phrase[-1] == "*" and end < len(text) and text[end] != " " and not text[end].isdigit():
+                stop = word_end(text, end)  # the rest of its word
+            if not ((start and quoted(text, start, end)) or names_a_setting(text, start, stop)):
                 return True
         start = text.find(bare, start + 1)
     return False
@@ -133,13 +91,14 @@ class Phrases:
     Most texts have none of them.  A text is searched once for all columns, whichever is asked first.
     """
 
-    __slots__ = ("_by_word", "_keys", "_loose", "_loose_ascii", "_size")
+    __slots__ = ("_by_word", "_keys", "_loose", "_loose_ascii", "_size", "_worded")
 
     def __init__(self) -> None:
-        self._by_word: dict[str, list[_Candidate]] = {}
+        self._worded: list[_Candidate] = []
+        self._by_word: dict[str, list[_Candidate]] = {}  # each of those under one of its words
         self._keys: frozenset[str] = frozenset()
-        self._loose: list[tuple[str, _Candidate]] = []  # their letters, and themselves
-        self._loose_ascii: list[tuple[str, _Candidate]] = []
+        self._loose: dict[str, list[_Candidate]] = {}  # by their letters
+        self._loose_ascii: dict[str, list[_Candidate]] = {}
         self._size = 0
 
     def __len__(self) -> int:
@@ -152,12 +111,12 @@ class Phrases:
         whole = _whole_words(phrase)
         candidate = (column, self._size, phrase, rule, frozenset(whole))
         if whole:
-            self._by_word.setdefault(max(whole, key=len), []).append(candidate)
+            self._worded.append(candidate)
         else:
             bare = phrase.strip("*").partition(" … ")[0]
-            self._loose.append((bare, candidate))
+            self._loose.setdefault(bare, []).append(candidate)
             if bare.isascii():
-                self._loose_ascii.append((bare, candidate))
+                self._loose_ascii.setdefault(bare, []).append(candidate)
         self._keys = frozenset()
         self._size += 1
 
@@ -177,14 +136,15 @@ class Phrases:
 
     def _candidates(self, text: Text) -> list[_Candidate]:
         """All phrases whose words are those of *text*, in order."""
+        if not self._keys:
+            self._sort()
         by_word, words, said = self._by_word, text.words, text.text
         # Letters of other scripts are in no text that is ASCII.
         found: list[_Candidate] = []
-        for bare, candidate in self._loose_ascii if said.isascii() else self._loose:
+        loose = self._loose_ascii if said.isascii() else self._loose
+        for bare in loose:
             if bare in said:
-                found.append(candidate)
-        if not self._keys:
-            self._keys = frozenset(by_word)
+                found += loose[bare]
         for word in words & self._keys:
             for candidate in by_word[word]:
                 if candidate[4] <= words:
@@ -192,6 +152,18 @@ class Phrases:
         if len(found) > 1:
             found.sort()  # by column and place, which no two of them share
         return found
+
+    def _sort(self) -> None:
+        """Put each phrase under the word that the fewest share: a text is compared with few of them."""
+        shared: dict[str, int] = {}
+        for candidate in self._worded:
+            for word in candidate[4]:
+                shared[word] = shared.get(word, 0) + 1
+        by_word: dict[str, list[_Candidate]] = {}
+        for candidate in self._worded:
+            rarest = min(candidate[4], key=lambda word: (shared[word], -len(word), word))
+            by_word.setdefault(rarest, []).append(candidate)
+        self._by_word, self._keys = by_word, frozenset(by_word)
 
 
 def _whole_words(phrase: str) -> list[str]:
@@ -205,46 +177,3 @@ def _whole_words(phrase: str) -> list[str]:
     if phrase[-1] == "*" and bare[-1].isalpha():
         whole = whole[:-1]
     return whole
-
-
-def status_in(text: str) -> int | None:
-    """The HTTP status that *text* reports, if it is unmistakable."""
-    if ("4" not in text and "5" not in text) or not _pattern("three digits").search(text):
-        return None
-    for found in _pattern("status").finditer(text):
-        start, end = found.span()
-        if start and _is_no_report(text, start):
-            continue
-        if found.lastgroup == "reason" and (reason := _pattern("reason").match(text, end)):
-            end = reason.end()
-        if text[end : end + 3] in _NOT_OF_STATUSES_BEGIN and text.startswith(_NOT_OF_STATUSES, end):
-            continue
-        if names_a_document(text, end):
-            continue
-        if in_some_name(text, start, found.end()):
-            continue  # what something is called, or is about: article 'http 503 explained'
-        if found.lastgroup != "verb" or not (
-            " must be " in text[:start] or _pattern("counted").search(text, 0, start)
-        ):
-            return int(found[found.lastgroup or 0])
-    return None
-
-
-def _is_no_report(text: str, start: int) -> bool:
-    """Do the words before the status at *start* say that it is another number, or was not there?"""
-    before = text[max(0, start - 10) : start].rstrip()
-    return (
-        before.endswith(("exit", "exited", "line", "errno")) or denied(text, start) or is_subject(text, start)
-    )
-
-
-def codes_in(text: str) -> list[str]:
-    """Everything in *text* that looks like a code and is no setting: ``context_length_exceeded``."""
-    if "_" not in text and "exception" not in text:
-        return []
-    return [
-        code[0]
-        for code in _pattern("code").finditer(text)
-        if not names_a_setting(text, code.start(), code.end())
-        and not in_a_name(text, code.start(), code.end(), text[code.start() - 1 : code.start()])
-    ]
