@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import sys
 from _thread import get_ident, start_new_thread
 from collections import deque
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ _thread = 0  # the one in which the collector runs; 0 when it does not
 _steps: deque[Callable[[], object]] = deque()  # each of its methods is one step
 _busy = fork_safe_lock()
 _ending = False
+_HAS_THREADS = sys.platform not in ("emscripten", "wasi")
 
 
 def _noted(phase: str, info: object) -> None:
@@ -39,9 +41,9 @@ def collecting() -> bool:
 def later(step: Callable[[], object]) -> None:
     """Have *step* done by another thread, in the order in which they are given; takes no lock.
 
-    The interpreter waits for what was given before it exits.
+    The interpreter waits for what was given before it exits.  One without threads has it done at once.
     """
-    if _ending:
+    if _ending or not _HAS_THREADS:
         _do(step)
         return
     _steps.append(step)
