@@ -19,7 +19,7 @@ from techrevati.runtime.circuit_breaker import BreakerRegistry, CircuitBreaker
 from techrevati.runtime.failover import Failover, Target
 from techrevati.runtime.failures import registered
 from techrevati.runtime.hedging import Hedge
-from techrevati.runtime.integrations.sdk_clients import _new_key
+from techrevati.runtime.integrations.sdk_call import _new_key
 from techrevati.runtime.pipeline import Pipeline
 from techrevati.runtime.rate_limit import RateLimit
 from techrevati.runtime.retry_policy import RecoveryContext, Retry, RetryBudget, retry as retry_module

@@ -16,7 +16,8 @@ from techrevati.runtime.integrations import covered
 from techrevati.runtime.integrations.call_guard import CallGuard
 from techrevati.runtime.integrations.run_notes import RunNotes
 from techrevati.runtime.integrations.run_settings import RunSettings
-from techrevati.runtime.integrations.sdk_clients import GUARD, Seam, has_surface
+from techrevati.runtime.integrations.sdk_call import GUARD
+from techrevati.runtime.integrations.sdk_clients import Seam, has_surface
 from techrevati.runtime.ledger import SpendLedger
 
 if TYPE_CHECKING:
