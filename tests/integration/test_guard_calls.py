@@ -220,6 +220,8 @@ def test_other_things_are_refused(given: object) -> None:
         ("ledger", "spend.db"),
         ("deadline", 0),
         ("project", 7),
+        ("project", "x" * 1_001),
+        ("user", "\ud83d"),
         ("redactor", "x"),
         ("tags", {"team": 7}),
         ("tags", "team"),

@@ -14,6 +14,7 @@ from types import NoneType
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
+from techrevati.runtime._core.labels import short_text
 from techrevati.runtime._core.log import announce
 from techrevati.runtime._core.redactor import Redactor
 from techrevati.runtime.agent_events import AgentEventName, AgentEventStatus
@@ -98,7 +99,7 @@ class CallGuard:
         _check("redactor", redactor, Redactor, "a Redactor")
         for name, text in (("project", project), ("user", user), ("session", session), ("run", run)):
             if text is not None:
-                arguments.text(name, text)
+                short_text(name, text)
         _check("credential_id", credential_id, str, "a string")
         if tags is not None:
             _check("tags", tags, Mapping, "a mapping of names to texts")
