@@ -833,3 +833,16 @@ def test_a_real_failure_survives_pickling_and_hides_the_key() -> None:
     assert copied == failure
     for text in (repr(failure), str(failure.to_dict()), failure.message, repr(pickle.dumps(failure))):
         assert "sk-abcdefghijklmnop1234" not in text
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ("Gemini 2.5 Pro Preview doesn't have a free quota tier.", FailureKind.QUOTA_EXHAUSTED),
+        ("Resource has been exhausted (e.g. check quota).", FailureKind.RATE_LIMIT),
+    ],
+)
+def test_a_list_of_errors_as_google_sends_it_to_openais_client(message: str, kind: FailureKind) -> None:
+    said = {"error": {"code": 429, "message": message, "status": "RESOURCE_EXHAUSTED"}}
+    failure = classify(openai_error(429, [said]))
+    assert (failure.kind, failure.retryable) == (kind, kind is FailureKind.RATE_LIMIT)

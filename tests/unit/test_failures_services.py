@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from techrevati.runtime.failures import FailureKind, FailureOrigin, classify
-from tests.unit.test_failures_sdks import openai_error
 
 K = FailureKind
 
@@ -109,16 +108,6 @@ def test_a_token_that_does_not_verify_is_auth() -> None:
 
 
 NOT_FREE = "Gemini 2.5 Pro Preview doesn't have a free quota tier. Please use Gemini 2.5 Pro Experimental."
-
-
-@pytest.mark.parametrize(
-    ("message", "kind"),
-    [(NOT_FREE, K.QUOTA_EXHAUSTED), ("Resource has been exhausted (e.g. check quota).", K.RATE_LIMIT)],
-)
-def test_a_list_of_errors_as_google_sends_it_to_openais_client(message: str, kind: FailureKind) -> None:
-    said = {"error": {"code": 429, "message": message, "status": "RESOURCE_EXHAUSTED"}}
-    failure = classify(openai_error(429, [said]))
-    assert (failure.kind, failure.retryable) == (kind, kind is K.RATE_LIMIT)
 
 
 @pytest.mark.parametrize(
