@@ -266,8 +266,11 @@ class Bulkhead:
                 return False
             self._refused += 1
             refusal = self._refusal_locked("full")
-        self._tell(refusal)
-        raise refusal
+        try:
+            self._tell(refusal)
+            raise refusal
+        finally:
+            del refusal  # its traceback holds this frame: no cycle
 
     def _waited(self, place: Place, waited_s: float, allowed_s: float) -> None:
         with self._lock:
@@ -277,8 +280,11 @@ class Bulkhead:
             self._refused += 1
             reason = "waited" if allowed_s >= self._max_wait_s else "deadline"
             refusal = self._refusal_locked(reason, waited_s)
-        self._tell(refusal)
-        raise refusal
+        try:
+            self._tell(refusal)
+            raise refusal
+        finally:
+            del refusal  # its traceback holds this frame: no cycle
 
     def _leave(self) -> None:
         with self._lock:

@@ -196,10 +196,13 @@ class Timeout(Switched):
         except BaseException:
             await self._abandon(task)
             raise
-        if task.done():
+        if not task.done():
+            await self._abandon(task)
+            raise self._over(allowed_s, self.seconds)
+        try:
             return task.result()
-        await self._abandon(task)
-        raise self._over(allowed_s, self.seconds)
+        finally:
+            del task  # its error's traceback holds this frame: no cycle
 
     def __call__(self, fn: F) -> F:
         """Decorate *fn* of any colour: each call, or each stream, has so many seconds.
