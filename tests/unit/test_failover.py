@@ -719,6 +719,7 @@ def fresh_error() -> str:
         (lambda: Target("a", max, breaker=object()), TypeError, "breaker must have call"),
         (lambda: Failover([]), ValueError, "targets must hold at least one"),
         (lambda: Failover([max]), TypeError, "targets must hold Target objects"),
+        (lambda: Failover(None), TypeError, "targets must hold Target objects, got None"),
         (lambda: Failover([Target("a", max)] * 2), ValueError, "different names, got 'a' twice"),
         (lambda: Failover([Target("a", max)], fails_over=3), TypeError, "fails_over must be callable"),
         (lambda: Failover([Target("a", max)], on_switch=3), TypeError, "on_switch must be callable"),

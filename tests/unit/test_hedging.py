@@ -10,6 +10,7 @@ import queue
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -242,6 +243,18 @@ def test_when_all_fail_the_most_telling_error_is_raised() -> None:
     assert c.__notes__ == ["all 2 requests failed (1: server_error, 2: auth)"]
     assert a.__notes__ == ["all 2 requests failed (1: server_error, 2: server_error)"]
     assert len(b.__notes__) == 1
+
+
+def test_a_decimal_percentile_is_a_number_too() -> None:
+    """It is one also when the percentile is first asked for, some calls later."""
+    asking = Hedge(idempotent=True, percentile=Decimal(90), min_observations=2)  # type: ignore[arg-type]
+    assert [asking.call(int) for _ in range(4)] == [0] * 4
+    assert asking.snapshot().delay_seconds is not None
+
+
+def test_more_extra_requests_than_a_float_can_count() -> None:
+    """A share beyond all bounds is simply no bound."""
+    assert timed(Script(5, 0), hedge(max_extra_share=1e305, burst_requests=0))[0] == 2
 
 
 @pytest.mark.parametrize("max_requests", [1, 2])

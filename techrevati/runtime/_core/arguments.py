@@ -7,12 +7,13 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from decimal import Decimal
     from enum import Enum
     from typing import TypeVar
 
     E = TypeVar("E", bound=Enum)
+    T = TypeVar("T")
 
 
 def count(name: str, value: float, *, minimum: int = 0) -> int:
@@ -65,6 +66,13 @@ def name(argument: str, value: str) -> str:
                 f"got {_shown(value)}"
             ) from None
     return value
+
+
+def several(name: str, values: Iterable[T], of: str) -> tuple[T, ...]:
+    """What can be iterated; *of* says, for people, what it holds."""
+    if not hasattr(values, "__iter__"):
+        raise TypeError(f"{name} must hold {of}, got {_shown(values)}")
+    return tuple(values)
 
 
 def member(name: str, value: object, kind: type[E]) -> E:

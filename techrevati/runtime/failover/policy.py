@@ -239,7 +239,7 @@ class Failover(Switched, Generic[P, T_co]):
 
 
 def _different(targets: Iterable[Target[P, T_co]]) -> tuple[Target[P, T_co], ...]:
-    given = tuple(targets)
+    given = arguments.several("targets", targets, "Target objects")
     if not given:
         raise ValueError("targets must hold at least one target, got none")
     names = set[str]()

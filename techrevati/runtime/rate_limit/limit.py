@@ -13,7 +13,7 @@ from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime._core.unbegun import UNBEGUN, refuse_unbegun
 from techrevati.runtime.rate_limit.bucket import after_one_more, available, described, held, taken
 from techrevati.runtime.rate_limit.reservation import CallReservation, Reservation
-from techrevati.runtime.rate_limit.token_count import TokenCount
+from techrevati.runtime.rate_limit.token_count import TokenCount, counted
 from techrevati.runtime.rate_limit.vocabulary import (
     PAUSE,
     REQUESTS,
@@ -104,6 +104,9 @@ class RateLimit:
         self._on_limited = on_limited
         self.name: str = arguments.text("name", name)
         arguments.function("clock", clock)
+        arguments.function("sleep", sleep)
+        if asleep is not None:
+            arguments.function("asleep", asleep)
         self._clock = clock
         self._sleep = sleep
         self._asleep = asleep
@@ -176,7 +179,7 @@ class RateLimit:
         Raises:
             RateLimitExceededError: It would have to wait too long; nothing was taken.
         """
-        taken, wait_s, _ = self._take(arguments.count("tokens", tokens))
+        taken, wait_s, _ = self._take(counted("tokens", tokens))
         return Reservation(self if taken else None, tokens, wait_s)
 
     def pause(self, seconds: float) -> None:
@@ -257,7 +260,12 @@ class RateLimit:
                 self._admitted += 1
                 self._delayed += needed_s > 0
         if needed_s > 0:
-            self._tell(RateLimitedCall(limit, needed_s, refused, not observing))
+            try:
+                self._tell(RateLimitedCall(limit, needed_s, refused, not observing))
+            except BaseException:  # Ctrl-C: nothing will be sent
+                if observing or not refused:
+                    self._correct(-1, -tokens)
+                raise
         if observing:
             return True, 0.0, float("inf")
         if refused:

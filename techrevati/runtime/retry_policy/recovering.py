@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from types import CoroutineType
 from typing import TYPE_CHECKING, cast
 
@@ -20,7 +20,7 @@ from techrevati.runtime.retry_policy.recovery import RecoveryRecipe, RecoverySte
 from techrevati.runtime.retry_policy.retry_budget import checked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from typing import ParamSpec, Self, TypeVar
 
     from techrevati.runtime.failures import Failure
@@ -117,12 +117,14 @@ class Recovery(Switched):
             if given is not None:
                 arguments.function(name, given)
         arguments.function("sleep", sleep)
+        if handlers is not None and not isinstance(handlers, Mapping):
+            raise TypeError(f"handlers must be a mapping from steps to functions, got {handlers!r}")
         self.handlers: Mapping[RecoveryStep, Callable[[Failure], object]] = {
             arguments.member("handlers", step, RecoveryStep): _handler(step, handler)
             for step, handler in (handlers or {}).items()
         }
         self._recipes = {scenario: recipe_for(scenario) for scenario in FailureScenario}
-        for recipe in recipes:
+        for recipe in arguments.several("recipes", recipes, "RecoveryRecipe objects"):
             if not isinstance(recipe, RecoveryRecipe):
                 raise TypeError(f"recipes must hold RecoveryRecipe objects, got {recipe!r}")
             self._recipes[recipe.scenario] = recipe

@@ -83,7 +83,10 @@ class RecoveryRecipe:
 
     def __post_init__(self) -> None:
         arguments.member("scenario", self.scenario, FailureScenario)
-        steps = Steps(arguments.member("steps", step, RecoveryStep) for step in self.steps)
+        steps = Steps(
+            arguments.member("steps", step, RecoveryStep)
+            for step in arguments.several("steps", self.steps, "steps")
+        )
         object.__setattr__(self, "steps", steps)
         arguments.count("max_attempts", self.max_attempts, minimum=1)
         arguments.member("escalation_policy", self.escalation_policy, EscalationPolicy)

@@ -13,6 +13,7 @@ from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime._core.switches import Switched
 
 _TOKEN = 1_000_000
+_MOST = 1e12  # tokens from one success; more than any bucket holds, and in millionths still a number
 
 
 class RetryClaim:
@@ -62,7 +63,7 @@ class RetryBudget(Switched):
     ) -> None:
         # Millionths as integers: a tenth added ten times is one whole token.
         self._capacity = arguments.count("max_retries", max_retries) * _TOKEN
-        self._gain = round(arguments.number("refill_per_success", refill_per_success) * _TOKEN)
+        self._gain = round(min(arguments.number("refill_per_success", refill_per_success), _MOST) * _TOKEN)
         self._tokens = self._capacity
         self._taken = 0
         self._denied = 0
