@@ -40,8 +40,9 @@ class RateLimit:
 
     Use it as ``limit.call(fn, …)``, ``await limit.acall(fn, …)``, as a decorator of any function, or by hand:
     ``reservation = limit.reserve(tokens)``, wait ``reservation.wait_seconds``, send,
-    ``reservation.settle(tokens_used)``.  First come, first served.  A caller that is cancelled or interrupted
-    while it waits gives back what it took.
+    ``reservation.settle(tokens_used)``.  First come, first served: a turn that was given does not move.
+    A caller that is cancelled or interrupted while it waits gives back what it took; that goes to who comes
+    next, who may then begin before, or together with, those who wait already.
 
     The tokens of a call are *estimate_tokens* until it has returned; then what its response says it used
     (``usage.UsageSnapshot.from_response``: input, cached input and output).  A response without usage, and a
