@@ -195,7 +195,8 @@ class RecoveryContext:
 
     Without handlers it only counts attempts: every step of a recipe is taken for done, as in 0.1.  With
     handlers each step is really taken.  A step without a handler then fails, except backing off, which waits
-    by itself, unless the running deadline would end before.  The last ``HISTORY_CAPACITY`` recoveries are kept.
+    by itself, unless the running deadline would end before.  The last ``HISTORY_CAPACITY`` recoveries are
+    kept.
 
     Args:
         handlers: What takes each step; async handlers work with :func:`aattempt_recovery` only.
