@@ -443,11 +443,11 @@ def test_a_recovery_that_was_begun_is_told_to_its_end(ask: Ask, end: Any, attemp
         ({"handlers": {"dance": print}}, "handlers must be one of"),
         ({"handlers": {Step.RESTART_AGENT: 3}}, "must be callable"),
         ({"recipes": ["backoff"]}, "recipes must hold RecoveryRecipe"),
-        ({"recipes": 3}, "recipes must hold RecoveryRecipe objects, got 3"),
-        ({"handlers": [print]}, "handlers must be a mapping"),
         ({"jitter": "some"}, "jitter must be one of"),
         ({"base_delay_seconds": -1}, "base_delay_seconds must be"),
         ({"on_alert": 3}, "on_alert must be callable"),
+        ({"recipes": 3}, "recipes must hold RecoveryRecipe objects, got 3"),
+        ({"handlers": [print]}, "handlers must be a mapping"),
     ],
 )
 def test_wrong_arguments_are_named(given: dict[str, Any], text: str) -> None:
