@@ -98,6 +98,19 @@ def function(name: str, value: Callable[..., object]) -> Callable[..., object]:
     return value
 
 
+def plain(name: str, value: Callable[..., object]) -> Callable[..., object]:
+    """Something that has answered when it returns: an async or generator function would never run, and what
+    it gives counts as true."""
+    function(name, value)
+    from functools import partial
+
+    fn = value.func if isinstance(value, partial) else value
+    code = getattr(fn, "__code__", None) or getattr(type(fn).__call__, "__code__", None)
+    if getattr(code, "co_flags", 0) & 0x2A0:  # inspect.CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR
+        raise TypeError(f"{name} must be callable, and neither async nor a generator, got {_shown(value)}")
+    return value
+
+
 def positive(name: str, value: float) -> float:
     """A finite real number above 0."""
     real = _real(name, value, "a number > 0", 0.0, False)

@@ -87,8 +87,8 @@ class Bulkhead:
         self._max_wait_s = arguments.number("max_wait_seconds", max_wait_seconds, infinite=True)
         self._name = arguments.text("name", name)
         if on_refused is not None:
-            arguments.function("on_refused", on_refused)
-        arguments.function("clock", clock)
+            arguments.plain("on_refused", on_refused)
+        arguments.plain("clock", clock)
         self._on_refused = on_refused
         self._clock = clock
         self._lock = fork_safe_lock()

@@ -49,7 +49,7 @@ class BreakerRegistry:
     ) -> None:
         self.capacity: int = arguments.count("capacity", capacity, minimum=1)
         if make is not None:
-            arguments.function("make", make)
+            arguments.plain("make", make)
             if store is not None:
                 raise ValueError(f"store is for breakers made here: give it to those of make={make!r}")
         elif store is not None and not callable(getattr(store, "update", None)):

@@ -111,7 +111,7 @@ class Timeout(Switched):
         self.seconds: float = arguments.number("seconds", seconds, infinite=True)
         for name, given in (("on_late", on_late), ("clock", clock)):
             if given is not None:
-                arguments.function(name, given)
+                arguments.plain(name, given)
         self._on_late = on_late
         self._clock = clock
         self.observe_only: bool = observe_only

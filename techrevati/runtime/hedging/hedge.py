@@ -136,7 +136,7 @@ class Hedge(Switched):
             ("clock", clock),
         ):
             if given is not None:
-                arguments.function(name, given)
+                arguments.plain(name, given)
         self._latencies = Latencies(window)
         self._hedges_on = hedges_on
         self._on_hedge = on_hedge

@@ -99,13 +99,13 @@ class RateLimit:
         self._tokens = described("tokens_per_minute", tokens_per_minute, "burst_tokens", burst_tokens)
         self._count = TokenCount(estimate_tokens, tokens_used)
         if on_limited is not None:
-            arguments.function("on_limited", on_limited)
+            arguments.plain("on_limited", on_limited)
         self._max_wait_s = arguments.number("max_wait_seconds", max_wait_seconds, infinite=True)
         self._respect_retry_after = arguments.flag("respect_retry_after", respect_retry_after)
         self._on_limited = on_limited
         self.name: str = arguments.text("name", name)
-        arguments.function("clock", clock)
-        arguments.function("sleep", sleep)
+        arguments.plain("clock", clock)
+        arguments.plain("sleep", sleep)
         if asleep is not None:
             arguments.function("asleep", asleep)
         self._clock = clock

@@ -25,10 +25,12 @@ class TokenCount:
     __slots__ = ("_estimate", "_used")
 
     def __init__(self, estimate: int | Callable[..., int], used: Callable[[Any], int | None] | None) -> None:
-        if not callable(estimate):
+        if callable(estimate):
+            arguments.plain("estimate_tokens", estimate)
+        else:
             counted("estimate_tokens", estimate)
         if used is not None:
-            arguments.function("tokens_used", used)
+            arguments.plain("tokens_used", used)
         self._estimate = estimate
         self._used = used
 

@@ -107,16 +107,14 @@ class Recovery(Switched):
     ) -> None:
         if jitter not in ("none", "full", "equal", "decorrelated"):
             raise ValueError(f"jitter must be one of none, full, equal, decorrelated; got {jitter!r}")
-        for name, given in (
-            ("fallback", fallback),
-            ("on_alert", on_alert),
-            ("on_event", on_event),
-            ("asleep", asleep),
-            ("rng", rng),
-        ):
+        for name, given in (("fallback", fallback), ("on_alert", on_alert), ("asleep", asleep)):
             if given is not None:
                 arguments.function(name, given)
-        arguments.function("sleep", sleep)
+        if on_event is not None:
+            arguments.plain("on_event", on_event)
+        if rng is not None:
+            arguments.plain("rng", rng)
+        arguments.plain("sleep", sleep)
         if handlers is not None and not isinstance(handlers, Mapping):
             raise TypeError(f"handlers must be a mapping from steps to functions, got {handlers!r}")
         self.handlers: Mapping[RecoveryStep, Callable[[Failure], object]] = {
@@ -158,7 +156,7 @@ class Recovery(Switched):
         """A copy of this recovery, with the same budget, that tells *listener* too."""
         from copy import copy
 
-        arguments.function("listener", listener)
+        arguments.plain("listener", listener)
         told = copy(self)
         told.listeners = (*self.listeners, listener)
         return told
