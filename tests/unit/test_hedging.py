@@ -10,6 +10,7 @@ import queue
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -906,3 +907,18 @@ def test_an_exit_of_a_request_ends_the_call_though_another_runs() -> None:
         assert not go_on.is_set()
     finally:
         go_on.set()
+
+
+def test_an_exception_that_cannot_be_written_to_is_raised_all_the_same() -> None:
+    """A frozen one, which has a ``__setattr__`` of its own, gets its note, and hides nothing."""
+
+    @dataclass(frozen=True)
+    class FrozenError(ConnectionError):
+        code: int
+
+    def down() -> None:
+        raise FrozenError(7)
+
+    with pytest.raises(FrozenError) as raised:
+        hedge(delay_seconds=0).call(down)
+    assert raised.value.__notes__ == ["all 2 requests failed (1: network, 2: network)"]

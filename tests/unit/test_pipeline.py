@@ -869,3 +869,23 @@ def test_of_two_waits_that_the_wrapped_call_asked_for_the_longer_one_holds() -> 
     assert pipeline.call(lambda: "asked") == "another"
     clock.advance(30)
     assert pipeline.call(lambda: "asked") == "asked"
+
+
+def test_an_exception_that_is_raised_again_and_again_gets_one_note(clock: FakeClock) -> None:
+    """However often nobody else could be asked, and however long each time until somebody may be."""
+
+    class AskedToWaitError(Exception):
+        status_code = 429
+        headers = {"retry-after": "1000"}  # noqa: RUF012
+
+    other = Endpoint(AskedToWaitError("rate limited"))
+    error = ConnectionError("down")
+    pipeline = Pipeline(Failover([Target("other", other.ask)], clock=clock))
+    for _ in range(50):
+        with pytest.raises((ConnectionError, AskedToWaitError)):
+            pipeline.call(Endpoint(error).ask)
+        clock.advance(1)
+    assert other.requests == 1
+    assert error.__notes__ == [
+        "failover: no target may be asked: your call (failed: network), other (resting)"
+    ]
