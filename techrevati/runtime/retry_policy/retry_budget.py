@@ -38,7 +38,8 @@ class RetryBudget(Switched):
 
     Args:
         max_retries: Tokens of a full bucket, >= 0.
-        refill_per_success: Tokens that each success gives back, >= 0.
+        refill_per_success: Tokens that each success gives back, >= 0.  A call inside of several layers that
+            share the budget is a success of each: with three layers give a third.
         observe_only: Count what would be refused, but refuse nothing; may be set at any time.
 
     >>> budget = RetryBudget(max_retries=1, refill_per_success=0.5)
