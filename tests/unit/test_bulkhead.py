@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import logging
 import pickle
 import queue
 import signal
 import threading
+import weakref
 from collections.abc import AsyncGenerator, Generator
 from typing import Any
 
@@ -35,6 +37,31 @@ def test_what_is_inside_counts_and_leaves() -> None:
 
 def exit_now() -> None:
     raise SystemExit
+
+
+@pytest.mark.parametrize("max_queue", [0, 1])
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_a_refusal_is_no_reference_cycle(max_queue: int, colour: str) -> None:
+    """Refused at once or after a wait: the error, and so the frames of its caller, are freed at once."""
+    refused: list[weakref.ref[BulkheadFullError]] = []
+    bulkhead = Bulkhead(1, max_queue, 0, on_refused=lambda refusal: refused.append(weakref.ref(refusal)))
+
+    async def coroutine() -> None: ...
+
+    async def main() -> None:
+        try:
+            await bulkhead.acall(coroutine) if colour == "async" else bulkhead.call(int)
+        except BulkheadFullError:
+            pass
+
+    gc.collect()
+    gc.disable()
+    try:
+        with bulkhead:
+            run(main())
+        assert [each() for each in refused] == [None]
+    finally:
+        gc.enable()
 
 
 def test_one_too_many_is_refused_with_the_facts() -> None:

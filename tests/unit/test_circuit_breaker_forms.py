@@ -589,6 +589,12 @@ def test_a_full_registry_forgets_closed_breakers_first() -> None:
     assert [key[0] for key in registry.all()] == ["c", "d"]
 
 
+def test_a_registry_refuses_what_is_no_store() -> None:
+    """When it is made, not when the first breaker is asked for."""
+    with pytest.raises(TypeError, match="store must be a store"):
+        BreakerRegistry(store=3)  # type: ignore[arg-type]
+
+
 def test_a_registry_forgets_nothing_silently_but_what_is_closed(caplog: pytest.LogCaptureFixture) -> None:
     """With nothing merely closed to forget, one that was switched off goes first, then open ones,
     and one forced open last; each is named in a warning and counted."""

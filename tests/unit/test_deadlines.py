@@ -261,6 +261,34 @@ def test_an_error_from_a_timed_call_is_no_reference_cycle() -> None:
         gc.enable()
 
 
+def test_an_error_from_a_timed_coroutine_is_no_reference_cycle() -> None:
+    """What the call's frames hold, such as a long prompt, is freed at once for tasks, too."""
+    errors: list[weakref.ref[FailedError]] = []
+
+    async def fn() -> None:
+        error = FailedError()
+        errors.append(weakref.ref(error))
+        try:
+            raise error
+        finally:
+            del error
+
+    async def main() -> None:
+        try:
+            await Timeout(PATIENCE).acall(fn)
+        except FailedError:
+            pass
+        await asyncio.sleep(0)  # the loop lets go of the task, too
+        assert errors[0]() is None
+
+    gc.collect()
+    gc.disable()
+    try:
+        run(main())
+    finally:
+        gc.enable()
+
+
 def test_calls_may_time_out_side_by_side(release: threading.Event) -> None:
     """One ``Timeout`` serves several threads: each gets its own outcome."""
     timeout = Timeout(SOON)

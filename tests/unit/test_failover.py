@@ -11,6 +11,7 @@ import threading
 import weakref
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -719,6 +720,7 @@ def fresh_error() -> str:
         (lambda: Target("a", max, breaker=object()), TypeError, "breaker must have call"),
         (lambda: Failover([]), ValueError, "targets must hold at least one"),
         (lambda: Failover([max]), TypeError, "targets must hold Target objects"),
+        (lambda: Failover(None), TypeError, "targets must hold Target objects, got None"),
         (lambda: Failover([Target("a", max)] * 2), ValueError, "different names, got 'a' twice"),
         (lambda: Failover([Target("a", max)], fails_over=3), TypeError, "fails_over must be callable"),
         (lambda: Failover([Target("a", max)], on_switch=3), TypeError, "on_switch must be callable"),
@@ -743,3 +745,18 @@ def test_a_target_cannot_be_changed() -> None:
         del target.name
     assert repr(target) == "Target('a', weight=2)"
     assert repr(Failover([target, Target("b", max)])) == "Failover(a, b)"
+
+
+def test_an_exception_that_cannot_be_written_to_is_raised_all_the_same() -> None:
+    """A frozen one, which has a ``__setattr__`` of its own, gets its note, and hides nothing."""
+
+    @dataclass(frozen=True)
+    class FrozenError(ConnectionError):
+        code: int
+
+    def down() -> None:
+        raise FrozenError(7)
+
+    with pytest.raises(FrozenError) as raised:
+        Failover([Target("a", down), Target("b", down)]).call()
+    assert raised.value.__notes__ == ["tried a (failed: network), b (failed: network)"]

@@ -10,6 +10,8 @@ import queue
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -242,6 +244,18 @@ def test_when_all_fail_the_most_telling_error_is_raised() -> None:
     assert c.__notes__ == ["all 2 requests failed (1: server_error, 2: auth)"]
     assert a.__notes__ == ["all 2 requests failed (1: server_error, 2: server_error)"]
     assert len(b.__notes__) == 1
+
+
+def test_a_decimal_percentile_is_a_number_too() -> None:
+    """It is one also when the percentile is first asked for, some calls later."""
+    asking = Hedge(idempotent=True, percentile=Decimal(90), min_observations=2)  # type: ignore[arg-type]
+    assert [asking.call(int) for _ in range(4)] == [0] * 4
+    assert asking.snapshot().delay_seconds is not None
+
+
+def test_more_extra_requests_than_a_float_can_count() -> None:
+    """A share beyond all bounds is simply no bound."""
+    assert timed(Script(5, 0), hedge(max_extra_share=1e305, burst_requests=0))[0] == 2
 
 
 @pytest.mark.parametrize("max_requests", [1, 2])
@@ -893,3 +907,18 @@ def test_an_exit_of_a_request_ends_the_call_though_another_runs() -> None:
         assert not go_on.is_set()
     finally:
         go_on.set()
+
+
+def test_an_exception_that_cannot_be_written_to_is_raised_all_the_same() -> None:
+    """A frozen one, which has a ``__setattr__`` of its own, gets its note, and hides nothing."""
+
+    @dataclass(frozen=True)
+    class FrozenError(ConnectionError):
+        code: int
+
+    def down() -> None:
+        raise FrozenError(7)
+
+    with pytest.raises(FrozenError) as raised:
+        hedge(delay_seconds=0).call(down)
+    assert raised.value.__notes__ == ["all 2 requests failed (1: network, 2: network)"]

@@ -78,6 +78,10 @@ def breaker() -> CircuitBreaker:
     return CircuitBreaker("b")
 
 
+def slow_breaker() -> CircuitBreaker:
+    return CircuitBreaker("b", window_calls=4, slow_call_seconds=1)
+
+
 SAME = CircuitBreaker("same")
 
 
@@ -107,6 +111,8 @@ SAME = CircuitBreaker("same")
         ),
         ([Timeout(3), Retry(4)], "cannot finish inside Timeout of 3 s"),
         ([Deadline(3), Retry(4, jitter="decorrelated")], "cannot finish inside Deadline"),
+        ([slow_breaker(), RateLimit(60)], "put RateLimit outside CircuitBreaker"),
+        ([slow_breaker(), Bulkhead(1, 5)], "put Bulkhead outside CircuitBreaker"),
     ],
 )
 def test_a_wrong_order_explains_the_right_one(parts: list[Any], words: str) -> None:
@@ -139,6 +145,9 @@ def test_a_wrong_order_explains_the_right_one(parts: list[Any], words: str) -> N
             Bulkhead(2),
             Timeout(15),
         ],
+        [Retry(), Hedge(idempotent=True), RateLimit(60), Bulkhead(2, 5), slow_breaker(), Timeout(15)],
+        [slow_breaker(), RateLimit(60, max_wait_seconds=0), Bulkhead(2), Timeout(15)],
+        [slow_breaker(), Bulkhead(2, 5, max_wait_seconds=0)],
     ],
 )
 def test_right_orders_are_taken_and_explained(parts: list[Any]) -> None:
@@ -860,3 +869,23 @@ def test_of_two_waits_that_the_wrapped_call_asked_for_the_longer_one_holds() -> 
     assert pipeline.call(lambda: "asked") == "another"
     clock.advance(30)
     assert pipeline.call(lambda: "asked") == "asked"
+
+
+def test_an_exception_that_is_raised_again_and_again_gets_one_note(clock: FakeClock) -> None:
+    """However often nobody else could be asked, and however long each time until somebody may be."""
+
+    class AskedToWaitError(Exception):
+        status_code = 429
+        headers = {"retry-after": "1000"}  # noqa: RUF012
+
+    other = Endpoint(AskedToWaitError("rate limited"))
+    error = ConnectionError("down")
+    pipeline = Pipeline(Failover([Target("other", other.ask)], clock=clock))
+    for _ in range(50):
+        with pytest.raises((ConnectionError, AskedToWaitError)):
+            pipeline.call(Endpoint(error).ask)
+        clock.advance(1)
+    assert other.requests == 1
+    assert error.__notes__ == [
+        "failover: no target may be asked: your call (failed: network), other (resting)"
+    ]

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any, NamedTuple, Protocol
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -27,7 +28,7 @@ from techrevati.runtime.failover import Failover, Target
 from techrevati.runtime.hedging import Hedge
 from techrevati.runtime.pipeline import Pipeline
 from techrevati.runtime.rate_limit import RateLimit, RateLimitExceededError
-from techrevati.runtime.retry_policy import Recovery, Retry, RetryBudget
+from techrevati.runtime.retry_policy import Recovery, RecoveryStep, Retry, RetryBudget
 from techrevati.runtime.testing import FakeClock, run
 
 
@@ -467,3 +468,57 @@ def test_what_a_retry_works_with_is_checked_when_it_is_made(make: Callable[..., 
     """A number instead of a function would only be noticed in the first outage."""
     with pytest.raises(TypeError, match=rf"{name} must be .*, got 5"):
         make(**{name: 5})
+
+
+JUDGES_AND_LISTENERS = [
+    ("circuit_breaker", "clock on_state_change counts_as_failure result_is_failure rng"),
+    ("retry", "clock sleep rng retry_on retry_result on_attempt"),
+    ("recovery", "sleep rng on_event"),
+    ("deadline", "clock on_shortened"),
+    ("timeout", "clock on_late"),
+    ("bulkhead", "clock on_refused"),
+    ("rate_limit", "clock sleep on_limited estimate_tokens tokens_used"),
+    ("failover", "clock rng fails_over on_switch"),
+    ("hedge", "clock hedges_on on_hedge on_loser"),
+]
+
+
+class AsyncObject:
+    """Async, and no function."""
+
+    async def __call__(self, *args: object) -> bool:
+        return False
+
+
+async def coroutine(*args: object) -> bool:
+    return False
+
+
+def generator(*args: object) -> Generator[bool, None, None]:
+    yield False
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [coroutine, generator, partial(coroutine, 1), AsyncObject(), AsyncMock()],
+    ids=["coroutine", "generator", "partial", "object", "mock"],
+)
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [(name, argument) for name, all_of_it in JUDGES_AND_LISTENERS for argument in all_of_it.split()],
+)
+def test_what_must_answer_at_once_is_not_async(
+    name: str, argument: str, wrong: Callable[..., object]
+) -> None:
+    """An async judge would say yes to everything, an async listener or sleep would never run."""
+    with pytest.raises(TypeError, match=f"{argument} must be callable, and neither async nor a generator"):
+        CONSTRUCTORS[name](**{argument: wrong})
+
+
+def test_what_may_be_async_is_taken() -> None:
+    """What a task awaits."""
+    Retry(asleep=coroutine)
+    RateLimit(60, asleep=coroutine)
+    Recovery(
+        {RecoveryStep.RESTART_AGENT: coroutine}, asleep=coroutine, on_alert=coroutine, fallback=coroutine
+    )

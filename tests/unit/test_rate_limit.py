@@ -156,6 +156,37 @@ def test_who_is_stopped_while_waiting_gives_back(clock: FakeClock, colour: str) 
     assert limit.snapshot()[:2] == (pytest.approx(0), pytest.approx(550))
 
 
+@pytest.mark.parametrize("observe_only", [False, True])
+def test_a_caller_who_is_stopped_while_it_is_told_gives_back(clock: FakeClock, observe_only: bool) -> None:
+    """Ctrl-C in ``on_limited``: nothing was sent, so neither request nor tokens were used."""
+
+    def stopped(_: RateLimitedCall) -> None:
+        raise KeyboardInterrupt
+
+    limit = limit_on(
+        clock,
+        60,
+        600,
+        burst_requests=1,
+        estimate_tokens=50,
+        on_limited=stopped,
+        observe_only=observe_only,
+    )
+    limit.call(int)
+    with pytest.raises(KeyboardInterrupt):
+        limit.call(int)
+    assert limit.snapshot()[:2] == (pytest.approx(0), pytest.approx(550))
+
+
+def test_more_tokens_than_a_float_can_hold_are_named(clock: FakeClock) -> None:
+    """By hand they are refused; an estimate that says so counts as 0, as any that fails."""
+    limit = limit_on(clock, None, 600, estimate_tokens=lambda: 10**400)
+    with pytest.raises(ValueError, match="tokens must be"):
+        limit.reserve(10**400)
+    assert limit.call(int) == 0
+    assert limit.snapshot().tokens == pytest.approx(600)
+
+
 def test_the_deadline_refuses_what_it_would_not_see(clock: FakeClock) -> None:
     """A wait longer than what is left of the run is not begun."""
     limit = limit_on(clock, 6, burst_requests=1)
@@ -308,6 +339,9 @@ def test_threads_together_are_no_faster() -> None:
         ({"requests_per_minute": 1, "max_wait_seconds": -5}, "max_wait_seconds"),
         ({"requests_per_minute": 1, "name": ""}, "name"),
         ({"requests_per_minute": 1, "clock": 3}, "clock"),
+        ({"requests_per_minute": 1, "sleep": None}, "^sleep must be callable, got None"),
+        ({"requests_per_minute": 1, "asleep": 3}, "asleep must be callable, got 3"),
+        ({"tokens_per_minute": 1, "estimate_tokens": 10**400}, "estimate_tokens must be"),
     ],
 )
 def test_wrong_arguments_are_named(arguments: dict[str, Any], named: str) -> None:

@@ -446,6 +446,8 @@ def test_a_recovery_that_was_begun_is_told_to_its_end(ask: Ask, end: Any, attemp
         ({"jitter": "some"}, "jitter must be one of"),
         ({"base_delay_seconds": -1}, "base_delay_seconds must be"),
         ({"on_alert": 3}, "on_alert must be callable"),
+        ({"recipes": 3}, "recipes must hold RecoveryRecipe objects, got 3"),
+        ({"handlers": [print]}, "handlers must be a mapping"),
     ],
 )
 def test_wrong_arguments_are_named(given: dict[str, Any], text: str) -> None:

@@ -228,3 +228,11 @@ def test_every_retry_that_was_let_through_without_a_token_brings_none_back() -> 
     assert (budget.left, budget.taken) == (0, 2)
     budget.give_back()
     assert budget.left == 1
+
+
+def test_a_success_may_fill_any_bucket() -> None:
+    """A gain beyond all bounds fills the bucket, and no further."""
+    budget = RetryBudget(3, refill_per_success=1e305)
+    assert [budget.take() for _ in range(3)] == [True] * 3
+    budget.succeeded()
+    assert budget.left == 3

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import example, given, settings, strategies as st
 
+from techrevati.runtime.deadlines import Deadline
 from techrevati.runtime.retry_policy import (
     HISTORY_CAPACITY,
     EscalationPolicy,
@@ -314,6 +315,23 @@ def test_backing_off_waits_by_itself() -> None:
     assert all(0 <= wait <= 2 for wait in first)
     assert all(0 <= wait <= 4 for wait in second)
     assert max(second) > 2
+
+
+def test_a_context_does_not_wait_beyond_the_running_deadline() -> None:
+    """Nobody would try again then: the step did not work, and both colours say why at once."""
+    handlers = {Step.SWITCH_PROVIDER: lambda scenario: True}
+
+    async def main() -> RecoveryResult:
+        return await aattempt_recovery(On.LLM_ERROR, RecoveryContext(handlers), sleeper=no_asleep)
+
+    with Deadline(1e-6, clock=lambda: 0.0):
+        results = [
+            attempt_recovery(On.LLM_ERROR, RecoveryContext(handlers), sleeper=no_sleep),
+            run(main()),
+        ]
+    for result in results:
+        assert result.outcome == "escalation_required"
+        assert result.reason == "retry_with_backoff: the next attempt would begin after the deadline"
 
 
 def test_the_default_sleepers(monkeypatch: pytest.MonkeyPatch) -> None:

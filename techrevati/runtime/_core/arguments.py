@@ -7,12 +7,13 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from decimal import Decimal
     from enum import Enum
     from typing import TypeVar
 
     E = TypeVar("E", bound=Enum)
+    T = TypeVar("T")
 
 
 def count(name: str, value: float, *, minimum: int = 0) -> int:
@@ -67,6 +68,13 @@ def name(argument: str, value: str) -> str:
     return value
 
 
+def several(name: str, values: Iterable[T], of: str) -> tuple[T, ...]:
+    """What can be iterated; *of* says, for people, what it holds."""
+    if not hasattr(values, "__iter__"):
+        raise TypeError(f"{name} must hold {of}, got {_shown(values)}")
+    return tuple(values)
+
+
 def member(name: str, value: object, kind: type[E]) -> E:
     """A member of an enum, or the value of one."""
     try:
@@ -87,6 +95,19 @@ def function(name: str, value: Callable[..., object]) -> Callable[..., object]:
     """Something that can be called."""
     if not callable(value):
         raise TypeError(f"{name} must be callable, got {_shown(value)}")
+    return value
+
+
+def plain(name: str, value: Callable[..., object]) -> Callable[..., object]:
+    """Something that has answered when it returns: an async or generator function would never run, and what
+    it gives counts as true."""
+    function(name, value)
+    from functools import partial
+
+    fn = value.func if isinstance(value, partial) else value
+    code = getattr(fn, "__code__", None) or getattr(type(fn).__call__, "__code__", None)
+    if getattr(code, "co_flags", 0) & 0x2A0:  # inspect.CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR
+        raise TypeError(f"{name} must be callable, and neither async nor a generator, got {_shown(value)}")
     return value
 
 

@@ -87,8 +87,8 @@ class Bulkhead:
         self._max_wait_s = arguments.number("max_wait_seconds", max_wait_seconds, infinite=True)
         self._name = arguments.text("name", name)
         if on_refused is not None:
-            arguments.function("on_refused", on_refused)
-        arguments.function("clock", clock)
+            arguments.plain("on_refused", on_refused)
+        arguments.plain("clock", clock)
         self._on_refused = on_refused
         self._clock = clock
         self._lock = fork_safe_lock()
@@ -266,8 +266,11 @@ class Bulkhead:
                 return False
             self._refused += 1
             refusal = self._refusal_locked("full")
-        self._tell(refusal)
-        raise refusal
+        try:
+            self._tell(refusal)
+            raise refusal
+        finally:
+            del refusal  # its traceback holds this frame: no cycle
 
     def _waited(self, place: Place, waited_s: float, allowed_s: float) -> None:
         with self._lock:
@@ -277,8 +280,11 @@ class Bulkhead:
             self._refused += 1
             reason = "waited" if allowed_s >= self._max_wait_s else "deadline"
             refusal = self._refusal_locked(reason, waited_s)
-        self._tell(refusal)
-        raise refusal
+        try:
+            self._tell(refusal)
+            raise refusal
+        finally:
+            del refusal  # its traceback holds this frame: no cycle
 
     def _leave(self) -> None:
         with self._lock:

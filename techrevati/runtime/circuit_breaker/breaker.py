@@ -142,7 +142,7 @@ class CircuitBreaker(BreakerBooks):
         threshold = arguments.count("failure_threshold", failure_threshold, minimum=1)
         recovery_s = arguments.number("recovery_timeout_seconds", recovery_timeout_seconds, infinite=True)
         max_probes = arguments.count("half_open_max_probes", half_open_max_probes, minimum=1)
-        arguments.function("clock", clock)
+        arguments.plain("clock", clock)
         lease_s = (
             max(MINIMUM_LEASE_SECONDS, recovery_s)
             if probe_lease_seconds is None
@@ -155,7 +155,7 @@ class CircuitBreaker(BreakerBooks):
             ("rng", rng),
         ):
             if given is not None:
-                arguments.function(argument, given)
+                arguments.plain(argument, given)
         self._window, self._slow_s, minimum = None, None, 1
         by_rate = window_calls, window_seconds, failure_rate, slow_call_seconds, slow_call_rate, minimum_calls
         if any(value is not None for value in by_rate):

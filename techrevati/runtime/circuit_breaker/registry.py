@@ -49,9 +49,11 @@ class BreakerRegistry:
     ) -> None:
         self.capacity: int = arguments.count("capacity", capacity, minimum=1)
         if make is not None:
-            arguments.function("make", make)
+            arguments.plain("make", make)
             if store is not None:
                 raise ValueError(f"store is for breakers made here: give it to those of make={make!r}")
+        elif store is not None and not callable(getattr(store, "update", None)):
+            raise TypeError(f"store must be a store, see techrevati.runtime.stores; got {store!r}")
         self._make = make or (lambda key: _provider_breaker(key, store))
         # By its parts: models have slashes in their names.  Asked for longest ago comes first.
         self._breakers: dict[tuple[str, str, str], CircuitBreaker] = {}

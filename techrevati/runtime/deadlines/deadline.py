@@ -58,9 +58,9 @@ class Deadline(Switched):
         self.seconds: float = arguments.number("seconds", seconds, infinite=True)
         if not self.seconds:
             raise ValueError(f"seconds must be a number > 0, got {seconds!r}")
-        arguments.function("clock", clock)
+        arguments.plain("clock", clock)
         if on_shortened is not None:
-            arguments.function("on_shortened", on_shortened)
+            arguments.plain("on_shortened", on_shortened)
         self._on_shortened = on_shortened
         self._clock = clock
         self._end_s = clock() + self.seconds

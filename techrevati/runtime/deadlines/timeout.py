@@ -111,7 +111,7 @@ class Timeout(Switched):
         self.seconds: float = arguments.number("seconds", seconds, infinite=True)
         for name, given in (("on_late", on_late), ("clock", clock)):
             if given is not None:
-                arguments.function(name, given)
+                arguments.plain(name, given)
         self._on_late = on_late
         self._clock = clock
         self.observe_only: bool = observe_only
@@ -196,10 +196,13 @@ class Timeout(Switched):
         except BaseException:
             await self._abandon(task)
             raise
-        if task.done():
+        if not task.done():
+            await self._abandon(task)
+            raise self._over(allowed_s, self.seconds)
+        try:
             return task.result()
-        await self._abandon(task)
-        raise self._over(allowed_s, self.seconds)
+        finally:
+            del task  # its error's traceback holds this frame: no cycle
 
     def __call__(self, fn: F) -> F:
         """Decorate *fn* of any colour: each call, or each stream, has so many seconds.

@@ -83,8 +83,8 @@ class Failover(Switched, Generic[P, T_co]):
         self.targets: tuple[Target[P, T_co], ...] = _different(targets)
         for name, given in (("fails_over", fails_over), ("on_switch", on_switch), ("rng", rng)):
             if given is not None:
-                arguments.function(name, given)
-        arguments.function("clock", clock)
+                arguments.plain(name, given)
+        arguments.plain("clock", clock)
         self._fails_over = fails_over
         self._quota_rest_s = arguments.number("quota_rest_seconds", quota_rest_seconds, infinite=True)
         self._max_rest_s = arguments.number("max_rest_seconds", max_rest_seconds, infinite=True)
@@ -239,7 +239,7 @@ class Failover(Switched, Generic[P, T_co]):
 
 
 def _different(targets: Iterable[Target[P, T_co]]) -> tuple[Target[P, T_co], ...]:
-    given = tuple(targets)
+    given = arguments.several("targets", targets, "Target objects")
     if not given:
         raise ValueError("targets must hold at least one target, got none")
     names = set[str]()

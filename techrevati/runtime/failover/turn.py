@@ -6,6 +6,7 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar, cast
 
 from techrevati.runtime._core.deadline import check_running, remaining_s
+from techrevati.runtime._core.notes import note
 from techrevati.runtime._core.streams import aopened, opened
 from techrevati.runtime.failover.vocabulary import NoTargetError, PassedTarget, TargetSwitch
 from techrevati.runtime.failures import classify
@@ -161,6 +162,4 @@ def _answer(answer: R) -> R:
 
 def _note(error: Exception, passed: Sequence[PassedTarget]) -> None:
     if len(passed) > 1:
-        note = f"tried {', '.join(map(str, passed))}"
-        if note not in getattr(error, "__notes__", ()):  # the same exception may be raised again and again
-            error.add_note(note)
+        note(error, f"tried {', '.join(map(str, passed))}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from techrevati.runtime._core.deadline import remaining_s
 from techrevati.runtime._core.judging import asked
+from techrevati.runtime._core.notes import note
 from techrevati.runtime.failures import Failure, classify
 from techrevati.runtime.hedging.race import begun, declined, failed, helps_again, is_due, is_lost, joined
 from techrevati.runtime.hedging.streams import FirstItem
@@ -96,11 +97,7 @@ class HedgedCall:
         _, error, _ = max(self._errors, key=_gravity)
         if len(self._errors) > 1:
             named = ", ".join(f"{number}: {failure.kind.value}" for number, _, failure in self._errors)
-            note = f"all {len(self._errors)} requests failed ({named})"
-            if note not in getattr(
-                error, "__notes__", ()
-            ):  # the same exception may be raised again and again
-                error.add_note(note)
+            note(error, f"all {len(self._errors)} requests failed ({named})")
         self._raised = error
         try:
             raise error

@@ -112,8 +112,13 @@ class Hedge(Switched):
         self._delay_s = None if delay_seconds is None else arguments.number("delay_seconds", delay_seconds)
         if percentile is None and delay_seconds is None:
             percentile = DEFAULT_PERCENTILE
-        if percentile is not None and not arguments.number("percentile", percentile, minimum=1.0) < 100:
-            raise ValueError(f"percentile must be a number >= 1 and < 100, in percent, got {percentile!r}")
+        if percentile is not None:
+            percent = arguments.number("percentile", percentile, minimum=1.0)
+            if percent >= 100:
+                raise ValueError(
+                    f"percentile must be a number >= 1 and < 100, in percent, got {percentile!r}"
+                )
+            percentile = percent
         self._percent = percentile
         self._limit = arguments.count("max_requests", max_requests, minimum=1)
         self._extra = ExtraLoad(
@@ -131,7 +136,7 @@ class Hedge(Switched):
             ("clock", clock),
         ):
             if given is not None:
-                arguments.function(name, given)
+                arguments.plain(name, given)
         self._latencies = Latencies(window)
         self._hedges_on = hedges_on
         self._on_hedge = on_hedge

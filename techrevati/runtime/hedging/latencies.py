@@ -7,6 +7,7 @@ from collections import deque
 from math import ceil
 
 _ONE = 1_000_000  # a token, in parts: a tenth added ten times is one whole
+_MOST = 1e12  # requests for one call; more than anybody makes, and in parts still a number
 
 
 class Latencies:
@@ -43,7 +44,7 @@ class ExtraLoad:
     __slots__ = ("_burst", "_share", "_tokens")
 
     def __init__(self, share: float, burst: int) -> None:
-        self._share = round(share * _ONE)
+        self._share = round(min(share, _MOST) * _ONE)
         self._burst = max(burst * _ONE, self._share, _ONE)
         self._tokens = burst * _ONE
 

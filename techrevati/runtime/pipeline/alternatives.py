@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core.locks import fork_safe_lock
+from techrevati.runtime._core.notes import note
 from techrevati.runtime._core.streams import aopened, astreaming, opened, streaming
 from techrevati.runtime._core.wrapping import GENERATOR, colour
 from techrevati.runtime.failover import NoTargetError, PassedTarget, rest_s
@@ -169,5 +170,6 @@ def _nobody(first: Exception | None, nobody: NoTargetError) -> Exception:
     """What to raise when none of the targets could be asked: the call's own error, if it was made."""
     if first is None:
         return nobody
-    first.add_note(f"failover: {nobody}")
+    # Without the seconds: an exception that is raised again and again gets one note, not one each time.
+    note(first, f"failover: {NoTargetError(nobody.skipped)}")
     return first

@@ -28,6 +28,12 @@ RIGHT_ORDER = (
 )
 """Outermost first; leave out what you do not need."""
 
+RIGHT_ORDER_BY_TIME = (
+    "Deadline, Timeout (for everything), RetryBudget, Retry, Failover, Hedge, RateLimit, Bulkhead, "
+    "CircuitBreaker (that judges slow calls), Timeout (for one attempt)"
+)
+"""The same with a breaker that takes the time."""
+
 _SLACK = 1e-9
 
 
@@ -134,6 +140,8 @@ def check(parts: Sequence[Part]) -> None:
         for inner in parts[at + 1 :]:
             for wrong in WRONG:
                 if isinstance(outer, wrong.outer) and isinstance(inner, wrong.inner):
+                    if isinstance(outer, RateLimit) and _takes_the_time(inner):
+                        continue  # it may not stand inside, see _check_queues
                     raise PipelineOrderError(wrong.why.format(outer=_name(outer), inner=_name(inner)))
     if any(isinstance(part, RetryBudget) for part in parts) and not _first(parts, Retry):
         raise PipelineOrderError("RetryBudget limits a Retry, and there is none inside it.")
@@ -209,6 +217,12 @@ def _check_queues(parts: Sequence[Part]) -> None:
     """A breaker must not hold the time in a queue of ours against the provider."""
     breaker = timeout = None
     for part in parts:
+        if _takes_the_time(breaker) and _may_wait(part):
+            raise PipelineOrderError(
+                f"The wait for {_name(part)} would make calls slow, and {_name(breaker)} (slow_call_seconds) "
+                f"counts that against the provider: put {_name(part)} outside {_name(breaker)}.",
+                RIGHT_ORDER_BY_TIME,
+            )
         if isinstance(part, CircuitBreaker):
             breaker = part
         elif isinstance(part, Timeout) and breaker is not None:
@@ -218,6 +232,18 @@ def _check_queues(parts: Sequence[Part]) -> None:
                 f"The wait for {_name(part)} would use up the Timeout of {timeout.seconds:g} s, which "
                 f"{_name(breaker)} then counts against the provider: put {_name(part)} outside that Timeout."
             )
+
+
+def _takes_the_time(part: object) -> bool:
+    """Whether it is a breaker that judges slow calls."""
+    return isinstance(part, CircuitBreaker) and part._slow_s is not None
+
+
+def _may_wait(part: object) -> bool:
+    """Whether it has a queue of ours in which a call may wait."""
+    if isinstance(part, Bulkhead):
+        return part.max_queue > 0 and part._max_wait_s > 0
+    return isinstance(part, RateLimit) and part._max_wait_s > 0
 
 
 def longest_waits_s(retry: Retry) -> float:

@@ -13,7 +13,7 @@ from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime._core.unbegun import UNBEGUN, refuse_unbegun
 from techrevati.runtime.rate_limit.bucket import after_one_more, available, described, held, taken
 from techrevati.runtime.rate_limit.reservation import CallReservation, Reservation
-from techrevati.runtime.rate_limit.token_count import TokenCount
+from techrevati.runtime.rate_limit.token_count import TokenCount, counted
 from techrevati.runtime.rate_limit.vocabulary import (
     PAUSE,
     REQUESTS,
@@ -40,8 +40,9 @@ class RateLimit:
 
     Use it as ``limit.call(fn, …)``, ``await limit.acall(fn, …)``, as a decorator of any function, or by hand:
     ``reservation = limit.reserve(tokens)``, wait ``reservation.wait_seconds``, send,
-    ``reservation.settle(tokens_used)``.  First come, first served.  A caller that is cancelled or interrupted
-    while it waits gives back what it took.
+    ``reservation.settle(tokens_used)``.  First come, first served: a turn that was given does not move.
+    A caller that is cancelled or interrupted while it waits gives back what it took; that goes to who comes
+    next, who may then begin before, or together with, those who wait already.
 
     The tokens of a call are *estimate_tokens* until it has returned; then what its response says it used
     (``usage.UsageSnapshot.from_response``: input, cached input and output).  A response without usage, and a
@@ -98,12 +99,15 @@ class RateLimit:
         self._tokens = described("tokens_per_minute", tokens_per_minute, "burst_tokens", burst_tokens)
         self._count = TokenCount(estimate_tokens, tokens_used)
         if on_limited is not None:
-            arguments.function("on_limited", on_limited)
+            arguments.plain("on_limited", on_limited)
         self._max_wait_s = arguments.number("max_wait_seconds", max_wait_seconds, infinite=True)
         self._respect_retry_after = arguments.flag("respect_retry_after", respect_retry_after)
         self._on_limited = on_limited
         self.name: str = arguments.text("name", name)
-        arguments.function("clock", clock)
+        arguments.plain("clock", clock)
+        arguments.plain("sleep", sleep)
+        if asleep is not None:
+            arguments.function("asleep", asleep)
         self._clock = clock
         self._sleep = sleep
         self._asleep = asleep
@@ -176,7 +180,7 @@ class RateLimit:
         Raises:
             RateLimitExceededError: It would have to wait too long; nothing was taken.
         """
-        taken, wait_s, _ = self._take(arguments.count("tokens", tokens))
+        taken, wait_s, _ = self._take(counted("tokens", tokens))
         return Reservation(self if taken else None, tokens, wait_s)
 
     def pause(self, seconds: float) -> None:
@@ -257,7 +261,12 @@ class RateLimit:
                 self._admitted += 1
                 self._delayed += needed_s > 0
         if needed_s > 0:
-            self._tell(RateLimitedCall(limit, needed_s, refused, not observing))
+            try:
+                self._tell(RateLimitedCall(limit, needed_s, refused, not observing))
+            except BaseException:  # Ctrl-C: nothing will be sent
+                if observing or not refused:
+                    self._correct(-1, -tokens)
+                raise
         if observing:
             return True, 0.0, float("inf")
         if refused:

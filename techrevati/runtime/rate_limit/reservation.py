@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from techrevati.runtime._core import arguments
 from techrevati.runtime._core.unbegun import CoroutineGiven
+from techrevati.runtime.rate_limit.token_count import counted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,7 +29,7 @@ class Reservation:
 
     def settle(self, tokens: int | None = None) -> None:
         """The call used *tokens*; None means as many as reserved."""
-        used = self.tokens if tokens is None else arguments.count("tokens", tokens)
+        used = self.tokens if tokens is None else counted("tokens", tokens)
         self._end(used - self.tokens, 0)
 
     def give_back(self) -> None:

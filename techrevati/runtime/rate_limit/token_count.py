@@ -25,10 +25,12 @@ class TokenCount:
     __slots__ = ("_estimate", "_used")
 
     def __init__(self, estimate: int | Callable[..., int], used: Callable[[Any], int | None] | None) -> None:
-        if not callable(estimate):
-            arguments.count("estimate_tokens", estimate)
+        if callable(estimate):
+            arguments.plain("estimate_tokens", estimate)
+        else:
+            counted("estimate_tokens", estimate)
         if used is not None:
-            arguments.function("tokens_used", used)
+            arguments.plain("tokens_used", used)
         self._estimate = estimate
         self._used = used
 
@@ -37,7 +39,7 @@ class TokenCount:
         if not callable(self._estimate):
             return self._estimate
         try:
-            return arguments.count("estimate_tokens", self._estimate(*args, **kwargs))
+            return counted("estimate_tokens", self._estimate(*args, **kwargs))
         except Exception as trouble:
             logger("rate_limit").warning("estimate_tokens of %r failed: %s", name, error_text(trouble))
             return 0
@@ -47,7 +49,7 @@ class TokenCount:
         if self._used is not None:
             try:
                 used = self._used(result)
-                return None if used is None else arguments.count("tokens_used", used)
+                return None if used is None else counted("tokens_used", used)
             except Exception as trouble:
                 logger("rate_limit").warning("tokens_used of %r failed: %s", name, error_text(trouble))
                 return None
@@ -58,3 +60,10 @@ class TokenCount:
         except (UsageNotFoundError, ValueError, TypeError):
             return None
         return usage.input_tokens + usage.output_tokens + usage.cache_write_tokens + usage.cache_read_tokens
+
+
+def counted(name: str, tokens: int) -> int:
+    """A number of tokens that can be divided by a rate."""
+    tokens = arguments.count(name, tokens)
+    arguments.number(name, tokens)
+    return tokens

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from techrevati.runtime._core.deadline import remaining_s
 from techrevati.runtime._core.judging import asked
 from techrevati.runtime._core.log import logger
+from techrevati.runtime._core.notes import note
 from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime.failures import Failure, FailureKind, FailureOrigin, classify
 from techrevati.runtime.retry_policy.backoff import Jitter, backoff_delay
-from techrevati.runtime.retry_policy.history import caused, gave_up_inside, never_sent, note
+from techrevati.runtime.retry_policy.history import caused, gave_up_inside, never_sent
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from techrevati.runtime._core.deadline import remaining_s
 from techrevati.runtime._core.log import logger
+from techrevati.runtime._core.notes import note
 from techrevati.runtime._core.scrub import error_text
 from techrevati.runtime.failures import Failure, FailureOrigin, FailureScenario, classify
 from techrevati.runtime.failures.elsewhere import fails_over
 from techrevati.runtime.retry_policy.attempts import ENOUGH, NO_EFFECT, backoff_s
-from techrevati.runtime.retry_policy.history import caused, gave_up_inside, never_sent, note
+from techrevati.runtime.retry_policy.history import caused, gave_up_inside, never_sent
 from techrevati.runtime.retry_policy.recovery import EscalationPolicy, RecoveryRecipe, RecoveryStep
 from techrevati.runtime.retry_policy.retry import Retry
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from typing import Any
+from techrevati.runtime._core.notes import facts
 
 # Names of exceptions of every HTTP library that mean: no connection was made, so nothing was sent.
 _NOT_SENT = frozenset(
@@ -49,13 +46,7 @@ class _Mark(int):
 
 def mark(error: BaseException, number: int) -> None:
     """Let *error* say that a layer gave it up, and that this was giving up *number*."""
-    _facts(error)[_GAVE_UP] = _Mark(number)
-
-
-def note(error: BaseException, text: str) -> None:
-    notes = _facts(error).setdefault("__notes__", [])
-    if isinstance(notes, list) and text not in notes:
-        notes.append(text)
+    facts(error)[_GAVE_UP] = _Mark(number)
 
 
 def caused(error: BaseException, cause: BaseException | None) -> None:
@@ -72,20 +63,12 @@ def caused(error: BaseException, cause: BaseException | None) -> None:
         below = below.__cause__ or below.__context__
 
 
-def _facts(error: BaseException) -> dict[str, Any]:
-    """The attributes of *error*, around a ``__setattr__`` of its own: a frozen exception has them too."""
-    try:
-        return error.__dict__
-    except Exception:
-        return {}
-
-
 def gave_up_inside(error: BaseException, since: int) -> bool:
     """Did a layer inside of the call that began at *since* give up on *error*, or on what is below it?"""
     waiting, seen = [error], 0
     while waiting and seen < 100:
         error, seen = waiting.pop(), seen + 1
-        if _facts(error).get(_GAVE_UP, 0) > since:
+        if facts(error).get(_GAVE_UP, 0) > since:
             return True
         below = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
         if below is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from types import CoroutineType
 from typing import TYPE_CHECKING, cast
 
@@ -20,7 +20,7 @@ from techrevati.runtime.retry_policy.recovery import RecoveryRecipe, RecoverySte
 from techrevati.runtime.retry_policy.retry_budget import checked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from typing import ParamSpec, Self, TypeVar
 
     from techrevati.runtime.failures import Failure
@@ -107,22 +107,22 @@ class Recovery(Switched):
     ) -> None:
         if jitter not in ("none", "full", "equal", "decorrelated"):
             raise ValueError(f"jitter must be one of none, full, equal, decorrelated; got {jitter!r}")
-        for name, given in (
-            ("fallback", fallback),
-            ("on_alert", on_alert),
-            ("on_event", on_event),
-            ("asleep", asleep),
-            ("rng", rng),
-        ):
+        for name, given in (("fallback", fallback), ("on_alert", on_alert), ("asleep", asleep)):
             if given is not None:
                 arguments.function(name, given)
-        arguments.function("sleep", sleep)
+        if on_event is not None:
+            arguments.plain("on_event", on_event)
+        if rng is not None:
+            arguments.plain("rng", rng)
+        arguments.plain("sleep", sleep)
+        if handlers is not None and not isinstance(handlers, Mapping):
+            raise TypeError(f"handlers must be a mapping from steps to functions, got {handlers!r}")
         self.handlers: Mapping[RecoveryStep, Callable[[Failure], object]] = {
             arguments.member("handlers", step, RecoveryStep): _handler(step, handler)
             for step, handler in (handlers or {}).items()
         }
         self._recipes = {scenario: recipe_for(scenario) for scenario in FailureScenario}
-        for recipe in recipes:
+        for recipe in arguments.several("recipes", recipes, "RecoveryRecipe objects"):
             if not isinstance(recipe, RecoveryRecipe):
                 raise TypeError(f"recipes must hold RecoveryRecipe objects, got {recipe!r}")
             self._recipes[recipe.scenario] = recipe
@@ -156,7 +156,7 @@ class Recovery(Switched):
         """A copy of this recovery, with the same budget, that tells *listener* too."""
         from copy import copy
 
-        arguments.function("listener", listener)
+        arguments.plain("listener", listener)
         told = copy(self)
         told.listeners = (*self.listeners, listener)
         return told

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.clock import iso_utc
+from techrevati.runtime._core.deadline import remaining_s
 from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime._core.log import announce, logger
 from techrevati.runtime._core.scrub import error_text
@@ -83,7 +84,10 @@ class RecoveryRecipe:
 
     def __post_init__(self) -> None:
         arguments.member("scenario", self.scenario, FailureScenario)
-        steps = Steps(arguments.member("steps", step, RecoveryStep) for step in self.steps)
+        steps = Steps(
+            arguments.member("steps", step, RecoveryStep)
+            for step in arguments.several("steps", self.steps, "steps")
+        )
         object.__setattr__(self, "steps", steps)
         arguments.count("max_attempts", self.max_attempts, minimum=1)
         arguments.member("escalation_policy", self.escalation_policy, EscalationPolicy)
@@ -191,7 +195,8 @@ class RecoveryContext:
 
     Without handlers it only counts attempts: every step of a recipe is taken for done, as in 0.1.  With
     handlers each step is really taken.  A step without a handler then fails, except backing off, which waits
-    by itself.  The last ``HISTORY_CAPACITY`` recoveries are kept.
+    by itself, unless the running deadline would end before.  The last ``HISTORY_CAPACITY`` recoveries are
+    kept.
 
     Args:
         handlers: What takes each step; async handlers work with :func:`aattempt_recovery` only.
@@ -295,7 +300,11 @@ def _recovery(
         elif handler is not None:
             failure = yield _Call(handler, scenario)
         elif ctx._handlers and step is RecoveryStep.RETRY_WITH_BACKOFF:
-            failure = yield _Wait(backoff_delay(attempt, jitter="full"))
+            wait_s, left_s = backoff_delay(attempt, jitter="full"), remaining_s()
+            if left_s is not None and wait_s >= left_s:
+                failure = "the next attempt would begin after the deadline"
+            else:
+                failure = yield _Wait(wait_s)
         elif ctx._handlers:
             failure = "no handler is registered for it"
         if failure is not None:

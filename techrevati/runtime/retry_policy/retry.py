@@ -122,13 +122,14 @@ class Retry(Switched):
             ("retry_on", retry_on),
             ("retry_result", retry_result),
             ("on_attempt", on_attempt),
-            ("asleep", asleep),
             ("rng", rng),
         ):
             if given is not None:
-                arguments.function(name, given)
-        arguments.function("clock", clock)
-        arguments.function("sleep", sleep)
+                arguments.plain(name, given)
+        if asleep is not None:
+            arguments.function("asleep", asleep)
+        arguments.plain("clock", clock)
+        arguments.plain("sleep", sleep)
         checked(budget)
         # The happy path: without a limit on time nobody needs to know when the first attempt began, and
         # without the other two nobody asks about a result.

@@ -13,6 +13,7 @@ from techrevati.runtime._core.locks import fork_safe_lock
 from techrevati.runtime._core.switches import Switched
 
 _TOKEN = 1_000_000
+_MOST = 1e12  # tokens from one success; more than any bucket holds, and in millionths still a number
 
 
 class RetryClaim:
@@ -37,7 +38,8 @@ class RetryBudget(Switched):
 
     Args:
         max_retries: Tokens of a full bucket, >= 0.
-        refill_per_success: Tokens that each success gives back, >= 0.
+        refill_per_success: Tokens that each success gives back, >= 0.  A call inside of several layers that
+            share the budget is a success of each: with three layers give a third.
         observe_only: Count what would be refused, but refuse nothing; may be set at any time.
 
     >>> budget = RetryBudget(max_retries=1, refill_per_success=0.5)
@@ -62,7 +64,7 @@ class RetryBudget(Switched):
     ) -> None:
         # Millionths as integers: a tenth added ten times is one whole token.
         self._capacity = arguments.count("max_retries", max_retries) * _TOKEN
-        self._gain = round(arguments.number("refill_per_success", refill_per_success) * _TOKEN)
+        self._gain = round(min(arguments.number("refill_per_success", refill_per_success), _MOST) * _TOKEN)
         self._tokens = self._capacity
         self._taken = 0
         self._denied = 0
