@@ -214,7 +214,8 @@ def completed(ours: dict, theirs: dict) -> dict:
     tiers = {**theirs.get("tiers", {}), **ours.get("tiers", {})}
     for tier in tiers.keys() & theirs.get("tiers", {}).keys():
         if len(ours["prices"]) == 1:
-            tiers[tier] = since_ever(tiers[tier], theirs["tiers"][tier])
+            finer = with_steps(tiers[tier], theirs["tiers"][tier], ours["prices"][0][0])
+            tiers[tier] = since_ever(finer, theirs["tiers"][tier])
     if tiers:
         merged["tiers"] = tiers
     if "out" in theirs:
@@ -232,6 +233,26 @@ def same_base(ours: dict, theirs: dict) -> bool:
 def first_step(price: object) -> object:
     """What a price is below its first step."""
     return price[0] if isinstance(price, list) else price
+
+
+def with_steps(mine: object, other: object, standard: dict) -> object:
+    """Prices of a tier with the steps and the parts that LiteLLM alone has, where both begin alike."""
+    if not (isinstance(mine, list) and isinstance(other, list) and len(mine) == 1):
+        return mine
+    prices, known = mine[0][0], other[0][0]
+    shared = prices.keys() & known.keys()
+    if not shared >= {"input", "output"} or any(
+        first_step(prices[part]) != first_step(known[part]) for part in shared
+    ):
+        return mine
+    stepped = {
+        part: known[part]
+        for part in shared
+        if not isinstance(prices[part], list) and isinstance(standard.get(part), list)
+    }
+    # What genai-prices prices in no tier apart costs there what it always costs.
+    more = {part: known[part] for part in known.keys() - prices.keys() - standard.keys()}
+    return [[{**prices, **stepped, **more}, *mine[0][1:]]]
 
 
 def since_ever(mine: object, other: object) -> object:
