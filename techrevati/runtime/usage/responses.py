@@ -121,12 +121,20 @@ def _of_batch(line: View, depth: int) -> Fields | None:
     if answer is None:
         said = line.get("response")
         answer = view(said).get("body") or view(line.get("result")).get("message")
-        if answer is None and line.get("custom_id") is None and items(view(said).get("candidates")):
+        if answer is None and items(view(said).get("candidates")) and _is_of_google(line):
             answer = said
     fields = None if answer is None else find(view(answer), depth + 1)
     if fields is not None:
         fields["tier"] = "batch"
     return fields
+
+
+def _is_of_google(line: View) -> bool:
+    """Whether a line is Vertex AI's, or Gemini's, which has a key and an answer and nothing else: a program's
+    own record of a call is no batch."""
+    return line.get("processed_time") is not None or (
+        isinstance(line, dict) and line.keys() == {"key", "response"}
+    )
 
 
 def _from_headers(headers: View) -> Fields | None:
