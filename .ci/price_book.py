@@ -155,6 +155,7 @@ def main() -> None:
     peaks_since(models)
     half_price_cache(models)
     follow_pages(models)
+    tiers_in_a_region(models)
     add_retired(models)
     day = datetime.datetime.now(datetime.UTC).date().isoformat()
     sources = f"genai-prices {version('genai-prices')}, litellm {version('litellm')}"
@@ -289,6 +290,15 @@ def add_retired(models: dict[str, dict]) -> None:
             meant = None if provider in MAKERS or path == sys.argv[1] else book.find(own)
             if meant is None or meant.standard == entry_from(provider, own, written, "").standard:
                 models.setdefault(name, written)  # else a name alone would mean no price because of old ones
+
+
+def tiers_in_a_region(models: dict[str, dict]) -> None:
+    """Bedrock's plain ids are served in one region and cost what the profiles of its geography cost; LiteLLM
+    has some at the global price, which is why their tiers were left out."""
+    for name, written in models.items():
+        profile = models.get(name.replace("aws/", "aws/us.", 1)) if name.startswith("aws/") else None
+        if profile is not None and "tiers" in profile and agree(profile, written, [], name, True):
+            written["tiers"] = {**profile["tiers"], **written.get("tiers", {})}
 
 
 def half_price_cache(models: dict[str, dict]) -> None:
