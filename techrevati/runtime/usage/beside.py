@@ -85,6 +85,17 @@ def searches_in(response: View, model: object) -> int:
     return _charged(queries, model)
 
 
+def add_unnamed_thoughts(fields: Fields, usage: View) -> None:
+    """Gemini's endpoint in OpenAI's form has its thoughts in the total alone; they are billed as output."""
+    prompt, made = whole(usage.get("prompt_tokens")), one(usage, "completion_tokens")
+    total, output = whole(usage.get("total_tokens")), fields.get("output_tokens")
+    if prompt is None or total is None or not isinstance(output, int):
+        return
+    if total > prompt + made and not fields.get("reasoning_tokens"):
+        fields["reasoning_tokens"] = total - prompt - made
+        fields["output_tokens"] = output + total - prompt - made
+
+
 def by_tier(details: View, made_of: View) -> tuple[str | None, View, View]:
     """langchain's names of parts that were served in a tier, ``flex_cache_read``, as those of any other."""
     for tier in ("flex", "priority"):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from techrevati.runtime.usage.beside import (
     RESPONSE_TIERS,
     USAGE_EXTRAS,
+    add_unnamed_thoughts,
     beside_message,
     searches_in,
     served_tier,
@@ -160,6 +161,8 @@ def _with_context(fields: Fields, response: View, usage: View) -> Fields:
         )
     if model is not None:
         fields["model"] = model
+        if "gemini" in model:
+            add_unnamed_thoughts(fields, usage)
     else:
         about = response.get("response_metadata")
         if about is not None:

@@ -176,7 +176,7 @@ def _openai_responses(usage: View, given: int, made: int, inside: str, outside: 
     tier = None
     if inside == "input_token_details":
         tier, details, made_of = by_tier(details, made_of)
-    read = count(details, "cached_tokens", "cache_read")
+    read = count(details, "cached_tokens", "cache_read", "cache_read_input_tokens")
     # Anthropic's thinking, where nothing of it was cached.
     reasoning = count(made_of, "reasoning_tokens", "reasoning", "thinking_tokens")
     fields = _inclusive(given, made, read, details, made_of, reasoning)
@@ -190,9 +190,11 @@ def _openai_responses(usage: View, given: int, made: int, inside: str, outside: 
     if tier is not None:
         fields["tier"] = tier
     fields["requests"] = one(usage, "requests")
-    fields["web_searches"] = count(
-        view(usage.get("server_side_tool_usage_details")), "web_search_calls"
-    ) or one(view(usage.get("server_tool_use")), "web_search_requests")
+    fields["web_searches"] = (
+        one(view(usage.get("server_side_tool_usage_details")), "web_search_calls")  # xAI
+        or one(view(usage.get("server_tool_use")), "web_search_requests")
+        or one(view(view(usage.get("tool_calls_details")).get("search_web")), "invocation")  # Perplexity
+    )
     return fields
 
 
