@@ -1,7 +1,7 @@
 """Make the bundled price book from what two packages publish: ``genai-prices`` and ``litellm``.
 
     python -m venv /tmp/prices && /tmp/prices/bin/pip install genai-prices litellm
-    /tmp/prices/bin/python .ci/price_book.py [an older model_prices_and_context_window.json]
+    /tmp/prices/bin/python .ci/price_book.py [older model_prices_and_context_window.json, ...]
 
 Both are read as the facts they publish.  Where they disagree about a price, the provider's page wins where it
 is known (``.ci/price_pages.py``); then genai-prices (its prices are dated and checked against the providers'
@@ -28,10 +28,11 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from techrevati.runtime.pricing.book import PriceBook  # noqa: E402
+from techrevati.runtime.pricing.entry import entry_from  # noqa: E402
 from techrevati.runtime.pricing.files import check, number, write_book  # noqa: E402
 from techrevati.runtime.pricing.genai_prices_file import models_from as from_genai, names_in  # noqa: E402
 from techrevati.runtime.pricing.litellm_file import models_from as from_litellm  # noqa: E402
-from techrevati.runtime.pricing.names import canonical_provider, families, shelves  # noqa: E402
+from techrevati.runtime.pricing.names import MAKERS, canonical_provider, families, shelves, tiers_resold  # noqa: E402
 from techrevati.runtime.pricing.rates import PARTS  # noqa: E402
 
 from price_pages import follow_pages, on_the_hosts_page  # noqa: E402 # isort: skip
@@ -41,6 +42,8 @@ DISAGREEMENTS = ROOT / "docs" / "price-disagreements.csv"
 # Hosts whose LiteLLM rows are not priced by tokens of a language model.
 LEFT_OUT = re.compile(r"fal_ai/|runwayml/|stability/|recraft/|black_forest_labs/")
 FREE = re.compile("included in the subscription|free of charge", re.IGNORECASE)
+# Rows of older files that were mistakes: prices of more tokens or of a character as of one token.
+MISTAKEN = re.compile(r"wandb/|vertex_ai/gemini-1\.5-|together/.*-instruct-2507-tput")
 
 
 def plain(value: object) -> object:
@@ -100,11 +103,21 @@ class GenaiPrices:
                 written = self.models.get(f"{self.home[id(model)]}/{str(model.id).lower()}")
                 names = self.names[id(model)]
                 spelled = any(family in names or own.endswith(f"/{family}") for family in families(own))
+                if written is not None and self.home[id(model)] not in shelves(shelf):
+                    written = resold(written, self.home[id(model)])
                 return None if written is None else (written, spelled)
         for each in shelves(shelf):
             if f"{each}/{own}" in self.models:  # its id, which its own rule does not match
                 return self.models[f"{each}/{own}"], True
         return None
+
+
+def resold(written: dict, maker: str) -> dict:
+    """What a platform sells at its maker's prices: its tiers are its own (genai-prices drops them, too), but
+    for Azure's batches of OpenAI's models, which its page sells at half the price as OpenAI does."""
+    kept = {tier: prices for tier, prices in written.get("tiers", {}).items() if tier in tiers_resold(maker)}
+    rest = {name: value for name, value in written.items() if name != "tiers"}
+    return {**rest, "tiers": kept} if kept else rest
 
 
 def main() -> None:
@@ -142,6 +155,7 @@ def main() -> None:
     peaks_since(models)
     half_price_cache(models)
     follow_pages(models)
+    tiers_in_a_region(models)
     add_retired(models)
     day = datetime.datetime.now(datetime.UTC).date().isoformat()
     sources = f"genai-prices {version('genai-prices')}, litellm {version('litellm')}"
@@ -201,7 +215,8 @@ def completed(ours: dict, theirs: dict) -> dict:
     tiers = {**theirs.get("tiers", {}), **ours.get("tiers", {})}
     for tier in tiers.keys() & theirs.get("tiers", {}).keys():
         if len(ours["prices"]) == 1:
-            tiers[tier] = since_ever(tiers[tier], theirs["tiers"][tier])
+            finer = with_steps(tiers[tier], theirs["tiers"][tier], ours["prices"][0][0])
+            tiers[tier] = since_ever(finer, theirs["tiers"][tier])
     if tiers:
         merged["tiers"] = tiers
     if "out" in theirs:
@@ -219,6 +234,26 @@ def same_base(ours: dict, theirs: dict) -> bool:
 def first_step(price: object) -> object:
     """What a price is below its first step."""
     return price[0] if isinstance(price, list) else price
+
+
+def with_steps(mine: object, other: object, standard: dict) -> object:
+    """Prices of a tier with the steps and the parts that LiteLLM alone has, where both begin alike."""
+    if not (isinstance(mine, list) and isinstance(other, list) and len(mine) == 1):
+        return mine
+    prices, known = mine[0][0], other[0][0]
+    shared = prices.keys() & known.keys()
+    if not shared >= {"input", "output"} or any(
+        first_step(prices[part]) != first_step(known[part]) for part in shared
+    ):
+        return mine
+    stepped = {
+        part: known[part]
+        for part in shared
+        if not isinstance(prices[part], list) and isinstance(standard.get(part), list)
+    }
+    # What genai-prices prices in no tier apart costs there what it always costs.
+    more = {part: known[part] for part in known.keys() - prices.keys() - standard.keys()}
+    return [[{**prices, **stepped, **more}, *mine[0][1:]]]
 
 
 def since_ever(mine: object, other: object) -> object:
@@ -245,13 +280,25 @@ def undated_twins(models: dict[str, dict], litellm: dict[str, dict]) -> None:
 
 def add_retired(models: dict[str, dict]) -> None:
     """What older files of LiteLLM list and the book does not know by any name; the first file wins."""
-    book = PriceBook(write_book(models, {}))
     for path in sys.argv[1:]:
+        book = PriceBook(write_book(models, {}))
         older = json.loads(Path(path).read_text(encoding="utf-8"), parse_float=str)
         for name, written in from_litellm(older).items():
             provider, _, own = name.partition("/")
-            if book.find(own, provider) is None and not LEFT_OUT.match(name):
-                models.setdefault(name, written)
+            if LEFT_OUT.match(name) or MISTAKEN.match(name) or book.find(own, provider) is not None:
+                continue
+            meant = None if provider in MAKERS or path == sys.argv[1] else book.find(own)
+            if meant is None or meant.standard == entry_from(provider, own, written, "").standard:
+                models.setdefault(name, written)  # else a name alone would mean no price because of old ones
+
+
+def tiers_in_a_region(models: dict[str, dict]) -> None:
+    """Bedrock's plain ids are served in one region and cost what the profiles of its geography cost; LiteLLM
+    has some at the global price, which is why their tiers were left out."""
+    for name, written in models.items():
+        profile = models.get(name.replace("aws/", "aws/us.", 1)) if name.startswith("aws/") else None
+        if profile is not None and "tiers" in profile and agree(profile, written, [], name, True):
+            written["tiers"] = {**profile["tiers"], **written.get("tiers", {})}
 
 
 def half_price_cache(models: dict[str, dict]) -> None:

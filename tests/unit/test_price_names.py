@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from techrevati.runtime import pricing
-from techrevati.runtime.pricing import PRICING_TABLE, PriceBook, UnknownModelError, cost_usd, quote
+from techrevati.runtime.pricing import (
+    PRICING_TABLE,
+    PriceBook,
+    UnknownModelError,
+    UnknownPriceError,
+    cost_usd,
+    quote,
+)
 from techrevati.runtime.pricing.rates import Rates
 from techrevati.runtime.usage import UsageSnapshot
 
@@ -38,6 +45,16 @@ SAME = {
         "accounts/fireworks/models/llama-v3p3-70b-instruct",
         "fireworks",
     ),
+    # Routes that pass calls on: openai-agents, pydantic-ai's gateway.
+    "litellm/openai/gpt-4o": GPT,
+    "litellm/anthropic/claude-sonnet-4-5-20250929": ("claude-sonnet-4-5", "anthropic"),
+    f"litellm/bedrock/us.{SONNET}": (f"us.{SONNET}", "aws"),
+    "any-llm/openai/gpt-4o": GPT,
+    "any-llm/openai:gpt-4o": GPT,
+    "gateway/openai:gpt-4o": GPT,
+    f"gateway/bedrock:eu.{SONNET}": (f"eu.{SONNET}", "aws"),
+    "gateway/groq:openai/gpt-oss-120b": ("openai/gpt-oss-120b", "groq"),
+    "gateway/google-cloud:gemini-2.5-flash": FLASH,
     # Dates and revisions.
     "gpt-4o-2024-08-06": GPT,
     "claude-sonnet-4-5-20250929": ("claude-sonnet-4-5", "anthropic"),
@@ -82,6 +99,9 @@ OTHER = (
         "ft:my-own:acme::x",
         "nobody:gpt-4o",
         "qwen:7b",
+        "litellm/gpt-4o-of-mine",
+        "gateway/openai:gpt-4oo",
+        "gateway/nobody:gpt-4o",
         "mistral:latest",
         "models/",
         "openai:",
@@ -163,3 +183,47 @@ def test_the_worst_case_meets_the_step_that_the_input_meets(size: int) -> None:
     dollars = 2 * size + 40 if size > 1_000 else size + 30
     worst = rates.worst(size, 10, audio=False, web_searches=0, requests=1)
     assert worst == rates.cost(UsageSnapshot(size, 10)) == dollars * 10**6
+
+
+@pytest.mark.parametrize(
+    ("name", "tier"),
+    [
+        ("azure/gpt-4o", "priority"),  # priced at OpenAI alone
+        ("azure/gpt-5-codex", "flex"),
+        ("azure/gpt-4.1", "fast"),
+        ("azure_ai/claude-opus-4-7", "batch"),
+    ],
+)
+def test_a_platform_does_not_take_over_the_tiers_of_a_maker(name: str, tier: str) -> None:
+    """What no source prices there is no price, though the maker sells that tier himself."""
+    with pytest.raises(UnknownPriceError):
+        cost_usd(name, USAGE, tier=tier)
+
+
+def test_a_platform_has_the_tiers_that_are_listed_for_it() -> None:
+    """Azure's batches of OpenAI's models cost half; its priority is its own row's."""
+    assert cost_usd("azure/gpt-4o", USAGE, tier="batch") * 2 == cost_usd("azure/gpt-4o", USAGE)
+    assert cost_usd("azure/gpt-4.1", USAGE, tier="priority") > cost_usd("azure/gpt-4.1", USAGE)
+
+
+def test_tiers_of_a_maker_do_not_come_with_an_unlisted_name() -> None:
+    """A model that Azure's rows do not list costs what its maker takes, without the maker's tiers."""
+    name = "gpt-4o-search-preview"
+    assert "azure/" + name not in set(PriceBook.bundled().names())
+    assert cost_usd(name, USAGE, provider="azure") == cost_usd(name, USAGE, provider="openai")
+    with pytest.raises(UnknownPriceError):
+        cost_usd("gpt-4o-mini-search-preview", USAGE, provider="azure", tier="priority")
+    assert cost_usd("gpt-4o-mini-search-preview", USAGE, provider="openai", tier="priority") > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "cost"),
+    [
+        ("anthropic.claude-3-haiku-20240307-v1:0", "0.0015"),
+        ("arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-3-haiku-20240307-v1:0", "0.0015"),
+        ("eu.anthropic.claude-3-sonnet-20240229-v1:0", "0.018"),
+        ("gemini-2.5-pro-preview-06-05", "0.01125"),
+    ],
+)
+def test_models_that_were_taken_off_the_lists_stay_priced(name: str, cost: str) -> None:
+    assert str(cost_usd(name, USAGE)) == cost

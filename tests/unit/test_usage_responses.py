@@ -90,6 +90,72 @@ def test_real_batch_and_langchain_results() -> None:
     assert found == UsageSnapshot.from_response(handler) == UsageSnapshot(16, 20, model="gpt-4o")
 
 
+@pytest.mark.parametrize("tier", ["default", "flex", "priority"])
+def test_real_langchain_messages_of_openai(tier: str) -> None:
+    """What its adapter makes of an answer served in a tier: cached tokens stay cached, searches count."""
+    adapter = pytest.importorskip("langchain_openai")
+    base = pytest.importorskip("langchain_openai.chat_models.base")
+    responses = pytest.importorskip("openai.types.responses")
+    answer = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "gpt-5.1",
+        "service_tier": tier,
+        "choices": [
+            {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Hi"}},
+        ],
+        "usage": {
+            "prompt_tokens": 1000,
+            "completion_tokens": 100,
+            "total_tokens": 1100,
+            "prompt_tokens_details": {"cached_tokens": 600},
+            "completion_tokens_details": {"reasoning_tokens": 40},
+        },
+    }
+    model = adapter.ChatOpenAI(model="gpt-5.1", api_key="none")
+    usage = model._create_chat_result(answer).generations[0].message.usage_metadata
+    served = None if tier == "default" else tier
+    assert UsageSnapshot.from_response(usage) == UsageSnapshot(400, 100, 0, 600, 0, 40, tier=served)
+    search = {"type": "web_search_call", "id": "1", "status": "completed", "action": {"type": "search"}}
+    parsed = responses.Response.model_construct(
+        **{
+            **answer,
+            "object": "response",
+            "created_at": 1.0,
+            "output": [search],
+            "error": None,
+            "metadata": {},
+        },
+    )
+    parsed.usage = responses.ResponseUsage.model_validate(
+        {
+            "input_tokens": 1000,
+            "input_tokens_details": {"cached_tokens": 600, "cache_write_tokens": 0},
+            "output_tokens": 100,
+            "output_tokens_details": {"reasoning_tokens": 40},
+            "total_tokens": 1100,
+        }
+    )
+    parsed.output = [responses.ResponseFunctionWebSearch.model_construct(**search)]
+    message = base._construct_lc_result_from_responses_api(parsed).generations[0].message
+    wanted = UsageSnapshot(400, 100, 0, 600, 0, 40, web_searches=1, tier=tier, model="gpt-5.1")
+    assert UsageSnapshot.from_response(message) == wanted
+
+
+def test_real_gemini_says_its_tier_in_a_header() -> None:
+    """Its SDK drops the tier from the body and keeps the response's headers."""
+    types = pytest.importorskip("google.genai.types")
+    usage = types.GenerateContentResponseUsageMetadata(prompt_token_count=5, candidates_token_count=1)
+    response = types.GenerateContentResponse(
+        usage_metadata=usage,
+        sdk_http_response=types.HttpResponse(headers={"x-gemini-service-tier": "flex"}),
+        model_version="gemini-3-flash-preview",
+    )
+    wanted = UsageSnapshot(5, 1, tier="flex", model="gemini-3-flash-preview")
+    assert UsageSnapshot.from_response(response) == wanted
+
+
 def test_real_pydantic_ai_types() -> None:
     """Its parts are inclusive; its cost is its own estimate; a response without usage is not zero."""
     usages = pytest.importorskip("pydantic_ai.usage")

@@ -20,6 +20,7 @@ from techrevati.runtime.pricing.names import (
     shelves,
     strip_deployment,
     strip_geography,
+    tiers_resold,
     unwrapped,
 )
 
@@ -208,7 +209,7 @@ class PriceBook:
             for candidate in candidates:
                 found = self._on(maker, candidate, exact=False)
                 if found is not None:
-                    return found
+                    return found.with_tiers(tiers_resold(maker))
         return None
 
     def _on(self, shelf: str, name: str, *, exact: bool) -> Entry | None:

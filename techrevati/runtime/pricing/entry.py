@@ -15,7 +15,7 @@ from techrevati.runtime.pricing.errors import UnknownPriceError
 from techrevati.runtime.pricing.rates import PARTS, PER_THOUSAND, Rates, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from typing import Any
 
 _DAY_S = 86_400
@@ -87,6 +87,13 @@ class Entry:
     def renamed(self, model: str) -> Entry:
         """Another model of the same prices and limits."""
         return Entry(self.provider, model, self.standard, self.tiers, self.max_output_tokens, self.book)
+
+    def with_tiers(self, names: Collection[str]) -> Entry:
+        """The same model with no other tiers than those."""
+        if self.tiers.keys() <= set(names):
+            return self
+        tiers = {name: periods for name, periods in self.tiers.items() if name in names}
+        return Entry(self.provider, self.model, self.standard, tiers, self.max_output_tokens, self.book)
 
     def rates(self, at_s: float, tiers: Sequence[str]) -> Rates:
         """The rates in force.

@@ -108,6 +108,8 @@ _RESELLS = {
     "vertex_ai": ("anthropic",),
 }
 
+_TIERS_RESOLD = {"openai": frozenset({"batch"})}
+
 # Who is meant by a model name that says no provider: its maker, before those who host it.
 MAKERS = (
     *("openai", "anthropic", "google", "gemini", "vertex_ai", "mistral", "deepseek", "x-ai", "cohere"),
@@ -151,6 +153,11 @@ def makers_resold(provider: str) -> tuple[str, ...]:
     return _RESELLS.get(provider, ())
 
 
+def tiers_resold(maker: str) -> frozenset[str]:
+    """The service tiers of a maker that who sells its models at its prices sells at its prices, too."""
+    return _TIERS_RESOLD.get(maker, frozenset())
+
+
 def strip_geography(name: str) -> str | None:
     """A Bedrock id without its inference profile (``us.``) or region (``us-east-1/``); None without."""
     head, slash, rest = name.partition("/")
@@ -182,6 +189,8 @@ _WRAPPINGS = (
     (r"models/(?P<name>.+)", "gemini"),  # Gemini's own resource names
     # Routes of litellm: bedrock/converse/ID, azure/responses/ID.
     (r"(?P<provider>[a-z_]+)/(?:converse|converse_like|invoke|responses)/(?P<name>.+)", None),
+    # Routes that pass a call on to the provider that follows: openai-agents, pydantic-ai's gateway.
+    (r"(?:litellm|any-llm|gateway)/(?P<provider>[a-z][a-z0-9_.-]*)[/:](?P<name>.+)", None),
     (r"(?P<name>ft:[^:]+:.*)", "openai"),
     (r"(?P<provider>[a-z][a-z0-9_-]*):(?P<name>.+)", None),  # pydantic-ai, langchain: openai:gpt-5
 )

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from techrevati.runtime.usage.beside import (
+    RESPONSE_TIERS,
+    USAGE_EXTRAS,
+    add_unnamed_thoughts,
+    beside_message,
+    searches_in,
+    served_tier,
+)
 from techrevati.runtime.usage.looking import described, items, view, word
 from techrevati.runtime.usage.reported import reported_cost
 from techrevati.runtime.usage.several import by_model, of_prompts
@@ -79,13 +87,18 @@ def _elsewhere(response: View, depth: int) -> Fields | None:
     """Places that one API each uses."""
     if depth > 2:
         return None
-    if response.get("custom_id") is not None:
-        return _of_batch(response, depth)
+    if any(response.get(name) is not None for name in _BATCH_LINES):
+        fields = _of_batch(response, depth)
+        if fields is not None or response.get("custom_id") is not None:
+            return fields
     for name in ("x_groq", "response_metadata", "context_wrapper", "metadata", "response", "interaction"):
         inner = response.get(name)
         if inner is not None and not isinstance(inner, (str, int, float)):
             fields = find(view(inner), depth + 1)
             if fields is not None:
+                model = word(response.get("model"))
+                if model is not None:
+                    fields.setdefault("model", model)
                 return fields
     choices = items(response.get("choices"))
     if choices and view(choices[0]).get("usage") is not None:  # Moonshot
@@ -99,13 +112,30 @@ def _elsewhere(response: View, depth: int) -> Fields | None:
     return fields
 
 
+_BATCH_LINES = ("custom_id", "modelOutput", "processed_time", "key")
+
+
 def _of_batch(line: View, depth: int) -> Fields | None:
-    """A line of a batch's results: OpenAI's, whose answer names no tier of its own, or Anthropic's."""
-    answer = view(line.get("response")).get("body") or view(line.get("result")).get("message")
-    fields = find(view(answer), depth + 1)
+    """A line of a batch's results, whose answer names no tier of its own: OpenAI's, Mistral's and Groq's,
+    Anthropic's, Bedrock's, Vertex AI's and Gemini's."""
+    answer = line.get("modelOutput")
+    if answer is None:
+        said = line.get("response")
+        answer = view(said).get("body") or view(line.get("result")).get("message")
+        if answer is None and items(view(said).get("candidates")) and _is_of_google(line):
+            answer = said
+    fields = None if answer is None else find(view(answer), depth + 1)
     if fields is not None:
         fields["tier"] = "batch"
     return fields
+
+
+def _is_of_google(line: View) -> bool:
+    """Whether a line is Vertex AI's, or Gemini's, which has a key and an answer and nothing else: a program's
+    own record of a call is no batch."""
+    return line.get("processed_time") is not None or (
+        isinstance(line, dict) and line.keys() == {"key", "response"}
+    )
 
 
 def _from_headers(headers: View) -> Fields | None:
@@ -131,14 +161,14 @@ def _with_context(fields: Fields, response: View, usage: View) -> Fields:
         )
     if model is not None:
         fields["model"] = model
+        if "gemini" in model:
+            add_unnamed_thoughts(fields, usage)
     else:
         about = response.get("response_metadata")
         if about is not None:
-            model = word(view(about).get("model_name")) or word(view(about).get("model"))
-            if model is not None:
-                fields["model"] = model
-    plain = type(usage) is dict and _USAGE_EXTRAS.isdisjoint(usage)  # nothing there but counts
-    if not plain or type(response) is not dict or not _RESPONSE_TIERS.isdisjoint(response):
+            beside_message(fields, response, view(about))
+    plain = type(usage) is dict and USAGE_EXTRAS.isdisjoint(usage)  # nothing there but counts
+    if not plain or type(response) is not dict or not RESPONSE_TIERS.isdisjoint(response):
         tier = served_tier(response, usage)
         if tier is not None:
             fields["tier"] = tier
@@ -146,72 +176,10 @@ def _with_context(fields: Fields, response: View, usage: View) -> Fields:
     if cost is not None:
         fields["reported_cost_usd"] = cost
     if not fields.get("web_searches"):
-        searches = _searches(response, fields.get("model"))
+        searches = searches_in(response, fields.get("model"))
         if searches:
             fields["web_searches"] = searches
     return fields
-
-
-_RESPONSE_TIERS = frozenset(("service_tier", "serviceTier"))
-_USAGE_EXTRAS = frozenset(
-    (
-        *("service_tier", "traffic_type", "trafficType", "speed", "inference_geo"),
-        *("cost", "cost_in_usd_ticks"),
-    )
-)
-_TIER_WORDS = {
-    "on_demand": "standard",
-    "on_demand_priority": "priority",
-    "on_demand_flex": "flex",
-    "provisioned_throughput": "provisioned",
-    "reserved": "provisioned",
-}
-
-
-def served_tier(response: View, usage: View) -> str | None:
-    """The tier that the provider says it served, several joined by "+"; None if it does not say."""
-    said = word(usage.get("service_tier")) or word(response.get("service_tier"))
-    if said is None:
-        said = word(view(response.get("serviceTier")).get("type"))
-        said = said or word(usage.get("traffic_type") or usage.get("trafficType"))
-    tier = None
-    if said is not None:
-        tier = said.rpartition(".")[2].lower()
-        tier = _TIER_WORDS.get(tier, tier)
-    speed, geography = usage.get("speed"), usage.get("inference_geo")
-    if speed is None and geography is None:
-        return tier
-    more = []
-    if word(speed) == "fast":
-        more.append("fast")
-    if word(geography) == "us":
-        more.append("us")
-    if not more:
-        return tier
-    return "+".join(([] if tier in (None, "standard", "default") else [str(tier)]) + more)
-
-
-def _searches(response: View, model: object) -> int:
-    """Web searches that are items of the answer: OpenAI and xAI responses, Gemini's grounding."""
-    output, candidates = response.get("output"), response.get("candidates")
-    if output is not None:
-        calls = 0
-        for each in items(output):
-            calls += word(view(each).get("type")) == "web_search_call"
-        if calls:
-            return calls
-    if candidates is None:
-        return 0
-    queries = 0
-    for candidate in items(candidates):
-        about = view(candidate)
-        said = about.get("grounding_metadata") or about.get("groundingMetadata")
-        if said is not None:
-            grounding = view(said)
-            queries += len(items(grounding.get("web_search_queries") or grounding.get("webSearchQueries")))
-    if queries and isinstance(model, str) and model.startswith(("gemini-1", "gemini-2")):
-        return 1  # before Gemini 3 a grounded prompt is charged, not its queries
-    return queries
 
 
 def _called(method: object) -> object:

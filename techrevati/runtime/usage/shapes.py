@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from techrevati.runtime.usage.beside import by_tier
 from techrevati.runtime.usage.interactions import interaction
 from techrevati.runtime.usage.looking import count, items, one, view, whole, word
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import TypeAlias
 
     from techrevati.runtime.usage.looking import View
@@ -42,7 +44,7 @@ def openai_chat(usage: View) -> Fields | None:
     fields = _inclusive(prompt, completion, read, given, made, reasoning)
     write = 0
     if given:
-        write = count(given, "cache_write_tokens", "cache_creation_tokens")
+        write = count(given, "cache_write_tokens", "cache_creation_tokens", "cache_creation_input_tokens")
     if not plain:
         write = write or one(usage, "cache_creation_input_tokens")
         fields["web_searches"] = one(usage, "num_search_queries") or one(
@@ -171,7 +173,10 @@ def _beside(part: View) -> tuple[int, int, int]:
 def _openai_responses(usage: View, given: int, made: int, inside: str, outside: str) -> Fields:
     """OpenAI responses, images, transcription and realtime, openai-agents, langchain: everything inside."""
     details, made_of = view(usage.get(inside)), view(usage.get(outside))
-    read = count(details, "cached_tokens", "cache_read")
+    tier = None
+    if inside == "input_token_details":
+        tier, details, made_of = by_tier(details, made_of)
+    read = count(details, "cached_tokens", "cache_read", "cache_read_input_tokens")
     # Anthropic's thinking, where nothing of it was cached.
     reasoning = count(made_of, "reasoning_tokens", "reasoning", "thinking_tokens")
     fields = _inclusive(given, made, read, details, made_of, reasoning)
@@ -182,10 +187,14 @@ def _openai_responses(usage: View, given: int, made: int, inside: str, outside: 
     )  # langchain says 0 beside the split
     if write:
         _take_writes(fields, write, hour)
+    if tier is not None:
+        fields["tier"] = tier
     fields["requests"] = one(usage, "requests")
-    fields["web_searches"] = count(
-        view(usage.get("server_side_tool_usage_details")), "web_search_calls"
-    ) or one(view(usage.get("server_tool_use")), "web_search_requests")
+    fields["web_searches"] = (
+        one(view(usage.get("server_side_tool_usage_details")), "web_search_calls")  # xAI
+        or one(view(usage.get("server_tool_use")), "web_search_requests")
+        or one(view(view(usage.get("tool_calls_details")).get("search_web")), "invocation")  # Perplexity
+    )
     return fields
 
 
@@ -378,18 +387,19 @@ def _take_writes(fields: Fields, write: int, hour: int) -> None:
     fields["cache_write_1h_tokens"] = hour
 
 
-def _modalities(usage: View, *names: str) -> dict[str, int]:
+def _modalities(usage: View, snake: str, camel: str) -> Mapping[str, int]:
+    listed = usage.get(snake)
+    if listed is None:
+        listed = usage.get(camel)
+        if listed is None:
+            return _NONE
     found: dict[str, int] = {}
-    for each in items(_either(usage, *names)):
+    for each in listed if type(listed) is list else items(listed):
         part = view(each)
-        modality = (word(part.get("modality")) or "").rpartition(".")[2].upper()
+        said = word(part.get("modality")) or ""
+        modality = said if said.isupper() else said.rpartition(".")[2].upper()
         found[modality] = found.get(modality, 0) + count(part, "token_count", "tokenCount")
     return found
 
 
-def _either(usage: View, *names: str) -> object:
-    for name in names:
-        found = usage.get(name)
-        if found is not None:
-            return found
-    return None
+_NONE: Mapping[str, int] = {}

@@ -259,7 +259,7 @@ class UsageSnapshot:
         Takes a response object of an SDK, its dict or its JSON text, or a usage object itself: OpenAI chat
         completions and responses (also Azure, Groq, DeepSeek, Mistral, xAI, Perplexity, OpenRouter, Moonshot,
         litellm), Anthropic messages, Gemini and Vertex AI, Bedrock Converse and InvokeModel, Cohere, Ollama,
-        lines of OpenAI's and Anthropic's batch results, and the usage objects of openai-agents, pydantic-ai
+        lines of their batches' results, and the usage objects of openai-agents, pydantic-ai
         and langchain (an ``LLMResult`` and totals by model are added up).  Told apart by shape; no SDK is
         imported.
 

@@ -64,6 +64,8 @@ class UsageAccumulator:
     def snapshot(self) -> UsageSnapshot:
         """What is known so far; partial while :attr:`complete` is False, and empty if nothing was said."""
         if self._added is not None:
+            if self._model is not None and self._added.model is None:
+                return _with_names(self._added, self._added, UsageSnapshot(model=self._model))
             return self._added
         fields = dict(self._fields)
         if fields:
@@ -84,9 +86,13 @@ class UsageAccumulator:
                 self._take(wrapped)
                 return
         chunk = source.get("chunk")
-        if chunk is not None and isinstance(view(chunk).get("bytes"), (bytes, str)):  # Bedrock InvokeModel
-            self.add(view(chunk).get("bytes"))
-            return
+        if chunk is not None and not isinstance(chunk, (str, bytes)):
+            if isinstance(view(chunk).get("bytes"), (bytes, str)):  # Bedrock InvokeModel
+                self.add(view(chunk).get("bytes"))
+                return
+            if kind == "chunk":  # the OpenAI SDK's helper for chat streams
+                self._take(chunk)
+                return
         if kind in _ANTHROPIC:
             self._take_anthropic(kind, source)
         elif type(event).__name__ == "AIMessageChunk" or kind == "AIMessageChunk":
@@ -121,6 +127,7 @@ class UsageAccumulator:
                 new = UsageSnapshot(**fields)  # type: ignore[arg-type]
                 self._added = new if self._added is None else _with_names(self._added + new, self._added, new)
         about = view(chunk.get("response_metadata"))
+        self._model = word(about.get("model_name")) or self._model
         self._ended = (
             self._ended
             or word(chunk.get("chunk_position")) == "last"
@@ -138,6 +145,9 @@ class UsageAccumulator:
         self._tier = word(source.get("service_tier")) or self._tier
         fields = find(source)
         if fields is not None:
+            searches = self._fields.get("web_searches")
+            if searches and not fields.get("web_searches"):  # Gemini tells them in one chunk, tokens in each
+                fields["web_searches"] = searches
             self._fields = fields
         self._ended = self._ended or kind in _ENDS or _finished(source)
         last_word = fields is not None and (self._ended or _only_usage(source))
