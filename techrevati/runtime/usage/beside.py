@@ -96,20 +96,6 @@ def add_unnamed_thoughts(fields: Fields, usage: View) -> None:
         fields["output_tokens"] = output + total - prompt - made
 
 
-def by_tier(details: View, made_of: View) -> tuple[str | None, View, View]:
-    """langchain's names of parts that were served in a tier, ``flex_cache_read``, as those of any other."""
-    for tier in ("flex", "priority"):
-        if tier in details or tier in made_of:
-            plain = [
-                {str(name).removeprefix(f"{tier}_"): value for name, value in part.items()}
-                if isinstance(part, dict)
-                else part
-                for part in (details, made_of)
-            ]
-            return tier, plain[0], plain[1]
-    return None, details, made_of
-
-
 def beside_message(fields: Fields, message: View, about: View) -> None:
     """Add what langchain keeps in a message's metadata and content: model, tier and searches."""
     model = word(about.get("model_name")) or word(about.get("model"))

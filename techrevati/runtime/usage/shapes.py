@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from techrevati.runtime.usage.beside import by_tier
+from techrevati.runtime.usage.frameworks import by_tier, pydantic_ai
 from techrevati.runtime.usage.interactions import interaction
 from techrevati.runtime.usage.looking import count, items, one, view, whole, word
 
@@ -125,7 +125,7 @@ def input_output(usage: View) -> Fields | None:
         return _openai_responses(usage, given, made, "input_token_details", "output_token_details")
     if "cache_audio_read_tokens" in usage or "details" in usage:
         unknown = not given and not made and one(usage, "unmeasured_requests")  # the provider said nothing
-        return None if unknown else _pydantic_ai(usage, given, made)
+        return None if unknown else pydantic_ai(usage, given, made)
     searches = one(view(usage.get("server_tool_use")), "web_search_requests")
     return {
         "input_tokens": given,
@@ -180,8 +180,10 @@ def _openai_responses(usage: View, given: int, made: int, inside: str, outside: 
     # Anthropic's thinking, where nothing of it was cached.
     reasoning = count(made_of, "reasoning_tokens", "reasoning", "thinking_tokens")
     fields = _inclusive(given, made, read, details, made_of, reasoning)
-    hour = one(details, "ephemeral_1h_input_tokens")
-    five = one(details, "ephemeral_5m_input_tokens")
+    hour = five = 0
+    if inside == "input_token_details":
+        hour = one(details, "ephemeral_1h_input_tokens")
+        five = one(details, "ephemeral_5m_input_tokens")
     write = max(
         count(details, "cache_write_tokens", "cache_creation_tokens", "cache_creation"), five + hour
     )  # langchain says 0 beside the split
@@ -189,6 +191,8 @@ def _openai_responses(usage: View, given: int, made: int, inside: str, outside: 
         _take_writes(fields, write, hour)
     if tier is not None:
         fields["tier"] = tier
+    if type(usage) is dict and _RESPONSES_EXTRAS.isdisjoint(usage):
+        return fields
     fields["requests"] = one(usage, "requests")
     fields["web_searches"] = (
         one(view(usage.get("server_side_tool_usage_details")), "web_search_calls")  # xAI
@@ -198,31 +202,9 @@ def _openai_responses(usage: View, given: int, made: int, inside: str, outside: 
     return fields
 
 
-def _pydantic_ai(usage: View, given: int, made: int) -> Fields:
-    """pydantic-ai: everything inside; ``details`` holds what the provider said beside it."""
-    read, write = one(usage, "cache_read_tokens"), one(usage, "cache_write_tokens")
-    audio, audio_out = one(usage, "input_audio_tokens"), one(usage, "output_audio_tokens")
-    audio_read = min(one(usage, "cache_audio_read_tokens"), read)
-    details = view(usage.get("details"))
-    output = max(0, made - audio_out)
-    hour = one(usage, "cache_write_1h_tokens") or count(
-        details, "ephemeral_1h_input_tokens", "cache_write_1h_tokens"
-    )
-    reasoning = one(usage, "output_reasoning_tokens") or count(details, "reasoning_tokens", "thoughts_tokens")
-    fields: Fields = {
-        "input_tokens": max(0, given - read - write - max(0, audio - audio_read)),
-        "output_tokens": output,
-        "cache_read_tokens": read,
-        "cache_write_tokens": max(0, write - hour),
-        "cache_write_1h_tokens": min(hour, write),
-        "reasoning_tokens": min(reasoning, output),
-        "input_audio_tokens": max(0, audio - audio_read),
-        "output_audio_tokens": audio_out,
-        "cache_read_audio_tokens": audio_read,
-        "requests": one(usage, "requests"),
-        "web_searches": one(details, "web_search_requests"),
-    }
-    return fields
+_RESPONSES_EXTRAS = frozenset(
+    ("requests", "server_side_tool_usage_details", "server_tool_use", "tool_calls_details")
+)
 
 
 def gemini(usage: View) -> Fields | None:
