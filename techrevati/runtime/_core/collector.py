@@ -21,7 +21,7 @@ from techrevati.runtime._core.log import logger
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_thread = 0  # the one in which the collector runs; 0 when it does not
+running = 0  # the thread in which the collector runs; 0, as almost always, when it does not
 _steps: deque[Callable[[], object]] = deque()  # each of its methods is one step
 _busy = fork_safe_lock()
 _ending = False
@@ -29,13 +29,13 @@ _HAS_THREADS = sys.platform not in ("emscripten", "wasi")
 
 
 def _noted(phase: str, info: object) -> None:
-    global _thread
-    _thread = get_ident() if phase == "start" else 0
+    global running
+    running = get_ident() if phase == "start" else 0
 
 
 def collecting() -> bool:
     """Whether this very code was called by the garbage collector."""
-    return _thread != 0 and _thread == get_ident()
+    return running != 0 and running == get_ident()
 
 
 def later(step: Callable[[], object]) -> None:

@@ -75,7 +75,11 @@ def _size(value: object, depth: int) -> int:
 
 
 def _mapping_size(value: Mapping[object, object], depth: int) -> int:
-    size = PER_MESSAGE + (PER_IMAGE if _is_image(value) else 0)
+    size = PER_MESSAGE
+    if ("type" in value or "mime_type" in value or "mimeType" in value or "format" in value) and _is_image(
+        value
+    ):
+        size += PER_IMAGE
     for name, item in value.items():
         # Names and texts are most of it: not one call for each.
         size += len(name) if type(name) is str and name.isascii() else _size(str(name), depth + 1)

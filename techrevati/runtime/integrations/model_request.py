@@ -180,7 +180,7 @@ def read_request(
         max_output_tokens=maximum,
         answers=answers,
         price_provider=price_provider,
-        tier=_tier(api, body),
+        tier=_tier(api, body) if api == MESSAGES or "service_tier" in body else None,
         credential_id=credential_id,
         unbounded=unbounded,
         server=server,
@@ -194,9 +194,13 @@ def referred_to(content: object) -> str | None:
     if not isinstance(content, Mapping):
         return None
     for name in ("messages", "input"):
-        found = _reference(content.get(name), 0)
-        if found is not None:
-            return found
+        items = content.get(name)
+        for item in items if isinstance(items, (list, tuple)) else (items,):
+            if type(item) is dict and type(item.get("content")) is str and "type" not in item:
+                continue  # a message of plain text, as most are
+            found = _reference(item, 0)
+            if found is not None:
+                return found
     return None
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from types import NoneType
 from typing import TYPE_CHECKING
 
-from techrevati.runtime._core.collector import collecting, later
+from techrevati.runtime._core import collector
 from techrevati.runtime._core.deadline import current
 from techrevati.runtime._core.errors import TechrevatiError
 from techrevati.runtime._core.log import logger
@@ -181,8 +181,8 @@ class PhysicalRequest:
 
     def finish(self, usage: UsageSnapshot | None, *, measured: bool = True) -> None:
         """The answer is there, whole; *usage* None, or not *measured*, when it does not say what it used."""
-        if collecting():
-            later(partial(self.finish, usage, measured=measured))
+        if collector.running and collector.collecting():
+            collector.later(partial(self.finish, usage, measured=measured))
         elif self._closing():
             self._leave_breaker(None)
             self._settle(usage, None, "measured" if measured else "estimated")
@@ -192,8 +192,8 @@ class PhysicalRequest:
         self, error: BaseException, usage: UsageSnapshot | None = None, *, measured: bool = False
     ) -> None:
         """It ended with *error*; *usage* is what it used until then, as far as known."""
-        if collecting():
-            later(partial(self.fail, error, usage, measured=measured))
+        if collector.running and collector.collecting():
+            collector.later(partial(self.fail, error, usage, measured=measured))
         elif self._closing():
             self._leave_breaker(error)
             self._settle(usage, error, "measured" if measured else "estimated")
@@ -201,8 +201,8 @@ class PhysicalRequest:
 
     def abandon(self, usage: UsageSnapshot | None = None) -> None:
         """The reader went away before the end; that says nothing about the provider."""
-        if collecting():
-            later(partial(self.abandon, usage))
+        if collector.running and collector.collecting():
+            collector.later(partial(self.abandon, usage))
         elif self._closing():
             self._leave_breaker(_Neutral())
             self._settle(usage, None, "estimated")

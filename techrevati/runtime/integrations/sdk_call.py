@@ -150,16 +150,16 @@ class SdkCall:
             options.timeout = _shortened(given, left_s)
 
     def send(self, made: PhysicalRequest) -> Any:
-        """One physical request of a synchronous client; a second one where only its token was too old."""
+        """:meth:`sent` by a client with credentials: a second time where only its token was too old."""
         try:
-            return self._sent(made)
+            return self.sent(made)
         except Exception as error:
             if not self._has_new_token(error, made):
                 raise
             made.fail(error)
         again = self._seam.guarding.begin(self.request, made.number + 1)
         try:
-            return self._sent(again)
+            return self.sent(again)
         except BaseException as error:
             again.fail(error)
             raise
@@ -167,14 +167,14 @@ class SdkCall:
     async def asend(self, made: PhysicalRequest) -> Any:
         """:meth:`send` for tasks."""
         try:
-            return await self._asent(made)
+            return await self.asent(made)
         except Exception as error:
             if not self._has_new_token(error, made):
                 raise
             await made.afail(error)
         again = await self._seam.guarding.abegin(self.request, made.number + 1)
         try:
-            return await self._asent(again)
+            return await self.asent(again)
         except BaseException as error:
             await again.afail(error)
             raise
@@ -183,13 +183,12 @@ class SdkCall:
         """Whether the SDK threw away a token that was refused, as it does when it tries again by itself."""
         if getattr(error, "status_code", None) != 401 or made.number > 1 or self.once:
             return False
-        if getattr(self._client, "credentials", None) is None:
-            return False
         throws_away = getattr(self._client, "_should_retry", None)
         response = getattr(error, "response", None)
         return callable(throws_away) and response is not None and bool(throws_away(response))
 
-    def _sent(self, made: PhysicalRequest) -> Any:
+    def sent(self, made: PhysicalRequest) -> Any:
+        """One physical request of a synchronous client."""
         if made.number > 1 or made.timed:
             self._prepare(made)
         if self._middleware:
@@ -222,7 +221,8 @@ class SdkCall:
                 made.finish(self._estimate(result, http), measured=False)
         return result
 
-    async def _asent(self, made: PhysicalRequest) -> Any:
+    async def asent(self, made: PhysicalRequest) -> Any:
+        """:meth:`sent` for tasks."""
         if made.number > 1 or made.timed:
             self._prepare(made)
         if self._middleware:

@@ -161,6 +161,8 @@ class Seam:
         self.facts: ClientFacts = ClientFacts(client)
         self.plain: Any = plain
         self.middleware: tuple[Any, ...] = middleware_of(client)  # it cannot be changed
+        # A client with credentials gets a new token by itself when the old one is refused.
+        self.renews: bool = getattr(client, "credentials", None) is not None
         self._retries: dict[int, Retry] = {}
 
     def attach(self) -> None:
@@ -186,7 +188,7 @@ class Seam:
             return self.plain(cast_to, options, stream=stream, stream_cls=stream_cls)
         retry = self._retry(options)
         call.once = retry is not None and retry._rules.max_attempts == 1
-        return self.guarding.call(call.request, call.send, retry=retry)
+        return self.guarding.call(call.request, call.send if self.renews else call.sent, retry=retry)
 
     async def arequest(
         self, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None
@@ -197,7 +199,7 @@ class Seam:
             return await self.plain(cast_to, options, stream=stream, stream_cls=stream_cls)
         retry = self._retry(options)
         call.once = retry is not None and retry._rules.max_attempts == 1
-        return await self.guarding.acall(call.request, call.asend, retry=retry)
+        return await self.guarding.acall(call.request, call.asend if self.renews else call.asent, retry=retry)
 
     def _call(self, cast_to: Any, options: Any, stream: bool, stream_cls: Any) -> SdkCall | None:
         """The call, if it is one that is guarded."""
