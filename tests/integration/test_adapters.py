@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,13 +19,6 @@ from techrevati.runtime.sinks import RingBufferEventSink
 from techrevati.runtime.stores.memory import MemoryStore
 from tests.integration.adapters import chat_openai, lc_messages, messages
 from tests.integration.guard_shapes import ANSWER, MODEL, Answer, endpoint
-
-
-@pytest.fixture
-def ledger() -> Iterator[SpendLedger]:
-    """Books in memory."""
-    with SpendLedger(":memory:") as made:
-        yield made
 
 
 @pytest.fixture(autouse=True)

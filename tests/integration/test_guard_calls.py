@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
 from functools import partial
@@ -48,13 +47,6 @@ has_credentials = pytest.mark.skipif(
     "credentials" not in signature(anthropic.Anthropic).parameters, reason="this anthropic has no credentials"
 )
 every_shape = pytest.mark.parametrize("shape", SHAPES, ids=[shape.name for shape in SHAPES])
-
-
-@pytest.fixture
-def ledger() -> Iterator[SpendLedger]:
-    """Books in memory."""
-    with SpendLedger(":memory:") as made:
-        yield made
 
 
 @pytest.fixture(autouse=True)

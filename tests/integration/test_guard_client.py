@@ -11,7 +11,6 @@ import pickle
 import subprocess
 import sys
 import weakref
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +21,7 @@ import pytest
 
 from techrevati.runtime.chaos import ChaosServer
 from techrevati.runtime.circuit_breaker import BreakerRegistry
-from techrevati.runtime.integrations import coverage, guard
+from techrevati.runtime.integrations import guard
 from techrevati.runtime.ledger import SpendLedger
 from tests.integration import guard_matrix
 from tests.integration.guard_shapes import (
@@ -33,14 +32,6 @@ from tests.integration.guard_shapes import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def ledger() -> Iterator[SpendLedger]:
-    """Books in memory."""
-    coverage(reset=True)
-    with SpendLedger(":memory:") as made:
-        yield made
 
 
 def guarded(client: Any, ledger: SpendLedger, **more: Any) -> Any:

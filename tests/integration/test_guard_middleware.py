@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import anthropic
@@ -12,7 +11,7 @@ import pytest
 from techrevati.runtime.budgets import Budget, BudgetExceededError
 from techrevati.runtime.chaos import ChaosServer, Fault, FaultKind
 from techrevati.runtime.circuit_breaker import BreakerRegistry
-from techrevati.runtime.integrations import assert_guarded, coverage, guard
+from techrevati.runtime.integrations import assert_guarded, guard
 from techrevati.runtime.ledger import SpendLedger
 from techrevati.runtime.retry_policy import Retry
 from tests.integration.guard_shapes import MODEL, anthropic_client, async_anthropic_client, endpoint, request
@@ -20,14 +19,6 @@ from tests.integration.guard_shapes import MODEL, anthropic_client, async_anthro
 pytestmark = pytest.mark.skipif(
     not hasattr(anthropic.Anthropic, "with_middleware"), reason="this anthropic has no middleware"
 )
-
-
-@pytest.fixture
-def ledger() -> Iterator[SpendLedger]:
-    """Books in memory."""
-    coverage(reset=True)
-    with SpendLedger(":memory:") as made:
-        yield made
 
 
 def guarded(client: Any, ledger: SpendLedger, **more: Any) -> Any:

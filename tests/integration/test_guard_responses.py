@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import openai
@@ -12,20 +11,12 @@ import pytest
 
 from techrevati.runtime.chaos import ChaosServer, Fault, FaultKind, Outcome
 from techrevati.runtime.circuit_breaker import CircuitBreaker
-from techrevati.runtime.integrations import coverage, guard
+from techrevati.runtime.integrations import guard
 from techrevati.runtime.ledger import SpendLedger, SpendRecord
 from techrevati.runtime.retry_policy import Retry
 from tests.integration.guard_shapes import MODEL, NOTES, async_openai_client, endpoint, openai_client
 
 STALLS = Fault(FaultKind.STALLED_STREAM, after_tokens=6, delay_s=300)  # after 10 events: 4 before the text
-
-
-@pytest.fixture
-def ledger() -> Iterator[SpendLedger]:
-    """Books in memory."""
-    coverage(reset=True)
-    with SpendLedger(":memory:") as made:
-        yield made
 
 
 def guarded(client: Any, ledger: SpendLedger, **more: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import anthropic
@@ -26,14 +26,6 @@ anthropic_http: Any = getattr(anthropic_exceptions, "httpx2", None) or getattr(
 )
 SAID = "The breaker opens after five failures. " * 10
 TOKENS = -(-len(SAID) // 4)
-
-
-@pytest.fixture
-def ledger() -> Iterator[SpendLedger]:
-    """Books in memory."""
-    coverage(reset=True)
-    with SpendLedger(":memory:") as made:
-        yield made
 
 
 def transport(http: Any, answer: Callable[[str], Any]) -> Any:

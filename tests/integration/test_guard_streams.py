@@ -37,14 +37,6 @@ from tests.unit.test_answer_tap import MESSAGE
 SLOW = Fault(FaultKind.SLOW_STREAM, delay_s=0.05)  # what was read is what was generated, or nearly
 
 
-@pytest.fixture
-def ledger() -> Iterator[SpendLedger]:
-    """Books in memory."""
-    coverage(reset=True)
-    with SpendLedger(":memory:") as made:
-        yield made
-
-
 def guarded(client: Any, ledger: SpendLedger, **more: Any) -> Any:
     """With a breaker of its own, and a budget whose reservations must all come back."""
     settings = {"breaker": CircuitBreaker("api", failure_threshold=1), "retry": Retry(1), **more}

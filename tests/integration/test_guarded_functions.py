@@ -36,13 +36,6 @@ BUSY = Fault(FaultKind.UNAVAILABLE)
 KINDS = ["def", "async def", "generator", "async generator"]
 
 
-@pytest.fixture
-def ledger() -> Iterator[SpendLedger]:
-    """Books in memory."""
-    with SpendLedger(":memory:") as made:
-        yield made
-
-
 @pytest.fixture(autouse=True)
 def counted_anew() -> None:
     """No test sees another's calls."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Iterator
 from typing import Annotated, Any
 
 import pytest
@@ -28,13 +27,6 @@ from tests.integration.adapters import (
     own_timeout,
 )
 from tests.integration.guard_shapes import KEY, MODEL, endpoint
-
-
-@pytest.fixture
-def ledger() -> Iterator[SpendLedger]:
-    """Books in memory."""
-    with SpendLedger(":memory:") as made:
-        yield made
 
 
 @pytest.fixture(autouse=True)

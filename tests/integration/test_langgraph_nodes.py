@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import operator
-from collections.abc import Iterator
 from typing import Annotated, Any, TypedDict
 
 import pytest
@@ -18,13 +17,6 @@ from techrevati.runtime.ledger import SpendLedger
 from tests.integration.adapters import MAX_TOKENS, lc_messages
 from tests.integration.guard_shapes import MODEL, endpoint
 from tests.integration.test_langchain_models import bare
-
-
-@pytest.fixture
-def ledger() -> Iterator[SpendLedger]:
-    """Books in memory."""
-    with SpendLedger(":memory:") as made:
-        yield made
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,6 @@ import gc
 import logging
 import pickle
 import weakref
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -26,13 +25,6 @@ from techrevati.runtime.permissions import (
 from tests.integration.adapters import _agent, assert_no_task_left, messages
 from tests.integration.guard_shapes import MODEL, async_openai_client, endpoint
 from tests.integration.test_adapters import agents_call, agents_text, fake_agents_model
-
-
-@pytest.fixture
-def ledger() -> Iterator[SpendLedger]:
-    """Books in memory."""
-    with SpendLedger(":memory:") as made:
-        yield made
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,13 +15,6 @@ from techrevati.runtime.ledger import SpendLedger
 from tests.integration.adapters import MAX_TOKENS, _pa_history, _pa_model, assert_no_task_left
 from tests.integration.guard_shapes import MODEL, NOTES, async_openai_client, endpoint
 from tests.integration.test_adapters import FlakyModel
-
-
-@pytest.fixture
-def ledger() -> Iterator[SpendLedger]:
-    """Books in memory."""
-    with SpendLedger(":memory:") as made:
-        yield made
 
 
 @pytest.fixture(autouse=True)
