@@ -57,6 +57,33 @@ def test_signatures_are_those_of_the_sdk(ledger: SpendLedger) -> None:
             assert inspect.iscoroutinefunction(made.request) == inspect.iscoroutinefunction(plain.request)
 
 
+class OfItsOwn(openai.OpenAI):
+    """Copies itself onto new connections, as Bedrock's clients before anthropic 2 do."""
+
+    def copy(self, *, http_client: Any = None, **changes: Any) -> Any:
+        return super().copy(http_client=http_client or openai.DefaultHttpxClient(), **changes)
+
+
+class Marked(openai.OpenAI):
+    """Copies itself in its own way, without arguments."""
+
+    mark = 0
+
+    def copy(self) -> Any:
+        made = super().copy()
+        made.mark = self.mark + 1
+        return made
+
+
+def test_a_copy_is_the_clients_own_on_the_same_connections() -> None:
+    """A proxy or a certificate that the program gave is not lost."""
+    with OfItsOwn(api_key="k") as plain:
+        assert guard(plain)._client is plain._client
+    with Marked(api_key="k") as marked:
+        assert guard(marked).mark == 1
+        assert guard(marked)._client is marked._client
+
+
 def test_what_is_assigned_later_counts(ledger: SpendLedger) -> None:
     """A key that is rotated and an address that changes, on the guarded client itself."""
     with endpoint() as first, endpoint() as second, openai_client(first) as plain:

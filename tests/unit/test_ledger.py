@@ -27,7 +27,7 @@ from techrevati.runtime.ledger.record import Draft, draft
 from techrevati.runtime.ledger.spool import Spool
 from techrevati.runtime.ledger.waiting import PENDING_CAPACITY, Waiting
 from techrevati.runtime.pricing import ModelPricing, cost_usd, register_pricing
-from techrevati.runtime.stores import NewerSchemaError, StoreCorruptError, StoreUnavailableError
+from techrevati.runtime.stores import Change, NewerSchemaError, StoreCorruptError, StoreUnavailableError
 from techrevati.runtime.testing import FakeClock
 from techrevati.runtime.usage import UsageSnapshot
 
@@ -618,7 +618,10 @@ def test_a_file_that_goes_away_takes_no_further_record_with_it(
     path = tmp_path / "spend.db"
     ledger = SpendLedger(path, durability=durability)
     budget = Budget("acme", 1, ledger=ledger)
-    ledger.record(project="before", model="gpt-4o-mini", usage=USAGE, key="before")
+    ledger.record(project="before", model="gpt-4o-mini", usage=USAGE, key="first")
+    ledger.record(
+        project="before", model="gpt-4o", usage=USAGE, key="before"
+    )  # at the second price in that file
     running = budget.reserve(model="gpt-4o-mini", input_tokens=100, max_output_tokens=100, key="running")
     ledger.flush()
     if how == "replaced":
@@ -632,7 +635,7 @@ def test_a_file_that_goes_away_takes_no_further_record_with_it(
             (tmp_path / name).rename(tmp_path / name.replace("spend", "old"))
         elif name != path.name:
             (tmp_path / name).unlink()
-    ledger.record(project="after", model="gpt-4o-mini", usage=USAGE, key="after")
+    ledger.record(project="after", model="gpt-4o", usage=USAGE, key="after")
     running.settle(USAGE)
     ledger.flush()
     with SpendLedger(path) as there:  # as another process sees it
@@ -644,7 +647,7 @@ def test_a_file_that_goes_away_takes_no_further_record_with_it(
     ledger.close()
     if how.startswith("moved"):
         with SpendLedger(tmp_path / "old.db") as old:
-            assert [record.key for record in old.records()] == ["before"]
+            assert [record.key for record in old.records()] == ["first", "before"]
             assert [lease.key for lease in old.leases()] == ["running"]
 
 
@@ -798,3 +801,21 @@ def test_a_key_in_a_batch_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ledger.flush()
         assert [record.project for record in ledger.records()] == ["b"]
         assert ledger.dropped == 1
+
+
+def test_a_correction_replaces_estimates_alone() -> None:
+    """What was measured stands, whoever thinks he knows better; sums follow what stands."""
+    with SpendLedger(":memory:") as ledger:
+        for key, certainty in (("guess", "estimated"), ("truth", "measured")):
+            ledger.record(
+                project="acme", model="gpt-4o-mini", usage=UsageSnapshot(10), key=key, certainty=certainty
+            )
+        bookings = [
+            {"project": "acme", "model": "gpt-4o-mini", "usage": UsageSnapshot(30), "certainty": "measured"}
+            | {"key": key}
+            for key in ("guess", "truth", "neither")
+        ]
+        ledger.transact([], lambda _: Change(None), bookings, corrects=True)
+        found = {record.key: record.usage.input_tokens for record in ledger.records()}
+        assert found == {"guess": 30, "truth": 10}
+        assert [(group.calls, group.tokens) for group in ledger.by("project")] == [(2, 40)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -224,6 +225,28 @@ def test_the_collector_waits_for_no_lock(asynchronous: bool) -> None:
     assert not thread.is_alive()
     caught_up()
     assert [outcome.state for outcome in told] == ["closed"]
+
+
+def test_what_the_collector_left_is_done_before_the_program_ends() -> None:
+    """Here no thread was to be had for it."""
+    program = """
+import gc
+from techrevati.runtime import watch
+from techrevati.runtime._core import collector
+
+def refuse(*_): raise RuntimeError("can't start new thread")
+
+collector.start_new_thread = refuse
+stream = watch(iter("ab"), 5, 5, on_end=lambda outcome: print(outcome.state))
+next(stream)
+kept = [stream]
+kept.append(kept)
+del stream, kept
+gc.collect()
+print("the end")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.stdout.split("\n"), done.stderr) == (["the end", "closed", ""], "")
 
 
 @pytest.mark.parametrize("state", ["completed", "failed"])
