@@ -157,7 +157,7 @@ def word(value: object) -> str | None:
     if type(value) is not str:
         if value is None:
             return None
-        value = getattr(value, "value", value)
+        value = str.__str__(value) if isinstance(value, str) else getattr(value, "value", value)
     return value if isinstance(value, str) and value and not value.isspace() else None
 
 

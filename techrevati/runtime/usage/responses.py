@@ -161,7 +161,7 @@ def _with_context(fields: Fields, response: View, usage: View) -> Fields:
         )
     if model is not None:
         fields["model"] = model
-        if "gemini" in model:
+        if "gemini" in model and "prompt_tokens" in usage:
             add_unnamed_thoughts(fields, usage)
     else:
         about = response.get("response_metadata")

@@ -217,14 +217,13 @@ def gemini(usage: View) -> Fields | None:
         return {"input_tokens": prompt, "output_tokens": one(usage, "generation_token_count")}
     read, thoughts, tool_use = one(usage, names[1]), one(usage, names[2]), one(usage, names[3])
     answer = one(usage, names[4]) or one(usage, names[5])
-    fields: Fields = {
-        "input_tokens": max(0, prompt - read) + tool_use,
-        "output_tokens": answer + thoughts,
-        "cache_read_tokens": read,
-        "reasoning_tokens": thoughts,
-    }
     if type(usage) is dict and _GEMINI_DETAILS.isdisjoint(usage):
-        return fields
+        return {
+            "input_tokens": max(0, prompt - read) + tool_use,
+            "output_tokens": answer + thoughts,
+            "cache_read_tokens": read,
+            "reasoning_tokens": thoughts,
+        }
     given = _modalities(usage, "prompt_tokens_details", "promptTokensDetails")
     cached = _modalities(usage, "cache_tokens_details", "cacheTokensDetails")
     made = _modalities(usage, "candidates_tokens_details", "candidatesTokensDetails")
@@ -232,14 +231,17 @@ def gemini(usage: View) -> Fields | None:
     audio = max(0, given.get("AUDIO", 0) - cached.get("AUDIO", 0))
     image = max(0, given.get("IMAGE", 0) - cached.get("IMAGE", 0))
     audio_out = min(made.get("AUDIO", 0), answer)
-    fields["input_tokens"] = max(0, prompt - read - audio - image) + tool_use
-    fields["output_tokens"] = answer - audio_out + thoughts
-    fields["input_audio_tokens"] = audio
-    fields["output_audio_tokens"] = audio_out
-    fields["input_image_tokens"] = image
-    fields["output_image_tokens"] = min(made.get("IMAGE", 0), answer - audio_out)
-    fields["cache_read_audio_tokens"] = min(cached.get("AUDIO", 0), read)
-    return fields
+    return {
+        "input_tokens": max(0, prompt - read - audio - image) + tool_use,
+        "output_tokens": answer - audio_out + thoughts,
+        "cache_read_tokens": read,
+        "reasoning_tokens": thoughts,
+        "input_audio_tokens": audio,
+        "output_audio_tokens": audio_out,
+        "input_image_tokens": image,
+        "output_image_tokens": min(made.get("IMAGE", 0), answer - audio_out),
+        "cache_read_audio_tokens": min(cached.get("AUDIO", 0), read),
+    }
 
 
 _GEMINI_SNAKE = (
@@ -378,10 +380,15 @@ def _modalities(usage: View, snake: str, camel: str) -> Mapping[str, int]:
     found: dict[str, int] = {}
     for each in listed if type(listed) is list else items(listed):
         part = view(each)
-        said = word(part.get("modality")) or ""
-        modality = said if said.isupper() else said.rpartition(".")[2].upper()
-        found[modality] = found.get(modality, 0) + count(part, "token_count", "tokenCount")
+        said, tokens = part.get("modality"), part.get("token_count")
+        modality = _MODALITIES.get(said) if isinstance(said, str) else None
+        if modality is None:
+            modality = (word(said) or "").rpartition(".")[2].upper()
+        if type(tokens) is not int or tokens < 0:
+            tokens = count(part, "token_count", "tokenCount")
+        found[modality] = found.get(modality, 0) + tokens
     return found
 
 
+_MODALITIES = {name: name for name in ("TEXT", "IMAGE", "AUDIO", "VIDEO", "DOCUMENT")}
 _NONE: Mapping[str, int] = {}
