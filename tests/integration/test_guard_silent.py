@@ -14,6 +14,7 @@ import openai._exceptions as openai_exceptions
 import pytest
 
 from techrevati.runtime.budgets import Budget
+from techrevati.runtime.chaos import count_tokens
 from techrevati.runtime.circuit_breaker import BreakerRegistry
 from techrevati.runtime.integrations import coverage, guard
 from techrevati.runtime.ledger import SpendLedger, SpendRecord
@@ -25,7 +26,7 @@ anthropic_http: Any = getattr(anthropic_exceptions, "httpx2", None) or getattr(
     anthropic_exceptions, "httpx", None
 )
 SAID = "The breaker opens after five failures. " * 10
-TOKENS = -(-len(SAID) // 4)
+TOKENS = count_tokens(SAID)
 
 
 def transport(http: Any, answer: Callable[[str], Any]) -> Any:
@@ -136,7 +137,7 @@ def test_the_same_of_a_message_with_a_tool_call(ledger: SpendLedger) -> None:
     guarded(plain, ledger).messages.create(**request())
     record = the_record(ledger)
     assert record.certainty == "estimated"
-    assert record.usage.output_tokens == -(-len(json.dumps(given)) // 4)
+    assert record.usage.output_tokens == count_tokens("read") + count_tokens(json.dumps(given))
 
 
 @pytest.mark.parametrize("status", ["queued", "in_progress"])

@@ -76,7 +76,7 @@ def _size(value: object, depth: int) -> int:
 
 def _mapping_size(value: Mapping[object, object], depth: int) -> int:
     size = PER_MESSAGE
-    if ("type" in value or "mime_type" in value or "mimeType" in value or "format" in value) and _is_image(
+    if ("type" in value or "mime_type" in value or "mimeType" in value or "format" in value) and is_image(
         value
     ):
         size += PER_IMAGE
@@ -87,7 +87,7 @@ def _mapping_size(value: Mapping[object, object], depth: int) -> int:
     return size
 
 
-def _is_image(part: Mapping[object, object]) -> bool:
+def is_image(part: Mapping[object, object]) -> bool:
     """Of a flat picture the tokens are more than its compressed bytes."""
     kind = part.get("type") or part.get("mime_type") or part.get("mimeType")
     if isinstance(kind, str):

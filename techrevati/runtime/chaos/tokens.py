@@ -8,15 +8,15 @@ count that both sides can repeat.
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING
+
+from techrevati.runtime._core.likely_tokens import TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from techrevati.runtime.chaos.conversation import Message, Tool
 
-_PIECE = re.compile(r"\s*(?:[A-Za-z0-9_]{1,6}|[^\sA-Za-z0-9_])")
 TOKENS_PER_MESSAGE = 4
 TOKENS_PER_REPLY = 3
 
@@ -25,7 +25,7 @@ def pieces(text: str) -> list[str]:
     """*text* cut into its tokens; joined they are *text* again. White space alone is one token."""
     # White space at the end has no token after it, and looking for one from every place in it is slow.
     body = text.rstrip()
-    found = _PIECE.findall(body)
+    found = TOKEN.findall(body)
     rest = text[len(body) :]
     if rest:
         found[-1:] = [found[-1] + rest] if found else [rest]

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core.errors import TechrevatiError
+from techrevati.runtime._core.likely_tokens import likely_tokens
 from techrevati.runtime.usage import UsageAccumulator, UsageNotFoundError, UsageSnapshot
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ _END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _NO_USAGE = re.compile(rb'"usage"\s*:\s*null')
 MAX_BODY = 16 * 1024 * 1024  # bytes of a JSON answer, or of one event, that are looked at
 _UNREAD = 256 * 1024  # bytes of events kept unread
-_BYTES_PER_TOKEN = 4
+_NEW = (".delta", ".output_item.added")  # events of OpenAI responses that say what none said before
+_MAX_DEPTH = 12  # of events
 _FRAME = 12  # bytes of a frame before its headers
 # Where events carry what was generated.
 _TEXTS = frozenset({"content", "text", "partial_json", "arguments", "refusal", "thinking", "delta", "input"})
@@ -60,11 +62,10 @@ class AnswerTap:
         "_answered",
         "_buffer",
         "_frames",
+        "_generated",
         "_hide_usage",
         "_listens",
         "_lost",
-        "_pieces",
-        "_text_bytes",
         "_unread",
         "_unread_bytes",
         "_usage",
@@ -88,8 +89,7 @@ class AnswerTap:
         self._whole: UsageSnapshot | None = None
         self._unread: list[bytes] = []
         self._unread_bytes = 0
-        self._text_bytes = 0
-        self._pieces = 0
+        self._generated = 0  # tokens
         self._lost = False
         self.error: StreamError | None = None
         self.ended: bool = False
@@ -164,7 +164,7 @@ class AnswerTap:
     def generated_tokens(self) -> int:
         """About how many tokens of output have passed, for answers that were cut off."""
         self._read_unread()
-        return max(self._pieces, -(-self._text_bytes // _BYTES_PER_TOKEN))
+        return self._generated
 
     def _feed_frames(self, chunk: bytes) -> None:
         """Hear the events in frames: two lengths, a checksum, headers, a payload, a checksum."""
@@ -222,10 +222,7 @@ class AnswerTap:
     def _count(self, event: Mapping[str, Any] | None) -> None:
         if event is None or _repeats(event):
             return
-        size = _text_bytes(event, 0)
-        if size:
-            self._pieces += 1
-            self._text_bytes += size
+        self._generated += _text_tokens(event, 0)
 
 
 def _unwrapped(payload: bytes) -> bytes:
@@ -252,7 +249,7 @@ def _failure(event: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def _repeats(event: Mapping[str, Any]) -> bool:
     """Whether it says again what its deltas said: the closing events of OpenAI responses do."""
     kind = event.get("type")
-    return isinstance(kind, str) and kind.startswith("response.") and not kind.endswith(".delta")
+    return isinstance(kind, str) and kind.startswith("response.") and not kind.endswith(_NEW)
 
 
 def _parsed(block: bytes) -> Mapping[str, Any] | None:
@@ -268,21 +265,26 @@ def _parsed(block: bytes) -> Mapping[str, Any] | None:
 
 
 def generated_tokens(answer: Mapping[str, Any]) -> int:
-    """About how many tokens of output a whole answer holds, by 4 bytes each."""
-    size = sum(_text_bytes(answer.get(name), 0, name) for name in ("choices", "output", "content"))
-    return -(-size // _BYTES_PER_TOKEN)
+    """About how many tokens of output a whole answer holds."""
+    return sum(_text_tokens(answer.get(name), 0, name) for name in ("choices", "output", "content"))
 
 
-def _text_bytes(value: object, depth: int, name: str = "") -> int:
-    """Bytes of generated text in an event."""
-    if depth > 12:
+def _text_tokens(value: object, depth: int, name: str = "") -> int:
+    """About how many tokens of generated text are in an event."""
+    if depth > _MAX_DEPTH:
         return 0
     if isinstance(value, str):
-        return len(value.encode("utf-8", "surrogatepass")) if name in _TEXTS else 0
+        return likely_tokens(value) if name in _TEXTS else 0
     if isinstance(value, Mapping):
         if name == "input" and value:  # a tool's arguments, whatever they are called
-            return len(json.dumps(value, default=str))
-        return sum(_text_bytes(item, depth + 1, key) for key, item in value.items() if key not in _NOT_TEXT)
+            return likely_tokens(json.dumps(value, ensure_ascii=False, default=str))
+        # A call of a tool has a name that the model wrote, too.
+        called = value.get("name") if "arguments" in value or "input" in value else None
+        count = likely_tokens(called) if isinstance(called, str) else 0
+        for key, item in value.items():
+            if key not in _NOT_TEXT:
+                count += _text_tokens(item, depth + 1, key)
+        return count
     if isinstance(value, list):
-        return sum(_text_bytes(item, depth + 1, name) for item in value)
+        return sum(_text_tokens(item, depth + 1, name) for item in value)
     return 0

@@ -101,7 +101,7 @@ def surely_says_usage(answer: object) -> bool:
 
 
 def estimate_of(answer: object, request: ModelRequest) -> UsageSnapshot:
-    """What an answer without a usage has used: the bound of its input, and about what it says.
+    """What an answer without a usage has used: about what was sent, and about what it says.
 
     A response that is only begun, in the background, may still use all that it is allowed.
     """
@@ -111,7 +111,7 @@ def estimate_of(answer: object, request: ModelRequest) -> UsageSnapshot:
     generated = generated_tokens(said)
     if said.get("status") in _UNDER_WAY:
         generated = max(generated, _most(request))
-    return UsageSnapshot(request.input_tokens, generated)
+    return UsageSnapshot(request.likely_input_tokens, generated)
 
 
 def _most(request: ModelRequest) -> int:
@@ -275,7 +275,7 @@ class Listener:
         if not self._tap.events:  # it was generated whole before its first byte came
             generated = max(generated, self._unread())
         if known == _NOTHING:
-            return UsageSnapshot(self._made.request.input_tokens, generated)
+            return UsageSnapshot(self._made.request.likely_input_tokens, generated)
         from dataclasses import replace
 
         return replace(known, output_tokens=generated)

@@ -11,6 +11,7 @@ from functools import update_wrapper
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
+from techrevati.runtime._core.likely_tokens import likely_tokens
 from techrevati.runtime._core.wrapping import ASYNC_GENERATOR, COROUTINE, GENERATOR, colour, innermost
 from techrevati.runtime.integrations.answers import (
     Listener,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 _MAXIMA = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 _MAX_DEPTH = 24
-_BYTES_PER_TOKEN = 4
 
 
 class GuardedFunction:
@@ -270,8 +270,7 @@ def _shown(value: object, depth: int) -> object:
 def _estimate(answer: object, request: ModelRequest) -> UsageSnapshot:
     """What a call has used whose answer does not say so: by its text, else the most that it may generate."""
     if isinstance(answer, str):
-        text = answer.encode("utf-8", "surrogatepass")
-        return UsageSnapshot(request.input_tokens, -(-len(text) // _BYTES_PER_TOKEN))
+        return UsageSnapshot(request.likely_input_tokens, likely_tokens(answer))
     used = estimate_of(answer, request)
     if used.output_tokens or request.max_output_tokens is None:
         return used

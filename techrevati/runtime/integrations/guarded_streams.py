@@ -10,6 +10,7 @@ import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from techrevati.runtime._core.likely_tokens import likely_tokens
 from techrevati.runtime.integrations.answers import usage_of
 from techrevati.runtime.usage import UsageAccumulator, UsageSnapshot
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _END: Any = object()
-_BYTES_PER_TOKEN = 4
 NOTHING = UsageSnapshot()
 
 
@@ -36,7 +36,7 @@ class Heard:
         usage: What one item says about the usage of the whole; None takes the events of SDKs.
     """
 
-    __slots__ = ("_bytes", "_pieces", "_said", "_text", "_told", "_usage")
+    __slots__ = ("_generated", "_said", "_text", "_told", "_usage")
 
     def __init__(
         self,
@@ -48,8 +48,7 @@ class Heard:
         self._usage = usage
         self._told = UsageAccumulator()
         self._said: UsageSnapshot | None = None
-        self._pieces = 0
-        self._bytes = 0
+        self._generated = 0  # tokens
 
     def hear(self, item: object) -> None:
         """Take note of *item*."""
@@ -61,8 +60,7 @@ class Heard:
             self._told.add(item)
         text = self._text(item) if self._text is not None else item
         if isinstance(text, str) and text:
-            self._pieces += 1
-            self._bytes += len(text.encode("utf-8", "surrogatepass"))
+            self._generated += likely_tokens(text)
 
     @property
     def complete(self) -> bool:
@@ -76,11 +74,11 @@ class Heard:
         return self._told.snapshot() if self.complete else None
 
     def estimate(self, request: ModelRequest) -> UsageSnapshot:
-        """What it has used until now, if nothing more comes: at most the input, about what was generated."""
+        """What it has used until now, if nothing more comes: about what was sent and what was generated."""
         known = self._said if self._said is not None else self._told.snapshot()
-        generated = max(known.output_tokens, self._pieces, -(-self._bytes // _BYTES_PER_TOKEN))
+        generated = max(known.output_tokens, self._generated)
         if known == NOTHING:
-            return UsageSnapshot(request.input_tokens, generated)
+            return UsageSnapshot(request.likely_input_tokens, generated)
         return replace(known, output_tokens=generated)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from techrevati.runtime.budgets import estimate_input_tokens
+from techrevati.runtime.integrations.likely_input import likely_input_tokens
 
 CHAT = "chat.completions"
 RESPONSES = "responses"
@@ -78,11 +79,13 @@ class ModelRequest:
         credential_id: Tells credentials apart; never the key itself.
         unbounded: Why the input has no bound that can be read from the request; None when it has.
         server: Address and port of who is asked, for traces; None when nobody knows.
+        api: Of which API *content* is the body of a request; None when it is of none.
     """
 
     __slots__ = (
         "_input_tokens",
         "answers",
+        "api",
         "content",
         "credential_id",
         "max_output_tokens",
@@ -110,6 +113,7 @@ class ModelRequest:
         credential_id: str = "",
         unbounded: str | None = None,
         server: tuple[str, int] | None = None,
+        api: str | None = None,
     ) -> None:
         self.provider: str = provider
         self.model: str | None = model
@@ -123,6 +127,7 @@ class ModelRequest:
         self.credential_id: str = credential_id
         self.unbounded: str | None = unbounded
         self.server: tuple[str, int] | None = server
+        self.api: str | None = api
 
     @property
     def input_tokens(self) -> int:
@@ -130,6 +135,19 @@ class ModelRequest:
         if self._input_tokens is None:
             self._input_tokens = estimate_input_tokens(self.content)
         return self._input_tokens
+
+    @property
+    def likely_input_tokens(self) -> int:
+        """About how many input tokens it has, where it ended before anybody said."""
+        if self.content is None:
+            return self.input_tokens
+        try:
+            likely = likely_input_tokens(
+                self.content, is_body=self.api is not None, embeddings=self.api == EMBEDDINGS
+            )
+        except Exception:  # what no API would take
+            return self.input_tokens
+        return min(likely, self.input_tokens)
 
     def settings(self) -> dict[str, int | float]:
         """What the request sets, by the names of OpenTelemetry's conventions; no contents."""
@@ -184,6 +202,7 @@ def read_request(
         credential_id=credential_id,
         unbounded=unbounded,
         server=server,
+        api=api,
     )
 
 

@@ -17,6 +17,7 @@ from techrevati.runtime._core.deadline import current
 from techrevati.runtime._core.errors import TechrevatiError
 from techrevati.runtime._core.log import logger
 from techrevati.runtime.agent_events import AgentEventName, AgentEventStatus
+from techrevati.runtime.budgets.evidence import Proof, proof
 from techrevati.runtime.budgets.reservation import failure_of
 from techrevati.runtime.circuit_breaker import CircuitOpenError
 from techrevati.runtime.deadlines import DeadlineExceededError
@@ -283,6 +284,8 @@ class PhysicalRequest:
     def _settle(
         self, usage: UsageSnapshot | None, error: BaseException | None, certainty: str = "measured"
     ) -> None:
+        if usage is None and self._reservations and (error is None or proof(error) is Proof.NONE):
+            usage, certainty = UsageSnapshot(self.request.likely_input_tokens), "estimated"
         for reservation in self._reservations:
             try:
                 if usage is not None:

@@ -12,6 +12,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from techrevati.runtime._core.likely_tokens import likely_tokens
 from techrevati.runtime.integrations.answers import usage_of
 from techrevati.runtime.integrations.call_guard import CallGuard
 from techrevati.runtime.integrations.guarded_streams import NOTHING
@@ -245,7 +246,7 @@ def _empty(used: UsageSnapshot) -> bool:
 def _estimate(stream: StreamedResponse, asked: ModelRequest) -> UsageSnapshot:
     answer = stream.get()
     text = "".join(str(getattr(part, "content", "") or getattr(part, "args", "")) for part in answer.parts)
-    generated = -(-len(text.encode()) // 4)
+    generated = likely_tokens(text)
     known = _used(answer)
     if known is None:
         return UsageSnapshot(asked.input_tokens, generated)
