@@ -14,7 +14,7 @@ import anthropic
 import openai
 import pytest
 
-from techrevati.runtime.budgets import Budget, BudgetExceededError
+from techrevati.runtime.budgets import Budget, BudgetExceededError, estimate_input_tokens
 from techrevati.runtime.chaos import ChaosServer, Fault, FaultKind
 from techrevati.runtime.circuit_breaker import BreakerRegistry, CircuitBreaker, CircuitOpenError
 from techrevati.runtime.deadlines import Deadline, DeadlineExceededError
@@ -543,6 +543,16 @@ def test_what_makes_a_request_dearer_is_reserved(
             asked.append(Decimal(str(refused.value.asked)))
         assert server.bill.requests == 0
     assert abs(asked[1] / asked[0] - Decimal(times)) < Decimal("0.1")
+
+
+@pytest.mark.parametrize("beta", [False, True], ids=["messages", "beta"])
+def test_what_a_program_does_not_say_reserves_nothing(beta: bool) -> None:
+    """The anthropic SDK keeps a placeholder for every parameter that is not given, and sends none of them."""
+    bound = estimate_input_tokens(request())
+    with endpoint() as server, anthropic_client(server) as plain:
+        client = guard(plain, budget=Budget("tight", limits={"input_tokens": bound}))
+        (client.beta.messages if beta else client.messages).create(**request())
+        assert server.bill.requests == 1
 
 
 def test_several_answers_are_all_reserved(ledger: SpendLedger) -> None:

@@ -25,6 +25,7 @@ from techrevati.runtime.agent_events import AgentEventName
 from techrevati.runtime.budgets import (
     Budget,
     BudgetExceededError,
+    BudgetSnapshot,
     BudgetThreshold,
     ReservationSettledError,
     estimate_input_tokens,
@@ -757,6 +758,49 @@ def test_an_estimate_is_no_less_than_the_bytes(request: object) -> None:
         return sum(map(texts, value)) if isinstance(value, list) else 0
 
     assert estimate_input_tokens(request) >= texts(request)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["input_tokens", "total_tokens", "model_calls", "turns"]), st.just(10**9)
+    ),
+    st.none() | st.just(100.0),
+    st.integers(0, 10_000),
+    st.integers(0, 10_000),
+    st.booleans(),
+)
+def test_a_plain_call_reserves_the_same_in_fewer_steps(
+    limits: dict[str, float], limit_usd: float | None, given_tokens: int, made: int, inside: bool
+) -> None:
+    """What guards reserve for most calls is what :meth:`Budget.reserve` reserves, and settles alike."""
+
+    def after(quickly: bool) -> list[BudgetSnapshot]:
+        budget = Budget("quick", limit_usd, limits=limits)
+        budget = budget.child("inside", 50) if inside else budget
+        if quickly:
+            reservation = budget._reserve_plain("gpt-5-mini", given_tokens, made, "openai")
+            assert reservation is not None
+        else:
+            reservation = budget.reserve(
+                model="gpt-5-mini", input_tokens=given_tokens, max_output_tokens=made, provider="openai"
+            )
+        seen = [budget.snapshot()]
+        reservation.settle(UsageSnapshot(given_tokens // 2, made))
+        return [*seen, budget.snapshot()]
+
+    assert after(True) == after(False)
+
+
+def test_where_more_must_be_said_a_plain_call_is_not_enough(tmp_path: Path) -> None:
+    """Time has no bound here, and a ledger wants to know for whom; the refusal is the same."""
+    assert Budget("timed", limits={"wall_seconds": 5})._reserve_plain("gpt-5-mini", 1, 1, None) is None
+    with SpendLedger(tmp_path / "spend.db") as ledger:
+        assert Budget("kept", 1, ledger=ledger)._reserve_plain("gpt-5-mini", 1, 1, None) is None
+    small = Budget("small", 0.000001)
+    with pytest.raises(BudgetExceededError) as refusal:
+        small._reserve_plain("gpt-5-mini", 9_999, 9_999, None)
+    assert (refusal.value.reason, refusal.value.budget) == ("spent", "small")
+    assert not any(small.snapshot().reserved.values())
 
 
 def test_an_estimate_counts_images_and_objects() -> None:

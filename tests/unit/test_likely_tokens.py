@@ -13,6 +13,7 @@ from hypothesis import given, strategies as st
 
 from techrevati.runtime._core.likely_tokens import likely_tokens
 from techrevati.runtime.budgets import estimate_input_tokens
+from techrevati.runtime.budgets.estimate import estimate_of_texts
 from techrevati.runtime.chaos import count_tokens
 from techrevati.runtime.integrations.likely_input import likely_input_tokens
 from techrevati.runtime.integrations.model_request import read_request
@@ -167,6 +168,45 @@ JSON = st.recursive(
     ),
     max_leaves=25,
 )  # fmt: skip
+
+
+MESSAGES = st.lists(
+    st.fixed_dictionaries(
+        {"role": st.sampled_from(["user", "assistant", "r\N{LATIN SMALL LETTER O WITH DIAERESIS}le"])},
+        optional={"content": st.text(max_size=20) | JSON, "type": st.just("message"), "name": st.text()},
+    )
+    | JSON,
+    max_size=4,
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            ["messages", "input", "model", "max_tokens", "tools", "format", "type", "\N{EURO SIGN}"]
+        ),
+        MESSAGES | JSON,
+        max_size=5,
+    ),
+    st.sampled_from(["messages", "input"]),
+)
+def test_plain_requests_have_the_same_bound_in_one_pass(request_body: dict[str, Any], texts: str) -> None:
+    """What the quick count does not know it leaves to the walk."""
+    found = estimate_of_texts(request_body, texts)
+    assert found is None or found == estimate_input_tokens(request_body)
+
+
+def test_requests_of_texts_are_counted_in_one_pass() -> None:
+    """As almost all are."""
+    request_body = {
+        "model": "m",
+        "max_tokens": 5,
+        "messages": [{"role": "user", "content": "h\N{EURO SIGN}llo"}] * 3,
+    }
+    assert estimate_of_texts(request_body, "messages") == estimate_input_tokens(request_body)
+    said = {"model": "m", "input": "h\N{EURO SIGN}llo", "stream": True}
+    assert estimate_of_texts(said, "input") == estimate_input_tokens(said)
+    assert estimate_of_texts(body([{"type": "text", "text": "a"}]), "messages") is None
 
 
 @given(JSON, st.sampled_from(["chat.completions", "responses", "messages", "embeddings", "completions"]))

@@ -26,7 +26,7 @@ from techrevati.runtime.budgets.vocabulary import BudgetSnapshot, shown
 from techrevati.runtime.budgets.windows import PERIODS, window
 from techrevati.runtime.budgets.worst_case import WorstCase, milliseconds
 from techrevati.runtime.pricing import picodollars, usd
-from techrevati.runtime.pricing.quotes import check_tier
+from techrevati.runtime.pricing.quotes import check_tier, plain_worst_case_picodollars
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -278,6 +278,41 @@ class Budget:
                 short_text("key", key)
             about["input_tokens"] = arguments.count("input_tokens", input_tokens)
             here = holder()
+        return self._taken(chain, worst.is_timed, asked, key, here, about)
+
+    def _reserve_plain(
+        self, model: str, input_tokens: int, max_output_tokens: int, provider: str | None
+    ) -> Reservation | None:
+        """:meth:`reserve` of a call with both bounds given, both whole and >= 0, in fewer steps; None where
+        more must be said: time is limited, or there is a ledger."""
+        worst = self._worst
+        if worst.is_timed or self.ledger is not None:
+            return None
+        asked: dict[str, Amount]
+        if worst.only_usd:
+            asked = {
+                USD: plain_worst_case_picodollars(model, provider, None, input_tokens, max_output_tokens)
+            }
+        else:
+            asked = worst.of_plain_call(model, input_tokens, max_output_tokens, provider, None)
+        about: dict[str, object] = {
+            "model": model,
+            "provider": provider,
+            "tier": None,
+            "input_tokens": input_tokens,
+        }
+        return self._taken(self._chain, False, asked, None, "", about)
+
+    def _taken(
+        self,
+        chain: Sequence[Budget],
+        is_timed: bool,
+        asked: dict[str, Amount],
+        key: str | None,
+        here: str,
+        about: dict[str, object],
+    ) -> Reservation:
+        """The reservation of *asked* in every budget of *chain*, by the process *here*."""
         now_s = self._clock()
         start_s, end_s, _, charges, tallies = self._current
         if len(chain) > 1 or not start_s <= now_s < end_s:
@@ -302,7 +337,7 @@ class Budget:
                 refused = self._book.reserve(charges, lease, key is None)
             if refused is not None:
                 raise self._exceeded(chain[refused.charge], charges[refused.charge], refused, now_s)
-        made = Reservation(self, charges, lease, self._monotonic() if worst.is_timed else 0.0)
+        made = Reservation(self, charges, lease, self._monotonic() if is_timed else 0.0)
         if self._renewal is not None:
             self._renewal.watch(made)
         if self._on_doubt != "hold":

@@ -64,17 +64,6 @@ class Ends:
         if found is not None:
             self._telling.end(charges, lease, actual, found)
 
-    def in_memory(self, charges: Sequence[Charge], lease: Lease, actual: Amounts) -> None:
-        """:meth:`now` where there is no ledger; mostly there is nothing to tell."""
-        found, asked = self._book.settle(charges, lease, actual, None), lease.asked
-        overrun = False
-        if actual is not asked:
-            for unit, amount in actual.items():  # as _overrun does it, without the call
-                if amount > asked[unit]:
-                    overrun = True
-        if found or overrun:
-            self._telling.end(charges, lease, actual, found)
-
     async def awaited(
         self,
         charges: Sequence[Charge],

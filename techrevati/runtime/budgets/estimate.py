@@ -43,6 +43,48 @@ def estimate_input_tokens(request: Request) -> int:
     return PER_REQUEST + _size(request, 0)
 
 
+def estimate_of_texts(request: Mapping[str, object], texts: str) -> int | None:
+    """:func:`estimate_input_tokens` of a request that has under the name *texts* a text, or messages that are
+    a role and a text each, as most have, in one pass; None of any other, which has to be looked through.
+    """
+    size = PER_REQUEST + PER_MESSAGE
+    for name, value in request.items():
+        if name == texts:
+            size += len(name)
+            if type(value) is str:
+                size += len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
+                continue
+            if type(value) is not list:
+                return None
+            size += PER_MESSAGE
+            for message in value:
+                if type(message) is not dict or len(message) != 2:
+                    return None
+                role, text = message.get("role"), message.get("content")
+                if type(role) is not str or type(text) is not str:
+                    return None
+                if not (text.isascii() and role.isascii()):
+                    text += role
+                    size += _ROLE_AND_TEXT + len(text.encode("utf-8", "surrogatepass"))
+                else:
+                    size += _ROLE_AND_TEXT + len(role) + len(text)
+        elif name in _PART_OF_IMAGES or type(name) is not str or not name.isascii():
+            return None
+        else:
+            size += len(name)
+            if type(value) is int:
+                size += len(str(value))
+            elif type(value) is str and value.isascii():
+                size += len(value)
+            else:
+                size += _size(value, 1)
+    return size
+
+
+_ROLE_AND_TEXT = PER_MESSAGE + len("role") + len("content")
+_PART_OF_IMAGES = frozenset({"type", "mime_type", "mimeType", "format"})
+
+
 def _size(value: object, depth: int) -> int:
     if depth > _MAX_DEPTH:
         raise ValueError(f"request must be nested at most {_MAX_DEPTH} deep, got more")

@@ -120,14 +120,23 @@ class Reservation:
             or failure
         ):
             self._check(usage, cost, certainty, failure)  # says what is wrong
-        actual = self._actual(usage, cost)
+        lease, budget = self._lease, self._budget
+        asked = lease.asked
+        if len(asked) == 1 and USD in asked:
+            used = self._cost(usage, cost)
+            actual: Amounts = {USD: used}
+            overrun = used > asked[USD]
+        else:
+            actual = self._actual(usage, cost)
+            overrun = any(amount > asked[unit] for unit, amount in actual.items())
         self.state = "settled"
-        budget = self._budget
         if budget.ledger is None:
-            budget._ends.in_memory(self._charges, self._lease, actual)
+            crossings = budget._book.settle(self._charges, lease, actual, None)
+            if overrun or crossings:  # mostly there is nothing to tell
+                budget._telling.end(self._charges, lease, actual, crossings)
         else:
             cost, certainty = self._known_cost(cost, certainty)
-            budget._ends.now(self._charges, self._lease, actual, usage, cost, certainty, failure or "")
+            budget._ends.now(self._charges, lease, actual, usage, cost, certainty, failure or "")
 
     async def asettle(
         self,

@@ -74,9 +74,11 @@ class BreakerRegistry:
             TypeError: One of them is not a string, or ``make`` gave no ``CircuitBreaker``.
         """
         key = (provider, model, credential_id)
-        kept = self._kept(key)
-        if kept is not None:  # its parts were looked at when it was made
-            return kept
+        with self._lock:
+            kept = self._breakers.pop(key, None)
+            if kept is not None:  # its parts were looked at when it was made
+                self._breakers[key] = kept  # asked for last
+                return kept
         arguments.text("provider", provider)
         for name, part in zip(("provider", "model", "credential_id"), key, strict=True):
             _check(name, part)

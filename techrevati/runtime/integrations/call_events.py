@@ -27,21 +27,18 @@ class CallEvents:
         redactor: Looks at every event; None takes one with the built-in patterns, at the first event.
 
     Attributes:
+        heard: Whether anybody is told.
         takes_content: Whether the sink asks for what is asked and answered.
     """
 
-    __slots__ = ("_project", "_redactor", "_sink", "takes_content")
+    __slots__ = ("_project", "_redactor", "_sink", "heard", "takes_content")
 
     def __init__(self, project: str | None, sink: EventSink | None, redactor: Redactor | None) -> None:
         self._project = project
         self._sink = sink
         self._redactor = redactor
+        self.heard: bool = sink is not None
         self.takes_content: bool = bool(getattr(sink, "takes_content", False))
-
-    @property
-    def heard(self) -> bool:
-        """Whether anybody is told."""
-        return self._sink is not None
 
     def unguarded(self, provider: str, shape: str) -> None:
         """A call passed through for the first time."""

@@ -29,7 +29,7 @@ from techrevati.runtime.deadlines import Deadline
 from techrevati.runtime.integrations import covered
 from techrevati.runtime.integrations.call_events import CallEvents
 from techrevati.runtime.integrations.physical_request import PhysicalRequest
-from techrevati.runtime.integrations.request_bounds import reservation_of
+from techrevati.runtime.integrations.request_bounds import reservation_of, reserved
 from techrevati.runtime.retry_policy import Retry
 
 if TYPE_CHECKING:
@@ -153,7 +153,8 @@ class CallGuard:
             UnknownModelError, UnknownPriceError: Money is limited and nothing prices the model.
             Exception: What *send* raised last.
         """
-        self.note(request, calls=1)
+        if self._counted:
+            covered.add((request.provider, request.shape, "guarded"), 1)
         numbers = count(1)
 
         def once() -> T:
@@ -179,7 +180,8 @@ class CallGuard:
         retry: Retry | None = None,
     ) -> T:
         """:meth:`call` for tasks; cancelling it ends the request under way as one that was cut off."""
-        self.note(request, calls=1)
+        if self._counted:
+            covered.add((request.provider, request.shape, "guarded"), 1)
         numbers = count(1)
 
         async def once() -> T:
@@ -209,7 +211,7 @@ class CallGuard:
             made._admit()
             for budget in self._budgets:
                 try:
-                    made._reservations.append(budget.reserve(**reservation_of(budget, request, self._about)))
+                    made._reservations.append(reserved(budget, request, self._about))
                 except Exception as refusal:
                     self._observed(refusal, request)
                     for uncapped in _uncapped(budget):
@@ -227,9 +229,10 @@ class CallGuard:
             await made._aadmit()
             for budget in self._budgets:
                 try:
-                    asked = reservation_of(budget, request, self._about)
                     made._reservations.append(
-                        await budget.areserve(**asked) if self._blocking else budget.reserve(**asked)
+                        await budget.areserve(**reservation_of(budget, request, self._about))
+                        if self._blocking
+                        else reserved(budget, request, self._about)
                     )
                 except Exception as refusal:
                     self._observed(refusal, request)

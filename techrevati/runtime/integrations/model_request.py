@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from techrevati.runtime.budgets import estimate_input_tokens
+from techrevati.runtime.budgets.estimate import estimate_of_texts
 from techrevati.runtime.integrations.likely_input import likely_input_tokens
 
 CHAT = "chat.completions"
@@ -24,6 +25,7 @@ _GUARDED = (
     ("/embeddings", EMBEDDINGS),
     ("/completions", COMPLETIONS),
 )
+_EXACT = dict(_GUARDED)
 # Requests that no provider charges for, beside everything that only reads or deletes.
 _FREE = ("/count_tokens", "/moderations", "/input_tokens", "/files", "/cancel")
 _MAXIMA = {
@@ -32,6 +34,13 @@ _MAXIMA = {
     RESPONSES: ("max_output_tokens",),
     MESSAGES: ("max_tokens",),
 }
+# Where requests of an API have their messages, and where they must have none.
+_TEXTS: dict[str | None, tuple[str, str]] = {
+    CHAT: ("messages", "input"),
+    MESSAGES: ("messages", "input"),
+    RESPONSES: ("input", "messages"),
+}
+_NO_TEXTS = ("", "")
 # Settings that are told, by their names in OpenTelemetry's conventions; none is a content.
 _SETTINGS = (
     ("max_tokens", ("max_completion_tokens", "max_output_tokens", "max_tokens")),
@@ -47,6 +56,8 @@ _ELSEWHERE = ("previous_response_id", "conversation", "prompt")  # input that th
 
 def api_of(method: str, path: str) -> str | None:
     """Which API a request is for; None when it is none of those that can be guarded."""
+    if method == "post" and path in _EXACT:
+        return _EXACT[path]
     if method.lower() != "post":
         return None
     path = path.partition("?")[0].rstrip("/")
@@ -84,6 +95,7 @@ class ModelRequest:
 
     __slots__ = (
         "_input_tokens",
+        "_is_plain",
         "answers",
         "api",
         "content",
@@ -120,6 +132,7 @@ class ModelRequest:
         self.shape: str = shape
         self.content: object = content
         self._input_tokens = input_tokens
+        self._is_plain: bool | None = None
         self.max_output_tokens: int | None = max_output_tokens
         self.answers: int = answers
         self.price_provider: str | None = price_provider
@@ -132,9 +145,23 @@ class ModelRequest:
     @property
     def input_tokens(self) -> int:
         """An upper bound of its input tokens."""
-        if self._input_tokens is None:
-            self._input_tokens = estimate_input_tokens(self.content)
-        return self._input_tokens
+        found = self._input_tokens
+        if found is None:
+            found = self.plain_input_tokens()
+        if found is None:
+            found = self._input_tokens = estimate_input_tokens(self.content)
+        return found
+
+    def plain_input_tokens(self) -> int | None:
+        """:attr:`input_tokens` where all messages are plain texts, so that nothing else stands in them; else
+        None."""
+        if self._is_plain is None:
+            asked, (texts, others) = self.content, _TEXTS.get(self.api, _NO_TEXTS)
+            found = None
+            if texts and self._input_tokens is None and type(asked) is dict and others not in asked:
+                self._input_tokens = found = estimate_of_texts(asked, texts)
+            self._is_plain = found is not None
+        return self._input_tokens if self._is_plain else None
 
     @property
     def likely_input_tokens(self) -> int:
@@ -187,9 +214,15 @@ def read_request(
             unbounded = "thread"
     elif api in (CHAT, COMPLETIONS):
         best_of = _count(body.get("best_of")) if api == COMPLETIONS else None
-        answers = max(_count(body.get("n")) or 1, best_of or 1)
+        if best_of or "n" in body:
+            answers = max(_count(body.get("n")) or 1, best_of or 1)
     if api != EMBEDDINGS:
-        maximum = _maximum(body, _MAXIMA[api])
+        maximum = None
+        for name in _MAXIMA[api]:
+            said = body.get(name)
+            if type(said) is int and said >= 0:
+                maximum = said
+                break
     return ModelRequest(
         provider,
         model if isinstance(model, str) and model else None,
@@ -252,14 +285,6 @@ def _tier(api: str, body: Mapping[str, object]) -> str | None:
         found += ["fast"] if body.get("speed") == "fast" else []
         found += ["us"] if body.get("inference_geo") == "us" else []
     return "+".join(found) or None
-
-
-def _maximum(body: Mapping[str, object], names: tuple[str, ...]) -> int | None:
-    for name in names:
-        found = _count(body.get(name))
-        if found is not None:
-            return found
-    return None
 
 
 def _count(value: object) -> int | None:

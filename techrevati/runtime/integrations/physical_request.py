@@ -22,6 +22,7 @@ from techrevati.runtime.budgets.reservation import failure_of
 from techrevati.runtime.circuit_breaker import CircuitOpenError
 from techrevati.runtime.deadlines import DeadlineExceededError
 from techrevati.runtime.failures import provider_failures
+from techrevati.runtime.integrations import covered
 from techrevati.runtime.usage import UsageSnapshot
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 
     from techrevati.runtime._core.deadline import Remaining
     from techrevati.runtime.budgets import Reservation
-    from techrevati.runtime.circuit_breaker import CircuitBreaker, CircuitGuard
+    from techrevati.runtime.circuit_breaker import CircuitBreaker
+    from techrevati.runtime.circuit_breaker.books import Ticket
     from techrevati.runtime.integrations.call_guard import CallGuard
     from techrevati.runtime.integrations.contents import Answered
     from techrevati.runtime.integrations.model_request import ModelRequest
@@ -49,19 +51,22 @@ class PhysicalRequest:
         request: What is asked.
         number: Which attempt of its call, from 1.
         answered: What the answer says; None where no sink takes contents.
+        timed: Whether a deadline is in force.
     """
 
     __slots__ = (
         "_blocks",
-        "_breaking",
+        "_breaker",
         "_deadline",
         "_guard",
         "_open",
         "_reservations",
         "_started_s",
+        "_ticket",
         "answered",
         "number",
         "request",
+        "timed",
     )
 
     def __init__(self, guard: CallGuard, request: ModelRequest, number: int) -> None:
@@ -71,8 +76,10 @@ class PhysicalRequest:
         self._open = [True]
         self._blocks = guard._blocking
         self._reservations: list[Reservation] = []
-        self._breaking: tuple[CircuitBreaker, CircuitGuard] | None = None
+        self._breaker: CircuitBreaker | None = None  # while this is one of its calls
+        self._ticket: Ticket | None = None
         self._deadline: Remaining | None = current.get()
+        self.timed: bool = self._deadline is not None
         self._started_s = guard._clock()
         self.answered: Answered | None = None
         if guard.events.takes_content:
@@ -83,36 +90,40 @@ class PhysicalRequest:
     # --- beginning ------------------------------------------------------------------------------------------
 
     def _admit(self) -> None:
-        breaker, admitted = self._at_breaker()
+        guard = self._guard
+        if self.timed:
+            self._in_time_to_begin()
+        breaker = guard.breaker_of(self.request)
         try:
-            admitted.__enter__()
+            self._ticket = breaker._begin()
         except CircuitOpenError as refusal:
-            self._guard._observed(refusal, self.request)
+            guard._observed(refusal, self.request)
         else:
-            self._breaking = (breaker, admitted)
+            self._breaker = breaker
 
     async def _aadmit(self) -> None:
         """:meth:`_admit` without blocking the event loop while a breaker asks its store."""
-        breaker, admitted = self._at_breaker()
+        guard = self._guard
+        if self.timed:
+            self._in_time_to_begin()
+        breaker = guard.breaker_of(self.request)
+        shared = breaker._shared
         try:
-            if admitted._blocks:
+            if shared is not None and shared.blocks:
                 self._blocks = True
-                await admitted.__aenter__()
+                self._ticket = await shared.off_loop(breaker._begin, breaker._give_back)
             else:
-                admitted.__enter__()
+                self._ticket = breaker._begin()
         except CircuitOpenError as refusal:
-            self._guard._observed(refusal, self.request)
+            guard._observed(refusal, self.request)
         else:
-            self._breaking = (breaker, admitted)
+            self._breaker = breaker
 
-    def _at_breaker(self) -> tuple[CircuitBreaker, CircuitGuard]:
-        if self._deadline is not None:
-            try:
-                self.check_time()
-            except DeadlineExceededError as refusal:
-                self._guard._observed(refusal, self.request)
-        breaker = self._guard.breaker_of(self.request)
-        return breaker, breaker.guard()
+    def _in_time_to_begin(self) -> None:
+        try:
+            self.check_time()
+        except DeadlineExceededError as refusal:
+            self._guard._observed(refusal, self.request)
 
     def _refused(self, error: BaseException) -> None:
         if not self._open:
@@ -132,11 +143,6 @@ class PhysicalRequest:
     def unread(self) -> bool:
         """Whether nobody asks what the answer used: there are no books, and no sink listens."""
         return not self._reservations and not self._guard.events.heard
-
-    @property
-    def timed(self) -> bool:
-        """Whether a deadline is in force."""
-        return self._deadline is not None
 
     @property
     def left_s(self) -> float | None:
@@ -185,8 +191,10 @@ class PhysicalRequest:
         if collector.running and collector.collecting():
             collector.later(partial(self.finish, usage, measured=measured))
         elif self._closing():
-            self._leave_breaker(None)
-            self._settle(usage, None, "measured" if measured else "estimated")
+            if self._breaker is not None:
+                self._leave_breaker(None)
+            if self._reservations:
+                self._settle(usage, None, "measured" if measured else "estimated")
             self._told_end(usage if measured else None, None)
 
     def fail(
@@ -269,17 +277,14 @@ class PhysicalRequest:
             return False
 
     def _leave_breaker(self, error: BaseException | None) -> None:
-        if self._breaking is None:
+        breaker, ticket = self._breaker, self._ticket
+        if breaker is None or ticket is None:
             return
-        breaker, admitted = self._breaking
-        self._breaking = None
-        if error is None:
-            admitted.__exit__(None, None, None)
-            return
+        self._breaker = None
         judged = breaker._counts_as_failure is None
         if judged and isinstance(error, Exception) and not provider_failures(error):
             error = _Neutral()
-        admitted.__exit__(type(error), error, None)
+        breaker._end(ticket, error)
 
     def _settle(
         self, usage: UsageSnapshot | None, error: BaseException | None, certainty: str = "measured"
@@ -298,8 +303,10 @@ class PhysicalRequest:
 
     def _told_end(self, usage: UsageSnapshot | None, error: BaseException | None) -> None:
         missing = usage is None and error is None
-        self._guard.note(self.request, requests=1, without_usage=int(missing))
-        if not self._guard.events.heard:
+        guard, request = self._guard, self.request
+        if guard._counted:
+            covered.add((request.provider, request.shape, "guarded"), 0, 1, int(missing))
+        if not guard.events.heard:
             return
         if error is not None:
             self._tell(AgentEventName.MODEL_FAILED, AgentEventStatus.FAILED, error, usage)

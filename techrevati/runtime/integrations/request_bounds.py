@@ -14,17 +14,35 @@ if TYPE_CHECKING:
     from decimal import Decimal
     from typing import Any
 
-    from techrevati.runtime.budgets import Budget
+    from techrevati.runtime.budgets import Budget, Reservation
     from techrevati.runtime.integrations.model_request import ModelRequest
 
 _BOUND_BY_INPUT = frozenset({"usd", "input_tokens", "total_tokens"})
 _BOUND_BY_OUTPUT = frozenset({"usd", "output_tokens", "reasoning_tokens", "total_tokens"})
 
 
+def reserved(budget: Budget, request: ModelRequest, about: Mapping[str, object]) -> Reservation:
+    """The reservation of what *request* can use at most, in *budget*."""
+    most = request.max_output_tokens
+    if (
+        most is not None
+        and request.tier is request.unbounded is None
+        and type(request.model) is str
+        and (given := request.plain_input_tokens()) is not None
+    ):  # as most are, and then in fewer steps
+        made = budget._reserve_plain(request.model, given, most * request.answers, request.price_provider)
+        if made is not None:
+            return made
+    return budget.reserve(**reservation_of(budget, request, about))
+
+
 def reservation_of(budget: Budget, request: ModelRequest, about: Mapping[str, object]) -> dict[str, Any]:
     """The arguments of a reservation."""
     limited = budget.limited
-    if limited & _BOUND_BY_INPUT and (elsewhere := request.unbounded or referred_to(request.content)):
+    elsewhere = request.unbounded
+    if elsewhere is None and limited & _BOUND_BY_INPUT and request.plain_input_tokens() is None:
+        elsewhere = referred_to(request.content)
+    if elsewhere and limited & _BOUND_BY_INPUT:
         raise ValueError(
             f"{elsewhere} adds input that the request does not show, and {budget.name!r} limits "
             f"{', '.join(sorted(limited & _BOUND_BY_INPUT))}: send the whole input, or guard this client "

@@ -31,6 +31,7 @@ from techrevati.runtime.integrations.model_request import (
     read_request,
 )
 from techrevati.runtime.usage import UsageSnapshot
+from techrevati.runtime.usage.common import common
 
 if TYPE_CHECKING:
     from typing import Any
@@ -43,9 +44,11 @@ if TYPE_CHECKING:
 GUARD = "_techrevati_guard"  # on a guarded client
 _RAW = "x-stainless-raw-response"
 _HELPERS = ("x-stainless-helper-method", "x-stainless-stream-helper", "x-stainless-helper")
+_SHAPING = frozenset((_RAW, *_HELPERS))
 _RETRY_COUNT = "x-stainless-retry-count"
 _KEY = "stainless-python-retry-"
 _NO_HEADERS: Mapping[str, Any] = {}
+_NOT_GIVEN = frozenset(("NotGiven", "Omit", "NoneType"))  # the SDKs' placeholders
 _CREATE = {api: f"{api}.create" for api in (CHAT, RESPONSES, EMBEDDINGS, COMPLETIONS, MESSAGES)}
 _SAID = UsageSnapshot()  # stands for a usage that is there and was not read
 
@@ -79,14 +82,16 @@ class SdkCall:
         self._answered: Answered | None = None
         self._options = options = copy(options)
         headers = options.headers
-        low = (
-            {name.lower(): value for name, value in headers.items()}
-            if headers and isinstance(headers, Mapping)
-            else _NO_HEADERS
-        )
+        low = _NO_HEADERS
+        if type(headers).__name__ not in _NOT_GIVEN and isinstance(headers, Mapping):
+            low = {name.lower(): value for name, value in headers.items()}
         self._raw = bool(low.get(_RAW))
         extra = options.extra_json
-        whole = {**body, **extra} if extra and isinstance(extra, Mapping) else body
+        whole = body
+        if api == MESSAGES:  # there the SDK leaves a placeholder for everything that the program did not say
+            whole = {name: value for name, value in body.items() if type(value).__name__ not in _NOT_GIVEN}
+        if extra and isinstance(extra, Mapping):
+            whole = {**whole, **extra}
         self._hide_usage = stream and api == CHAT and seam.ask_usage and _silent(whole)
         if self._hide_usage:
             asked = whole.get("stream_options")
@@ -96,16 +101,19 @@ class SdkCall:
             options.json_data = {**body, "stream_options": asked}
             if isinstance(extra, Mapping) and "stream_options" in extra:
                 options.extra_json = {**extra, "stream_options": asked}
-        options.max_retries = 0  # ours go around
+        # By their names and not by assignment, which pydantic makes five steps of.
+        told = options.__dict__
+        told["max_retries"] = 0  # ours go around
         if options.idempotency_key is None:
-            options.idempotency_key = _new_key()  # one for all attempts
+            told["idempotency_key"] = _new_key()  # one for all attempts
         self._timeout = options.timeout
         self._unparsed = self._raw or stream or getattr(cast_to, "__name__", "") == "Response"
         parse = getattr(options, "post_parser", None)
         parsed = callable(parse)
         if parsed and not self._raw:
             options.post_parser = self._heard(parse)
-        shape = _shape(api, low, stream, parsed) if low or parsed or stream else _CREATE[api]
+        plain = not (parsed or stream) and _SHAPING.isdisjoint(low)
+        shape = _CREATE[api] if plain else _shape(api, low, stream, parsed)
         self.request: ModelRequest = self._read(api, whole, shape)
 
     def _read(self, api: str, body: Mapping[str, object], shape: str | None = None) -> ModelRequest:
@@ -276,12 +284,16 @@ class SdkCall:
         if self._answer is not None:
             return self._answer
         answer = result if http is None else http.content
-        self._hear(answer)
+        if self._answered is not None:
+            self._hear(answer)
         return self._used(answer)
 
     def _used(self, answer: object) -> UsageSnapshot | None:
         """What *answer* says it used; of one that nobody asks about, only whether it does."""
-        return _SAID if self._unread and surely_says_usage(answer) else usage_of(answer)
+        if self._unread:
+            return _SAID if surely_says_usage(answer) else usage_of(answer)
+        used = common(answer)
+        return usage_of(answer) if used is None else used
 
     def _estimate(self, result: Any, http: Any) -> UsageSnapshot:
         """What an answer that names no usage has used."""
@@ -301,11 +313,11 @@ def _in_a_fork() -> None:
 
 def _new_key() -> str:
     """An idempotency key that no other call has; asking the system for each would cost more than the rest."""
-    return f"{_prefix}{next(_numbers):012x}"
+    return f"{_prefix}{next(_numbers)}"
 
 
 _prefix = _new_prefix()
-_numbers = count(1)
+_numbers = count(100_000_000_000)  # of twelve digits, as the end of a UUID
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_a_fork)
 

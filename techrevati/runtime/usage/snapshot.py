@@ -175,7 +175,7 @@ class UsageSnapshot:
             for name in FIELDS:
                 _put(self, name, given[name])
             return
-        _fill(
+        fill(
             self,
             input_tokens,
             output_tokens,
@@ -266,20 +266,26 @@ class UsageSnapshot:
         Raises:
             UsageNotFoundError: Nothing recognisable is there.
         """
-        global _read
-        if _read is None:
+        global _read, _common
+        if _read is None or _common is None:
+            from techrevati.runtime.usage.common import common
             from techrevati.runtime.usage.responses import read
 
-            _read = read  # an import costs a fifth of the whole, even of what is loaded
+            # Once: an import costs a fifth of the whole, even of what is loaded.
+            _read, _common = read, common
+        if cls is UsageSnapshot and type(response) is not dict:
+            known = _common(response)
+            if known is not None:
+                return known  # type: ignore[return-value]
         fields = _read(response)
         if cls is not UsageSnapshot:
             return cls(**fields)  # type: ignore[arg-type]
         made = _new(cls)
-        _fill(made, **fields)  # type: ignore[arg-type]  # readers give nothing but what fits
+        fill(made, **fields)  # type: ignore[arg-type]  # readers give nothing but what fits
         return made
 
 
-def _fill(
+def fill(
     made: UsageSnapshot,
     input_tokens: int = 0,
     output_tokens: int = 0,
@@ -361,6 +367,7 @@ def _exact_sum(a: Decimal, b: Decimal) -> Decimal:
 
 _put, _new = object.__setattr__, object.__new__
 _read: Callable[[object], dict[str, object]] | None = None
+_common: Callable[[object], UsageSnapshot | None] | None = None
 
 
 class _Open:
