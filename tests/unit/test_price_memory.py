@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -11,13 +11,22 @@ from hypothesis import given, strategies as st
 
 from techrevati.runtime.pricing import (
     PRICING_TABLE,
+    ModelPricing,
     PriceBook,
+    UnknownModelError,
+    cost_usd,
     quote,
+    register_pricing,
     use_price_book,
     worst_case_picodollars,
 )
 from techrevati.runtime.pricing.files import write_book
-from techrevati.runtime.pricing.quotes import charged
+from techrevati.runtime.pricing.quotes import (
+    _forget_prices,
+    charged,
+    cost_picodollars_or_none,
+    plain_worst_case_picodollars,
+)
 from techrevati.runtime.usage import UsageSnapshot
 
 DAY = 86_400.0
@@ -83,3 +92,63 @@ def test_the_worst_case_is_worked_out_again_before_prices_change(asked: list[tup
             assert remembered == worst_case_picodollars(
                 model, input_tokens=tokens, max_output_tokens=3, at=at
             )
+
+
+# --- prices that were registered --------------------------------------------------------------------------
+
+PRICED = ModelPricing(7, 8)
+NAMES = ["house/steady", "house/dated", "steady", "unknown-model", "house/steady-2026-01-01"]
+changes = st.sampled_from(
+    [
+        lambda name: register_pricing(name, PRICED),
+        lambda name: PRICING_TABLE.__setitem__(name, ModelPricing(1, 1)),
+        lambda name: PRICING_TABLE.pop(name, None),
+        lambda name: PRICING_TABLE.update({name: PRICED}),
+        lambda name: PRICING_TABLE.setdefault(name, ModelPricing(2, 3)),
+        lambda name: PRICING_TABLE.__ior__({name: ModelPricing(3, 3)}),
+        lambda name: PRICING_TABLE.clear(),
+        lambda name: PRICING_TABLE.popitem() if PRICING_TABLE else None,
+        lambda name: PRICING_TABLE.__delitem__(name) if name in PRICING_TABLE else None,
+        lambda name: use_price_book(PriceBook(write_book(MODELS, {"version": "ours"}))),
+    ]
+)
+
+
+def all_of(model: str) -> list[object]:
+    """What every way to ask says."""
+    usage = UsageSnapshot(100, 10)
+    found: list[object] = [cost_picodollars_or_none(model, usage)]
+    for ask in (
+        lambda: cost_usd(model, usage),
+        lambda: charged(model, usage, provider=None, at_s=CHANGE, tier=None),
+        lambda: worst_case_picodollars(model, input_tokens=100, max_output_tokens=10),
+        lambda: plain_worst_case_picodollars(model, None, None, 100, 10),
+    ):
+        try:
+            found.append(ask())
+        except UnknownModelError:
+            found.append("unknown")
+    return found
+
+
+@given(st.lists(st.tuples(changes, st.sampled_from(NAMES)), max_size=12))
+def test_what_is_remembered_is_what_is_registered(made: list[tuple[Callable[[str], object], str]]) -> None:
+    """However the table is changed: asked at every step, it says what a process says that asks once."""
+    PRICING_TABLE.clear()
+    for change, name in made:
+        change(name)
+        remembered = [all_of(model) for model in NAMES]
+        _forget_prices()
+        assert remembered == [all_of(model) for model in NAMES]
+
+
+def test_a_registered_price_is_remembered() -> None:
+    """It costs what the book's do: a second look is one look into a dict."""
+    register_pricing("house-model", PRICED)
+    cost_usd("house-model", UsageSnapshot(1, 1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("techrevati.runtime.pricing.quotes.find_pricing", None)
+        assert cost_usd("house-model", UsageSnapshot(1_000_000)) == 7
+    PRICING_TABLE.clear()
+    with pytest.raises(UnknownModelError):
+        cost_usd("house-model", UsageSnapshot(1, 1))

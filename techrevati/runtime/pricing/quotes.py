@@ -12,10 +12,10 @@ from techrevati.runtime.pricing.errors import UnknownModelError, UnknownPriceErr
 from techrevati.runtime.pricing.money import decimal_usd
 from techrevati.runtime.pricing.names import canonical_provider
 from techrevati.runtime.pricing.rates import worst_of
-from techrevati.runtime.pricing.registered import PRICING_TABLE, find_pricing
+from techrevati.runtime.pricing.registered import PRICING_TABLE, find_pricing, pricing_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from datetime import datetime
     from decimal import Decimal
 
@@ -108,13 +108,12 @@ def current_picodollars(
     model: str, usage: UsageSnapshot, provider: str | None, tier: str | tuple[str, ...] | None
 ) -> Picodollars:
     """:func:`cost_picodollars` of a call made now."""
-    if not PRICING_TABLE:
-        try:
-            rates, since_s, until_s = _current[model, provider, tier, usage.tier]
-            if until_s is None or since_s <= time.time() < until_s:
-                return rates.cost(usage)
-        except (KeyError, TypeError, AttributeError):  # not asked yet, or wrong: told below
-            pass
+    try:
+        rates, since_s, until_s = _current[model, provider, tier, usage.tier]
+        if until_s is None or since_s <= time.time() < until_s:
+            return rates.cost(usage)
+    except (KeyError, TypeError, AttributeError):  # not asked yet, or wrong: told below
+        pass
     return _priced(model, provider, None, tier, usage)[0].cost(usage)
 
 
@@ -174,17 +173,23 @@ def worst_case_picodollars(
     web_searches = arguments.count("web_searches", web_searches)
     requests = arguments.count("requests", requests)
     tiers = _tiers(tier)
+    worst = _worst  # before anything is looked up: what changes meanwhile has another one
     pricing, entry = _resolve(model, provider)
     at_s = _seconds(at)
     if pricing is not None:
         if tiers:
             raise UnknownPriceError(model, f"tier {tiers[0]!r}")
         possible = [pricing.rates]
+        span: tuple[float, float] | None = _FOR_EVER
     else:
         assert entry is not None
         possible = list({id(rates): rates for rates in entry.possible_rates(at_s, tiers)}.values())
-        if at is None and (tier is None or isinstance(tier, (str, tuple))):
-            _remember_dearest((model, provider, tier), entry, at_s, possible)
+        span = entry.steady_for_a_day(at_s)
+    if at is None and span is not None and (tier is None or isinstance(tier, (str, tuple))):
+        if len(worst) >= _CAPACITY:
+            worst.clear()
+        levels = tuple({level: None for rates in possible for level in rates.dearest})
+        worst[model, provider, tier] = levels, span[0], None if span == _FOR_EVER else span[1]
     return max(
         rates.worst(
             input_tokens, max_output_tokens, audio=audio, web_searches=web_searches, requests=requests
@@ -201,16 +206,15 @@ def plain_worst_case_picodollars(
     max_output_tokens: int,
 ) -> Picodollars:
     """:func:`worst_case_picodollars` of a call made now, in fewer steps; both counts are whole and >= 0."""
-    if not PRICING_TABLE:
-        try:
-            levels, since_s, until_s = _worst[model, provider, tier]
-            if until_s is None or since_s <= time.time() < until_s:
-                if len(levels) == 1:
-                    _, given, made, request = levels[0]
-                    return input_tokens * given + max_output_tokens * made + request
-                return worst_of(levels, input_tokens, max_output_tokens)
-        except (KeyError, TypeError):
-            pass
+    try:
+        levels, since_s, until_s = _worst[model, provider, tier]
+        if until_s is None or since_s <= time.time() < until_s:
+            if len(levels) == 1:
+                _, given, made, request = levels[0]
+                return input_tokens * given + max_output_tokens * made + request
+            return worst_of(levels, input_tokens, max_output_tokens)
+    except (KeyError, TypeError):
+        pass
     return worst_case_picodollars(
         model,
         input_tokens=input_tokens,
@@ -222,25 +226,11 @@ def plain_worst_case_picodollars(
 
 def _dearest(model: str, provider: str | None, tier: object) -> Dearest | None:
     """What is remembered of :func:`worst_case_picodollars`; None: it must be worked out."""
-    if PRICING_TABLE:
-        pricing = PRICING_TABLE.get(model) if isinstance(model, str) else None
-        return pricing.rates.dearest if pricing is not None and tier is None else None
     try:
         levels, since_s, until_s = _worst[model, provider, tier]
     except (KeyError, TypeError):
         return None
     return levels if until_s is None or since_s <= time.time() < until_s else None
-
-
-def _remember_dearest(key: tuple[object, ...], entry: Entry, at_s: float, possible: Sequence[Rates]) -> None:
-    worst = _worst
-    span = entry.steady_for_a_day(at_s)
-    if span is not None:
-        if len(worst) >= _CAPACITY:
-            worst.clear()
-        levels = tuple({level: None for rates in possible for level in rates.dearest})
-        for_ever = span == (float("-inf"), float("inf"))
-        worst[key] = levels, span[0], None if for_ever else span[1]
 
 
 def charged(
@@ -259,24 +249,22 @@ def charged(
     unit prices as JSON: a plain tuple, as a named one takes twice as long.
     """
     memo = _charged
-    if not PRICING_TABLE:
-        try:
-            rates, since_s, until_s, source, book, named = memo[model, provider, tier, usage.tier]
-        except (KeyError, TypeError):
-            pass
-        else:
-            if since_s <= at_s < until_s:
-                return rates.cost(usage), source, book, named, rates.unit_prices_json(usage, rare)
+    try:
+        rates, since_s, until_s, source, book, named = memo[model, provider, tier, usage.tier]
+    except (KeyError, TypeError):
+        pass
+    else:
+        if since_s <= at_s < until_s:
+            return rates.cost(usage), source, book, named, rates.unit_prices_json(usage, rare)
     rates, entry, tiers = _priced(model, provider, at_s, tier, usage)
     named = "+".join(tiers) or "standard"
-    if entry is None:
-        source = book = "registered"
-    else:
-        source, book = "book", entry.book
-        if tier is None or isinstance(tier, (str, tuple)):
-            if len(memo) >= _CAPACITY:
-                memo.clear()
-            memo[model, provider, tier, usage.tier] = (rates, *entry.steady(at_s), source, book, named)
+    source, book, span = "registered", "registered", _FOR_EVER
+    if entry is not None:
+        source, book, span = "book", entry.book, entry.steady(at_s)
+    if tier is None or isinstance(tier, (str, tuple)):
+        if len(memo) >= _CAPACITY:
+            memo.clear()
+        memo[model, provider, tier, usage.tier] = (rates, *span, source, book, named)
     return rates.cost(usage), source, book, named, rates.unit_prices_json(usage, rare)
 
 
@@ -293,23 +281,18 @@ def has_pricing(model: str) -> bool:
 
 def cost_picodollars_or_none(model: str, usage: UsageSnapshot) -> Picodollars | None:
     """The cost of a call made now; None when nothing prices it.  What ``UsageTracker`` counts."""
-    if PRICING_TABLE:
-        pricing = find_pricing(model)
-        if pricing is not None:
-            return pricing.cost_picodollars(usage)
+    try:
+        rates, since_s, until_s = _current[model, None, None, usage.tier]
+    except KeyError:
+        pass
     else:
-        try:
-            rates, since_s, until_s = _current[model, None, None, usage.tier]
-        except KeyError:
-            pass
-        else:
-            if until_s is None or since_s <= time.time() < until_s:
-                return rates.cost(usage)
-    if not model:
+        if until_s is None or since_s <= time.time() < until_s:
+            return rates.cost(usage)
+    pricing = find_pricing(model)
+    if pricing is None and (not model or _find(model, None) is None):
         return None
-    entry = _find(model, None)
-    if entry is None:
-        return None
+    if not model:  # registered under no name
+        return None if pricing is None else pricing.cost_picodollars(usage)
     try:
         return _priced(model, None, None, None, usage)[0].cost(usage)
     except UnknownPriceError:
@@ -323,12 +306,19 @@ _book: PriceBook | None = None
 
 def use_price_book(book: PriceBook | None) -> None:
     """Ask *book* before the bundled one from now on, in the whole process; None: only the bundled one."""
-    global _book, _entries, _current, _worst, _charged
+    global _book, _entries
     if book is not None and not isinstance(book, PriceBook):
         raise TypeError(f"book must be a PriceBook or None, got {book!r}")
     _book = book
-    # New ones, not emptied ones: a thread that is still reading the book before must not write into these.
-    _entries, _current, _worst, _charged = {}, {}, {}, {}
+    _entries = {}
+    _forget_prices()
+
+
+def _forget_prices() -> None:
+    """Work out again what a call costs: the book or the table has changed."""
+    global _current, _worst, _charged
+    # New ones, not emptied ones: a thread that is still reading what was there must not write into these.
+    _current, _worst, _charged = {}, {}, {}
 
 
 _entries: dict[tuple[str, str | None], Entry] = {}
@@ -340,6 +330,8 @@ _worst: dict[tuple[object, ...], tuple[Dearest, float, float | None]] = {}
 # (model, provider, tier, served tier) -> rates, from when, until when, source, book and tier.
 _charged: dict[tuple[object, ...], tuple[Rates, float, float, str, str, str]] = {}
 _CAPACITY = 4096
+_FOR_EVER = (float("-inf"), float("inf"))
+pricing_table.changed = _forget_prices
 
 
 def _find(model: str, provider: str | None) -> Entry | None:
@@ -404,11 +396,13 @@ def _priced(
     if pricing is not None:
         if tiers and tier is not None:
             raise UnknownPriceError(model, f"tier {tiers[0]!r}")
-        return pricing.rates, None, ()  # a registered price holds whatever tier the provider says it served
-    assert entry is not None
-    rates = entry.rates(at_s, tiers)
-    if at is None and (tier is None or isinstance(tier, (str, tuple))):
+        rates, tiers = pricing.rates, ()  # it holds whatever tier the provider says it served
+        since_s, until_s = _FOR_EVER
+    else:
+        assert entry is not None
+        rates = entry.rates(at_s, tiers)
         since_s, until_s = entry.steady(at_s)
+    if at is None and (tier is None or isinstance(tier, (str, tuple))):
         if len(current) >= _CAPACITY:
             current.clear()
         current[model, provider, tier, served] = rates, since_s, None if until_s == float("inf") else until_s

@@ -11,7 +11,9 @@ from techrevati.runtime.pricing.names import families
 from techrevati.runtime.pricing.rates import Rates
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from os import PathLike
+    from typing import Any, Self
 
     from techrevati.runtime.pricing.rates import Picodollars
     from techrevati.runtime.usage import UsageSnapshot
@@ -88,7 +90,64 @@ _PRICES = {
 }
 _ALWAYS = {"input_per_million", "output_per_million", "cache_write_per_million", "cache_read_per_million"}
 
-PRICING_TABLE: dict[str, ModelPricing] = {}
+
+class PricingTable(dict[str, "ModelPricing"]):
+    """A dict that tells when it has changed, so that what was worked out from it can be remembered.
+
+    Attributes:
+        changed: Called after every change, by whoever changes it.
+    """
+
+    changed: Callable[[], None] = staticmethod(lambda: None)
+
+    def __setitem__(self, model: str, pricing: ModelPricing) -> None:
+        super().__setitem__(model, pricing)
+        self.changed()
+
+    def __delitem__(self, model: str) -> None:
+        super().__delitem__(model)
+        self.changed()
+
+    def __ior__(self, other: Any) -> Self:  # type: ignore[override, misc]
+        self.update(other)
+        return self
+
+    def clear(self) -> None:
+        """Remove everything."""
+        super().clear()
+        self.changed()
+
+    def pop(self, *model_and_default: Any) -> Any:
+        """As a dict's."""
+        try:
+            return super().pop(*model_and_default)
+        finally:
+            self.changed()
+
+    def popitem(self) -> tuple[str, ModelPricing]:
+        """As a dict's."""
+        try:
+            return super().popitem()
+        finally:
+            self.changed()
+
+    def setdefault(self, *model_and_default: Any) -> Any:
+        """As a dict's."""
+        try:
+            return super().setdefault(*model_and_default)
+        finally:
+            self.changed()
+
+    def update(self, *others: Any, **more: ModelPricing) -> None:
+        """As a dict's."""
+        try:
+            super().update(*others, **more)
+        finally:  # some of it may be there, whatever was raised
+            self.changed()
+
+
+pricing_table: PricingTable = PricingTable()
+PRICING_TABLE: dict[str, ModelPricing] = pricing_table
 """What callers registered: lower-case model name -> prices.  May be changed at any time."""
 
 _write_lock = Lock()

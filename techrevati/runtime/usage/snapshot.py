@@ -276,13 +276,13 @@ class UsageSnapshot:
         if cls is UsageSnapshot and type(response) is not dict:
             known = _common(response)
             if known is not None:
-                return known  # type: ignore[return-value]
+                return known  # type: ignore[return-value]  # pyright: ignore
         fields = _read(response)
         if cls is not UsageSnapshot:
             return cls(**fields)  # type: ignore[arg-type]
         made = _new(cls)
         fill(made, **fields)  # type: ignore[arg-type]  # readers give nothing but what fits
-        return made
+        return made  # pyright: ignore[reportReturnType]  # cls was narrowed above
 
 
 def fill(
