@@ -89,13 +89,14 @@ def usage_of(answer: object) -> UsageSnapshot | None:
 def surely_says_usage(answer: object) -> bool:
     """Whether an answer, as a model of its SDK, says what it used, seen without reading it; False where only
     reading shows it."""
-    usage = getattr(answer, "usage", None)
-    if usage is None:
+    # Where models keep their values: to ask one for an attribute that it has not costs more than all this.
+    said = getattr(getattr(answer, "usage", None), "__dict__", None)
+    if type(said) is not dict:
         return False
-    given = getattr(usage, "prompt_tokens", None)
+    given = said.get("prompt_tokens")
     if given is None:
-        given = getattr(usage, "input_tokens", None)
-        if type(getattr(usage, "output_tokens", None)) is not int:
+        given = said.get("input_tokens")
+        if type(said.get("output_tokens")) is not int:
             return False
     return type(given) is int and given >= 0
 
