@@ -137,9 +137,9 @@ def _part(part: object) -> int:
 
 def _call(call: Mapping[str, object]) -> int:
     """A call of a tool, as a model wrote it."""
-    given = call.get("arguments") if call.get("input") is None else call.get("input")
+    given = call.get("input") or call.get("arguments") or {}
     text = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False, default=str)
-    return likely_tokens(str(call.get("name") or "")) + likely_tokens(text or "{}")
+    return likely_tokens(str(call.get("name") or "")) + likely_tokens(text)
 
 
 def _tool(tool: object) -> int:
