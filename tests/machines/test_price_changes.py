@@ -6,9 +6,10 @@ import copy
 import pickle
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from threading import RLock
+from threading import Barrier, RLock, Thread
 from types import FrameType
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -42,6 +43,15 @@ def book(price: int) -> PriceBook:
 
 
 BOOKS = book(1), book(2)
+
+
+@pytest.fixture
+def turns_are_short() -> Iterator[None]:
+    """Threads change over after some microseconds, not after five milliseconds."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
 
 
 @pytest.fixture(autouse=True)
@@ -145,6 +155,44 @@ def test_a_call_is_priced_as_at_some_moment_of_it(change: str, way: Callable[[st
     assert explore(scenario, FILES, SHARED, threads=2) > 20
 
 
+@pytest.mark.usefixtures("turns_are_short")
+def test_threads_see_each_price_while_it_holds() -> None:
+    """Four ask, each in every way, while one raises the price step by step."""
+    begun = ended = 1
+    register_pricing(NAMED, registered(1))
+    together = Barrier(5)
+    wrong: list[object] = []
+    rounds = 300
+
+    def ask(model: str) -> None:
+        together.wait(10)
+        while ended < rounds and not wrong:
+            for way in WAYS:
+                at_least = ended
+                found = way(model)
+                if not (isinstance(found, int) and at_least <= found <= begun):
+                    wrong.append((way.__name__, at_least, found, begun))
+
+    threads = [Thread(target=ask, args=(model,)) for model in (NAMED, DATED) * 2]
+    for thread in threads:
+        thread.start()
+    together.wait(10)
+    for price in range(2, rounds + 1):
+        begun = price
+        if price % 3 == 0:
+            PRICING_TABLE.update({NAMED: registered(price)})
+        elif price % 3 == 1:
+            register_pricing(NAMED.upper(), registered(price))
+        else:
+            use_price_book(BOOKS[price % 2])
+            PRICING_TABLE[NAMED] = registered(price)
+        ended = price
+    for thread in threads:
+        thread.join(10)
+    assert wrong == []
+    assert [way(NAMED) for way in WAYS] == [rounds] * len(WAYS)
+
+
 def test_who_counts_what_nothing_prices_never_raises() -> None:
     """A price may be taken back while it is looked for."""
 
@@ -237,6 +285,20 @@ def test_copies_are_plain_dicts() -> None:
         assert copied == PRICING_TABLE
         copied.clear()
     assert by_cost(NAMED) == 5
+
+
+def test_a_patched_table_is_seen_and_so_is_its_end() -> None:
+    """As tests of programs patch it."""
+    register_pricing(NAMED, registered(5))
+    with patch.dict(PRICING_TABLE, {DATED: registered(6)}):
+        assert [by_cost(NAMED), by_cost(DATED)] == [5, 6]
+    with patch.dict(PRICING_TABLE, clear=True):
+        assert [by_cost(NAMED), by_cost(DATED)] == [1, 1]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.delitem(PRICING_TABLE, NAMED)
+        patched.setitem(PRICING_TABLE, DATED, registered(7))
+        assert [by_cost(NAMED), by_cost(DATED)] == [1, 7]
+    assert [by_cost(NAMED), by_cost(DATED)] == [5, 5]
 
 
 @pytest.mark.parametrize("given", [{"provider": ["azure"]}, {"tier": ["standard"]}, {"tier": []}])

@@ -95,7 +95,7 @@ _ALWAYS = {"input_per_million", "output_per_million", "cache_write_per_million",
 class PricingTable(dict[str, "ModelPricing"]):
     """A dict that tells when it changes, so that what was worked out from it can be remembered.
 
-    Copies and pickles of it are plain dicts.
+    Copies and pickles of it are plain dicts.  ``dict.update(table, …)`` goes past it and is not seen.
 
     Attributes:
         lock: Held while it, or anything else that prices depend on, changes.
