@@ -120,7 +120,7 @@ def common(answer: Any) -> UsageSnapshot | None:
 
 
 def _answer_size(answer: type) -> int:
-    """How many fields answers of this type have, if they say nothing beside their usage, else 0; remembered."""
+    """How many fields answers of this type have; 0 if they say something beside their usage.  Remembered."""
     fields = getattr(answer, "__pydantic_fields__", None)
     size = 0
     if isinstance(fields, dict) and "usage" in fields and _BESIDE.isdisjoint(fields):
