@@ -21,6 +21,8 @@ from techrevati.runtime.failures import registered
 from techrevati.runtime.hedging import Hedge
 from techrevati.runtime.integrations.sdk_call import _new_key
 from techrevati.runtime.pipeline import Pipeline
+from techrevati.runtime.pricing import PRICING_TABLE, ModelPricing, cost_usd, register_pricing
+from techrevati.runtime.pricing.registered import pricing_table
 from techrevati.runtime.rate_limit import RateLimit
 from techrevati.runtime.retry_policy import RecoveryContext, Retry, RetryBudget, retry as retry_module
 from techrevati.runtime.sinks import JsonlEventSink
@@ -93,10 +95,14 @@ def test_a_child_never_waits_for_a_thread_that_it_does_not_have(tmp_path: Path) 
         Retry._gave_up(ValueError())
         with registered._lock:
             pass
+        register_pricing("of-a-child", ModelPricing(2, 3))
+        assert cost_usd("of-a-child", UsageSnapshot(1_000_000)) == 2
+        del PRICING_TABLE["of-a-child"]
 
     owners: list[Any] = [breaker, registry, budget, bulkhead, limit, failover, hedge, tracker, workers]
     owners += [recovery, pipeline, sink]
     locks = [owner._lock for owner in owners] + [retry_module._given_up_lock, registered._lock]
+    locks.append(pricing_table.lock)
     assert held_elsewhere(locks, work) == 0
     assert len((tmp_path / "events.jsonl").read_text().splitlines()) == 1
     work()  # the parent's locks were not touched

@@ -9,7 +9,7 @@ probes of a breaker until their lease ends) stays taken in the child.
 from __future__ import annotations
 
 import os
-from _thread import allocate_lock
+from _thread import RLock, allocate_lock
 from _weakref import ref
 
 TYPE_CHECKING = False
@@ -17,12 +17,19 @@ if TYPE_CHECKING:
     from _thread import LockType
     from typing import Any
 
-_locks: set[ref[LockType]] = set()  # each of its methods is one step, so that no lock is needed here
+_locks: set[ref[LockType | RLock]] = set()  # each of its methods is one step, so that no lock is needed here
 
 
 def fork_safe_lock() -> LockType:
     """A new lock, free in every child that is forked while it lives."""
     lock = allocate_lock()
+    _locks.add(ref(lock, _locks.discard))
+    return lock
+
+
+def fork_safe_rlock() -> RLock:
+    """:func:`fork_safe_lock` that who holds it may take again, such as a handler of signals."""
+    lock = RLock()
     _locks.add(ref(lock, _locks.discard))
     return lock
 

@@ -86,7 +86,7 @@ class BreakerRegistry:
         made = self._make("/".join(part for part in key if part))
         if not isinstance(made, CircuitBreaker):
             raise TypeError(f"make must give a CircuitBreaker (tasks use its as_async()), got {made!r}")
-        return self._kept(key, made) or made
+        return self._kept(key, made)
 
     def all(self) -> dict[tuple[str, str, str], CircuitBreaker]:
         """A copy of what is kept, by provider, model and credential id, asked for longest ago first."""
@@ -96,16 +96,15 @@ class BreakerRegistry:
     def __repr__(self) -> str:
         return f"BreakerRegistry({len(self._breakers)} of at most {self.capacity} breakers)"
 
-    def _kept(self, key: tuple[str, str, str], made: CircuitBreaker | None = None) -> CircuitBreaker | None:
-        """The breaker of *key*, now asked for last; *made* is kept when there is none."""
+    def _kept(self, key: tuple[str, str, str], made: CircuitBreaker) -> CircuitBreaker:
+        """The breaker of *key*, now asked for last: *made*, unless another thread made one meanwhile."""
         gone: CircuitBreaker | None = None
         with self._lock:
             breaker = self._breakers.pop(key, None)
-            if breaker is None and made is not None:
+            if breaker is None:
                 gone = self._make_room_locked()
                 breaker = made
-            if breaker is not None:
-                self._breakers[key] = breaker
+            self._breakers[key] = breaker
         if gone is not None:
             logger("circuit_breaker").warning(
                 "a registry of %d forgot circuit %r, which is %s; its key begins again with a new one",

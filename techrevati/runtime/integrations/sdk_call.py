@@ -48,7 +48,7 @@ _SHAPING = frozenset((_RAW, *_HELPERS))
 _RETRY_COUNT = "x-stainless-retry-count"
 _KEY = "stainless-python-retry-"
 _NO_HEADERS: Mapping[str, Any] = {}
-_NOT_GIVEN = frozenset(("NotGiven", "Omit", "NoneType"))  # the SDKs' placeholders
+_NOT_GIVEN = frozenset(("NotGiven", "Omit", "NoneType"))  # the SDKs' placeholders, and None
 _CREATE = {api: f"{api}.create" for api in (CHAT, RESPONSES, EMBEDDINGS, COMPLETIONS, MESSAGES)}
 _SAID = UsageSnapshot()  # stands for a usage that is there and was not read
 

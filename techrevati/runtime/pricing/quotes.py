@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from techrevati.runtime._core import arguments
 from techrevati.runtime.pricing.book import PriceBook
@@ -185,11 +185,10 @@ def worst_case_picodollars(
         assert entry is not None
         possible = list({id(rates): rates for rates in entry.possible_rates(at_s, tiers)}.values())
         span = entry.steady_for_a_day(at_s)
-    if at is None and span is not None and (tier is None or isinstance(tier, (str, tuple))):
-        if len(worst) >= _CAPACITY:
-            worst.clear()
+    if at is None and span is not None:
         levels = tuple({level: None for rates in possible for level in rates.dearest})
-        worst[model, provider, tier] = levels, span[0], None if span == _FOR_EVER else span[1]
+        until_s = None if span == _FOR_EVER else span[1]
+        _remember(worst, (model, provider, tier), (levels, span[0], until_s))
     return max(
         rates.worst(
             input_tokens, max_output_tokens, audio=audio, web_searches=web_searches, requests=requests
@@ -251,7 +250,7 @@ def charged(
     memo = _charged
     try:
         rates, since_s, until_s, source, book, named = memo[model, provider, tier, usage.tier]
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, AttributeError):  # not asked yet, or wrong: told below
         pass
     else:
         if since_s <= at_s < until_s:
@@ -261,10 +260,7 @@ def charged(
     source, book, span = "registered", "registered", _FOR_EVER
     if entry is not None:
         source, book, span = "book", entry.book, entry.steady(at_s)
-    if tier is None or isinstance(tier, (str, tuple)):
-        if len(memo) >= _CAPACITY:
-            memo.clear()
-        memo[model, provider, tier, usage.tier] = (rates, *span, source, book, named)
+    _remember(memo, (model, provider, tier, usage.tier), (rates, *span, source, book, named))
     return rates.cost(usage), source, book, named, rates.unit_prices_json(usage, rare)
 
 
@@ -283,19 +279,17 @@ def cost_picodollars_or_none(model: str, usage: UsageSnapshot) -> Picodollars | 
     """The cost of a call made now; None when nothing prices it.  What ``UsageTracker`` counts."""
     try:
         rates, since_s, until_s = _current[model, None, None, usage.tier]
-    except KeyError:
+    except (KeyError, TypeError, AttributeError):  # not asked yet, or wrong: told below
         pass
     else:
         if until_s is None or since_s <= time.time() < until_s:
             return rates.cost(usage)
-    pricing = find_pricing(model)
-    if pricing is None and (not model or _find(model, None) is None):
-        return None
-    if not model:  # registered under no name
+    if not model:  # may be registered, but no call names it
+        pricing = find_pricing(model)
         return None if pricing is None else pricing.cost_picodollars(usage)
     try:
         return _priced(model, None, None, None, usage)[0].cost(usage)
-    except UnknownPriceError:
+    except (UnknownModelError, UnknownPriceError):
         return None
 
 
@@ -309,16 +303,45 @@ def use_price_book(book: PriceBook | None) -> None:
     global _book, _entries
     if book is not None and not isinstance(book, PriceBook):
         raise TypeError(f"book must be a PriceBook or None, got {book!r}")
-    _book = book
-    _entries = {}
-    _forget_prices()
+    with pricing_table.lock:
+        _remember_nothing()
+        _entries = _Nothing()
+        _book = book
+        _entries = {}
+        _forget_prices()
+
+
+# A change is made between these two.  If it is cut short there, as by KeyboardInterrupt, prices are worked
+# out anew for every call until the next change: slow, but never wrong.
+
+
+def _remember_nothing() -> None:
+    """The book or the table is about to change: what is worked out meanwhile may be of either side of it."""
+    global _current, _worst, _charged
+    _current, _worst, _charged = _Nothing(), _Nothing(), _Nothing()
 
 
 def _forget_prices() -> None:
-    """Work out again what a call costs: the book or the table has changed."""
+    """The book or the table has changed."""
     global _current, _worst, _charged
     # New ones, not emptied ones: a thread that is still reading what was there must not write into these.
     _current, _worst, _charged = {}, {}, {}
+
+
+def _remember(memo: dict[Any, Any], key: tuple[object, ...], value: tuple[object, ...]) -> None:
+    if len(memo) >= _CAPACITY:
+        memo.clear()
+    try:
+        memo[key] = value
+    except TypeError:  # a list of tiers is no key
+        pass
+
+
+class _Nothing(dict[Any, Any]):
+    """Remembers nothing."""
+
+    def __setitem__(self, key: object, value: object) -> None:
+        pass
 
 
 _entries: dict[tuple[str, str | None], Entry] = {}
@@ -331,7 +354,7 @@ _worst: dict[tuple[object, ...], tuple[Dearest, float, float | None]] = {}
 _charged: dict[tuple[object, ...], tuple[Rates, float, float, str, str, str]] = {}
 _CAPACITY = 4096
 _FOR_EVER = (float("-inf"), float("inf"))
-pricing_table.changed = _forget_prices
+pricing_table.changing, pricing_table.changed = _remember_nothing, _forget_prices
 
 
 def _find(model: str, provider: str | None) -> Entry | None:
@@ -402,10 +425,9 @@ def _priced(
         assert entry is not None
         rates = entry.rates(at_s, tiers)
         since_s, until_s = entry.steady(at_s)
-    if at is None and (tier is None or isinstance(tier, (str, tuple))):
-        if len(current) >= _CAPACITY:
-            current.clear()
-        current[model, provider, tier, served] = rates, since_s, None if until_s == float("inf") else until_s
+    if at is None:
+        until = None if until_s == float("inf") else until_s
+        _remember(current, (model, provider, tier, served), (rates, since_s, until))
     return rates, entry, tiers
 
 

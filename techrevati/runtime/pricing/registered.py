@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from threading import Lock
 from typing import TYPE_CHECKING
 
 from techrevati.runtime._core import arguments
+from techrevati.runtime._core.locks import fork_safe_rlock
 from techrevati.runtime.pricing.names import families
 from techrevati.runtime.pricing.rates import Rates
 
 if TYPE_CHECKING:
+    from _thread import RLock
     from collections.abc import Callable
     from os import PathLike
     from typing import Any, Self
@@ -92,21 +93,33 @@ _ALWAYS = {"input_per_million", "output_per_million", "cache_write_per_million",
 
 
 class PricingTable(dict[str, "ModelPricing"]):
-    """A dict that tells when it has changed, so that what was worked out from it can be remembered.
+    """A dict that tells when it changes, so that what was worked out from it can be remembered.
+
+    Copies and pickles of it are plain dicts.  ``dict.update(table, …)`` goes past it and is not seen.
 
     Attributes:
-        changed: Called after every change, by whoever changes it.
+        lock: Held while it, or anything else that prices depend on, changes.
+        changing: Called before every change: what is worked out from now on may be of either side of it.
+        changed: Called after every change, and after whatever failed.
     """
 
+    lock: RLock = fork_safe_rlock()
+    changing: Callable[[], None] = staticmethod(lambda: None)
     changed: Callable[[], None] = staticmethod(lambda: None)
 
+    def _change(self, method: Any, *given: Any) -> Any:
+        with self.lock:
+            self.changing()
+            try:
+                return method(self, *given)
+            finally:
+                self.changed()
+
     def __setitem__(self, model: str, pricing: ModelPricing) -> None:
-        super().__setitem__(model, pricing)
-        self.changed()
+        self._change(dict.__setitem__, model, pricing)
 
     def __delitem__(self, model: str) -> None:
-        super().__delitem__(model)
-        self.changed()
+        self._change(dict.__delitem__, model)
 
     def __ior__(self, other: Any) -> Self:  # type: ignore[override, misc]
         self.update(other)
@@ -114,51 +127,43 @@ class PricingTable(dict[str, "ModelPricing"]):
 
     def clear(self) -> None:
         """Remove everything."""
-        super().clear()
-        self.changed()
+        self._change(dict.clear)
 
     def pop(self, *model_and_default: Any) -> Any:
         """As a dict's."""
-        try:
-            return super().pop(*model_and_default)
-        finally:
-            self.changed()
+        return self._change(dict.pop, *model_and_default)
 
     def popitem(self) -> tuple[str, ModelPricing]:
         """As a dict's."""
-        try:
-            return super().popitem()
-        finally:
-            self.changed()
+        found: tuple[str, ModelPricing] = self._change(dict.popitem)
+        return found
 
     def setdefault(self, *model_and_default: Any) -> Any:
         """As a dict's."""
-        try:
-            return super().setdefault(*model_and_default)
-        finally:
-            self.changed()
+        return self._change(dict.setdefault, *model_and_default)
 
     def update(self, *others: Any, **more: ModelPricing) -> None:
-        """As a dict's."""
+        """As a dict's; what comes before something wrong is there, whatever was raised."""
+        given: dict[str, ModelPricing] = {}
         try:
-            super().update(*others, **more)
-        finally:  # some of it may be there, whatever was raised
-            self.changed()
+            given.update(*others, **more)  # it may run code of the caller's, which must not hold the lock
+        finally:
+            self._change(dict.update, given)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return dict, (dict(self),)
 
 
 pricing_table: PricingTable = PricingTable()
 PRICING_TABLE: dict[str, ModelPricing] = pricing_table
 """What callers registered: lower-case model name -> prices.  May be changed at any time."""
 
-_write_lock = Lock()
-
 
 def register_pricing(model: str, pricing: ModelPricing) -> None:
     """Price *model* (any case) and its dated variants; overrides an earlier price.  Thread-safe."""
     if not isinstance(pricing, ModelPricing):
         raise TypeError(f"pricing must be a ModelPricing, got {pricing!r}")
-    with _write_lock:
-        PRICING_TABLE[arguments.text("model", model).lower()] = pricing
+    PRICING_TABLE[arguments.text("model", model).lower()] = pricing
 
 
 def load_pricing_from_file(path: str | PathLike[str]) -> None:
@@ -187,8 +192,7 @@ def load_pricing_from_file(path: str | PathLike[str]) -> None:
             loaded[arguments.text("model", name).lower()] = ModelPricing(**given)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: prices of {name!r}: {error}") from None
-    with _write_lock:
-        PRICING_TABLE.update(loaded)
+    PRICING_TABLE.update(loaded)
 
 
 def find_pricing(model: str) -> ModelPricing | None:

@@ -37,26 +37,30 @@ _BESIDE = frozenset(
 )
 _TIERS = {None: None, "default": "default", "standard": "standard", "priority": "priority", "flex": "flex"}
 _NOT_READ, _IS_CHAT, _IS_MESSAGE = range(3)
-# What is known of types; a program that makes new ones starts over.
-_answers: dict[type, bool] = {}
-_usages: dict[type, int] = {}
+# What is known of types; a program that makes new ones starts over.  Of each, how many fields it has: an
+# instance that holds more than them (a ``cached_property``, for one) or less is looked through.
+_answers: dict[type, int] = {}  # 0: not read here
+_usages: dict[type, tuple[int, int]] = {}
 _CAPACITY = 512
 
 
 def common(answer: Any) -> UsageSnapshot | None:
     """What *answer* used, if it is one of the common ones; None asks the readers of shapes."""
-    is_answer = _answers.get(type(answer))
-    if not is_answer and (is_answer is not None or not _is_answer(type(answer))):
+    size = _answers.get(type(answer))
+    if not size and (size is not None or not (size := _answer_size(type(answer)))):
         return None
     try:
         said = answer.__dict__
         usage = said["usage"]
-        kind = _usages.get(type(usage))
-        if kind is None:
-            kind = _kind(type(usage))
+        known = _usages.get(type(usage))
+        if known is None:
+            known = _kind_and_size(type(usage))
+        kind = known[0]
         if kind == _NOT_READ or answer.__pydantic_extra__ or usage.__pydantic_extra__:
             return None
         counts, model = usage.__dict__, said["model"]
+        if len(said) != size or len(counts) != known[1]:
+            return None
         if type(model) is not str or not model or "gemini" in model or model.isspace():
             return None
         if kind == _IS_CHAT:
@@ -102,35 +106,41 @@ def common(answer: Any) -> UsageSnapshot | None:
                 or counts["server_tool_use"] is not None
                 or counts.get("speed") is not None
                 or counts.get("inference_geo") is not None
+                or said.get("service_tier") is not None
             ):
                 return None
             tier = _TIERS[counts["service_tier"]]
         if given < 0 or made < 0 or read < 0 or reasoning < 0:
             return None
-    except (AttributeError, KeyError, TypeError):  # something else
+    except Exception:  # something else
         return None
     snapshot = object.__new__(UsageSnapshot)
     fill(snapshot, given, made, 0, read, 0, reasoning, 0, 0, 0, 0, 0, None, tier, model)
     return snapshot
 
 
-def _is_answer(answer: type) -> bool:
-    """Whether answers of this type say nothing beside their usage; remembered."""
+def _answer_size(answer: type) -> int:
+    """How many fields answers of this type have; 0 if they say something beside their usage.  Remembered."""
     fields = getattr(answer, "__pydantic_fields__", None)
-    found = isinstance(fields, dict) and "usage" in fields and _BESIDE.isdisjoint(fields)
+    size = 0
+    if isinstance(fields, dict) and "usage" in fields and _BESIDE.isdisjoint(fields):
+        size = len(fields)
     if len(_answers) >= _CAPACITY:
         _answers.clear()
-    _answers[answer] = found
-    return found
+    _answers[answer] = size
+    return size
 
 
-def _kind(usage: type) -> int:
-    """Whose usage this type is; remembered."""
+def _kind_and_size(usage: type) -> tuple[int, int]:
+    """Whose usage this type is, and how many fields it has; remembered."""
     fields = getattr(usage, "__pydantic_fields__", None)
-    kind = _NOT_READ
+    known = _NOT_READ, 0
     if isinstance(fields, dict):
-        kind = _IS_CHAT if fields.keys() == _CHAT else _IS_MESSAGE if fields.keys() <= _MESSAGE else _NOT_READ
+        if fields.keys() == _CHAT:
+            known = _IS_CHAT, len(fields)
+        elif fields.keys() <= _MESSAGE:
+            known = _IS_MESSAGE, len(fields)
     if len(_usages) >= _CAPACITY:
         _usages.clear()
-    _usages[usage] = kind
-    return kind
+    _usages[usage] = known
+    return known
