@@ -22,6 +22,7 @@ from openai.types.completion_usage import CompletionTokensDetails, CompletionUsa
 from techrevati.runtime.usage import UsageNotFoundError, UsageSnapshot
 from techrevati.runtime.usage.common import common
 from techrevati.runtime.usage.responses import read
+from tests.integration.guard_shapes import anthropic_client, endpoint, openai_client, request
 
 ODD = st.sampled_from([None, -1, True, 2.0, 2.5, "3", 10**15])
 # Mostly plain: an answer with one odd thing in it says more than one with many.
@@ -317,3 +318,16 @@ def test_what_a_class_of_ones_own_has_more_is_read_too(answer: Any, expected: di
 def test_what_has_more_to_say_is_left_to_the_readers_of_shapes(answer: object) -> None:
     """Audio, what was written to a cache, tiers that have prices, searches, and whatever is no model."""
     assert common(answer) is None
+
+
+def test_what_clients_answer_is_read_quickly() -> None:
+    """Answers as the SDKs' clients give them have an attribute or two of the SDKs' own."""
+    with endpoint() as server, openai_client(server) as openai, anthropic_client(server) as anthropic:
+        answers: list[Any] = [
+            openai.chat.completions.create(**request()),
+            openai.chat.completions.parse(**request()),
+            anthropic.messages.create(**request()),
+            anthropic.beta.messages.create(**request()),
+        ]
+    for answer in answers:
+        assert common(answer) == slowly(answer) is not None

@@ -59,7 +59,8 @@ def common(answer: Any) -> UsageSnapshot | None:
         if kind == _NOT_READ or answer.__pydantic_extra__ or usage.__pydantic_extra__:
             return None
         counts, model = usage.__dict__, said["model"]
-        if len(said) != size or len(counts) != known[1]:
+        private = ("_request_id" in said) + ("_workspace_id" in said)  # by which the SDKs know their answers
+        if len(said) != size + private or len(counts) != known[1]:
             return None
         if type(model) is not str or not model or "gemini" in model or model.isspace():
             return None
