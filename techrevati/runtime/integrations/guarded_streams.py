@@ -63,6 +63,11 @@ class Heard:
             self._generated += likely_tokens(text)
 
     @property
+    def begun(self) -> bool:
+        """Whether any text of it has come."""
+        return self._generated > 0
+
+    @property
     def complete(self) -> bool:
         """Whether it has said what it used in the end."""
         return self._said is not None or (self._usage is None and self._told.complete)
