@@ -220,9 +220,8 @@ class AnswerTap:
         self._unread_bytes = 0
 
     def _count(self, event: Mapping[str, Any] | None) -> None:
-        if event is None or _repeats(event):
-            return
-        self._generated += _text_tokens(event, 0)
+        if event is not None:
+            self._generated += event_tokens(event)
 
 
 def _unwrapped(payload: bytes) -> bytes:
@@ -262,6 +261,11 @@ def _parsed(block: bytes) -> Mapping[str, Any] | None:
     except ValueError:
         return None
     return event if isinstance(event, dict) else None
+
+
+def event_tokens(event: Mapping[str, Any]) -> int:
+    """About how many tokens of output one event of a stream adds."""
+    return 0 if _repeats(event) else _text_tokens(event, 0)
 
 
 def generated_tokens(answer: Mapping[str, Any]) -> int:
