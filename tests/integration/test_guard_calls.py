@@ -627,6 +627,33 @@ def test_a_request_ends_once(ledger: SpendLedger) -> None:
 # --- events ------------------------------------------------------------------------------------------------
 
 
+def ends_the_program(*told: object) -> bool:
+    """A listener, or a judge."""
+    raise SystemExit(3)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("who", ["judge", "listener", "threshold"])
+def test_who_ends_the_program_loses_no_record(who: str, stream: bool) -> None:
+    """Whoever is told of a call may end the program: what was used is on all books, and nothing is held."""
+    breaker = CircuitBreaker("api", failure_threshold=1)
+    if who == "judge":
+        breaker = CircuitBreaker("api", counts_as_failure=ends_the_program)
+    elif who == "listener":
+        breaker = CircuitBreaker("api", failure_threshold=1, on_state_change=ends_the_program)
+    told = ends_the_program if who == "threshold" else None
+    fault = Fault(FaultKind.RESET_MID_BODY if stream else FaultKind.TRUNCATED_BODY)
+    with SpendLedger(":memory:") as ledger, endpoint(fault) as server, openai_client(server) as plain:
+        budget = Budget("acme", 1, limits={"input_tokens": 9_000, "model_calls": 1}, on_threshold=told)
+        client = guard(plain, breaker=breaker, budget=budget, ledger=ledger, retry=at_once(1))
+        with pytest.raises(SystemExit):
+            list(client.chat.completions.create(**{**request(), "stream": stream}))
+        (record,) = ledger.records()
+        assert (record.certainty, record.usage.input_tokens) == ("estimated", server.bill.input_tokens)
+        assert not any(budget.snapshot().reserved.values())
+        assert budget.snapshot().settled["input_tokens"] == record.usage.input_tokens
+
+
 def test_events_tell_what_happened_and_no_secret(ledger: SpendLedger) -> None:
     """One for each physical request, with usage, without contents and keys."""
     sink = RingBufferEventSink()
