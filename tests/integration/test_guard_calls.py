@@ -608,6 +608,27 @@ def test_observe_only_refuses_nothing(ledger: SpendLedger) -> None:
     assert all(event.data is not None and event.data["observed"] for event in refused)
 
 
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_observe_only_refuses_nothing_for_a_deadline(asynchronous: bool, ledger: SpendLedger) -> None:
+    """One that has passed is told, and does not end the call."""
+    sink = RingBufferEventSink()
+    with endpoint() as server:
+        make = async_openai_client if asynchronous else openai_client
+        client = wrapping(ledger, event_sink=sink, observe_only=True, deadline=1e-9)(make(server))
+
+        async def main() -> None:
+            async with client:
+                await client.chat.completions.create(**request())
+
+        if asynchronous:
+            asyncio.run(main())
+        else:
+            client.chat.completions.create(**request())
+        assert_books_agree(server, ledger)
+        assert server.bill.requests == 1
+    assert [event.event.value for event in sink.events] == ["model.refused", "model.called"]
+
+
 def test_a_request_ends_once(ledger: SpendLedger) -> None:
     """Whoever comes later with another end changes nothing: books, breaker, coverage and events."""
     sink, breaker = RingBufferEventSink(), CircuitBreaker("api", failure_threshold=1)

@@ -120,10 +120,8 @@ class PhysicalRequest:
             self._breaker = breaker
 
     def _in_time_to_begin(self) -> None:
-        try:
-            self.check_time()
-        except DeadlineExceededError as refusal:
-            self._guard._observed(refusal, self.request)
+        if self._deadline is not None and self._deadline.remaining() <= 0:
+            self._guard._observed(self._out_of_time(), self.request)
 
     def _refused(self, error: BaseException) -> None:
         if not self._open:
