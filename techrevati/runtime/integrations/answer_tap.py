@@ -32,6 +32,8 @@ _FRAME = 12  # bytes of a frame before its headers
 # Where events carry what was generated.
 _TEXTS = frozenset({"content", "text", "partial_json", "arguments", "refusal", "thinking", "delta", "input"})
 _TEXTS |= {"reasoning", "reasoning_content", "input_json"}
+# Names for the same thoughts, of which OpenRouter, LiteLLM and vLLM send two at a time.
+_THOUGHTS = ("reasoning", "reasoning_content", "reasoning_details", "thinking_blocks")
 _NOT_TEXT = frozenset({"id", "object", "model", "type", "role", "name", "signature", "obfuscation"})
 
 
@@ -285,8 +287,9 @@ def _text_tokens(value: object, depth: int, name: str = "") -> int:
         # A call of a tool has a name that the model wrote, too.
         called = value.get("name") if "arguments" in value or "input" in value else None
         count = likely_tokens(called) if isinstance(called, str) else 0
+        thought = next((key for key in _THOUGHTS if value.get(key)), None)
         for key, item in value.items():
-            if key not in _NOT_TEXT:
+            if key not in _NOT_TEXT and (key == thought or key not in _THOUGHTS):
                 count += _text_tokens(item, depth + 1, key)
         return count
     if isinstance(value, list):
