@@ -608,6 +608,27 @@ def test_observe_only_refuses_nothing(ledger: SpendLedger) -> None:
     assert all(event.data is not None and event.data["observed"] for event in refused)
 
 
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_observe_only_refuses_nothing_for_a_deadline(asynchronous: bool, ledger: SpendLedger) -> None:
+    """One that has passed is told, and does not end the call."""
+    sink = RingBufferEventSink()
+    with endpoint() as server:
+        make = async_openai_client if asynchronous else openai_client
+        client = wrapping(ledger, event_sink=sink, observe_only=True, deadline=1e-9)(make(server))
+
+        async def main() -> None:
+            async with client:
+                await client.chat.completions.create(**request())
+
+        if asynchronous:
+            asyncio.run(main())
+        else:
+            client.chat.completions.create(**request())
+        assert_books_agree(server, ledger)
+        assert server.bill.requests == 1
+    assert [event.event.value for event in sink.events] == ["model.refused", "model.called"]
+
+
 def test_a_request_ends_once(ledger: SpendLedger) -> None:
     """Whoever comes later with another end changes nothing: books, breaker, coverage and events."""
     sink, breaker = RingBufferEventSink(), CircuitBreaker("api", failure_threshold=1)
@@ -625,6 +646,33 @@ def test_a_request_ends_once(ledger: SpendLedger) -> None:
 
 
 # --- events ------------------------------------------------------------------------------------------------
+
+
+def ends_the_program(*told: object) -> bool:
+    """A listener, or a judge."""
+    raise SystemExit(3)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("who", ["judge", "listener", "threshold"])
+def test_who_ends_the_program_loses_no_record(who: str, stream: bool) -> None:
+    """Whoever is told of a call may end the program: what was used is on all books, and nothing is held."""
+    breaker = CircuitBreaker("api", failure_threshold=1)
+    if who == "judge":
+        breaker = CircuitBreaker("api", counts_as_failure=ends_the_program)
+    elif who == "listener":
+        breaker = CircuitBreaker("api", failure_threshold=1, on_state_change=ends_the_program)
+    told = ends_the_program if who == "threshold" else None
+    fault = Fault(FaultKind.RESET_MID_BODY if stream else FaultKind.TRUNCATED_BODY)
+    with SpendLedger(":memory:") as ledger, endpoint(fault) as server, openai_client(server) as plain:
+        budget = Budget("acme", 1, limits={"input_tokens": 9_000, "model_calls": 1}, on_threshold=told)
+        client = guard(plain, breaker=breaker, budget=budget, ledger=ledger, retry=at_once(1))
+        with pytest.raises(SystemExit):
+            list(client.chat.completions.create(**{**request(), "stream": stream}))
+        (record,) = ledger.records()
+        assert (record.certainty, record.usage.input_tokens) == ("estimated", server.bill.input_tokens)
+        assert not any(budget.snapshot().reserved.values())
+        assert budget.snapshot().settled["input_tokens"] == record.usage.input_tokens
 
 
 def test_events_tell_what_happened_and_no_secret(ledger: SpendLedger) -> None:

@@ -25,10 +25,13 @@ from techrevati.runtime.testing import run
 from tests.integration.guard_shapes import (
     ANSWER,
     MODEL,
+    anthropic_client,
+    async_anthropic_client,
     async_openai_client,
     endpoint,
     openai_client,
     request,
+    responses_request,
 )
 from tests.integration.test_guard_calls import at_once
 
@@ -155,6 +158,79 @@ def test_a_stream_that_is_left_is_estimated(kind: str, ledger: SpendLedger) -> N
     assert record.usage.output_tokens >= 1
     (row,) = coverage()
     assert row.without_usage == 1
+
+
+TOOL: dict[str, Any] = {
+    "name": "search_docs",
+    "description": "Search.",
+    "parameters": {"type": "object", "properties": {"query": {"type": "string"}}},
+}
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("api", ["chat", "responses", "messages"])
+@pytest.mark.parametrize("calls", [False, True])
+def test_a_generator_that_breaks_off_costs_what_the_endpoint_bills(
+    api: str, calls: bool, asynchronous: bool, ledger: SpendLedger
+) -> None:
+    """Arguments that are a request to a model are counted as one, and calls of tools are output."""
+    options: dict[str, Any] = {"ledger": ledger, "breaker": BreakerRegistry()}
+    body: dict[str, Any] = responses_request() if api == "responses" else request()
+    body["tools"] = [{"type": "function", **TOOL}]
+    if api == "chat":
+        body["tools"] = [{"type": "function", "function": TOOL}]
+    elif api == "messages":
+        body["tools"] = [{"name": TOOL["name"], "input_schema": TOOL["parameters"]}]
+    needed, free = ({"type": "any"}, {"type": "none"}) if api == "messages" else ("required", "none")
+    body["tool_choice"] = needed if calls else free
+
+    def items(client: Any, **body: Any) -> Iterator[Any]:
+        made = client.chat.completions if api == "chat" else getattr(client, api)
+        with made.create(**body, stream=True) as stream:
+            yield from stream
+
+    async def aitems(client: Any, **body: Any) -> AsyncIterator[Any]:
+        made = client.chat.completions if api == "chat" else getattr(client, api)
+        async with await made.create(**body, stream=True) as stream:
+            async for item in stream:
+                yield item
+
+    async def main(client: Any) -> None:
+        async with client:
+            async for _ in guarded(**options)(aitems)(client, **body):
+                pass
+
+    with endpoint(Fault(FaultKind.RESET_MID_BODY, after_tokens=4)) as server:
+        clients = anthropic_client, async_anthropic_client
+        if api != "messages":
+            clients = openai_client, async_openai_client
+        client = clients[asynchronous](server, max_retries=0)
+        with pytest.raises(Exception) as caught:  # the SDK's, or its HTTP library's
+            asyncio.run(main(client)) if asynchronous else list(guarded(**options)(items)(client, **body))
+        assert type(caught.value).__module__.partition(".")[0] in ("openai", "anthropic", "httpx", "httpx2")
+        server.wait_idle()
+        bill = server.bill.usage
+    (record,) = ledger.records()
+    assert record.certainty == "estimated"
+    assert (record.usage.input_tokens, record.usage.output_tokens) == (bill.input_tokens, bill.output_tokens)
+    assert bill.output_tokens >= 4
+
+
+def test_arguments_beside_a_request_count_whole(ledger: SpendLedger) -> None:
+    """A function that is given more than a request has all of it counted."""
+
+    @guarded(model=MODEL, ledger=ledger, max_output_tokens=9, breaker=BreakerRegistry())
+    def made(messages: list[Any], notes: Any = None, text: Any = None) -> Any:
+        raise ConnectionError("the line is dead")
+
+    messages = [{"role": "user", "content": "Hi."}]
+    words = "word " * 50
+    for more in ({}, {"text": {"verbosity": "low"}}, {"notes": words}, {"text": words}, {"notes": [words]}):
+        with pytest.raises(ConnectionError):
+            made(messages, **more)
+    used = [record.usage.input_tokens for record in ledger.records()]
+    assert used[:2] == [3 + 4 + count_tokens("Hi.")] * 2
+    assert all(tokens >= 50 + used[0] for tokens in used[2:])
 
 
 def test_the_signature_stays() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 from typing import Annotated, Any
 
+import openai
 import pytest
 
 from techrevati.runtime._core.collector import caught_up
@@ -309,6 +310,24 @@ def test_a_stream_that_is_left_counts_what_came(asynchronous: bool, ledger: Spen
     assert (record.certainty, record.failure) == ("estimated", None)
     assert record.usage.output_tokens >= 3
     assert [event.event.value for event in sink.events] == ["model.abandoned"]
+
+
+def test_a_stream_that_breaks_counts_what_came(ledger: SpendLedger) -> None:
+    """And a call that was refused before anything came costs nothing."""
+    from techrevati.runtime.integrations.langchain import GuardHandler
+
+    handler = GuardHandler(ledger=ledger, breaker=BreakerRegistry())
+    config: Any = {"callbacks": [handler]}
+    faults = (Fault(FaultKind.MID_STREAM_ERROR, after_tokens=4), Fault(FaultKind.UNAVAILABLE))
+    with endpoint(*faults) as server:
+        model = bare(server)
+        for _ in faults:
+            with pytest.raises(openai.APIError):
+                list(model.stream(lc_messages(), config=config))
+    broken, refused = ledger.records()
+    assert (broken.certainty, broken.usage.output_tokens) == ("estimated", 4)
+    assert broken.failure is not None
+    assert (refused.certainty, refused.usage.input_tokens, refused.usage.output_tokens) == ("measured", 0, 0)
 
 
 def test_the_handler_reads_the_request_wherever_langchain_says_it(ledger: SpendLedger) -> None:

@@ -148,6 +148,21 @@ def test_what_came_is_estimated_from_the_text() -> None:
     assert few.generated_tokens() == 5
 
 
+def test_thoughts_that_are_sent_under_two_names_count_once() -> None:
+    """As OpenRouter, LiteLLM and vLLM send them."""
+    text = "so many words"
+    for delta in (
+        {"content": "", "reasoning": text, "reasoning_details": [{"type": "reasoning.text", "text": text}]},
+        {"reasoning_content": text, "thinking_blocks": [{"type": "thinking", "thinking": text}]},
+        {"reasoning": text, "reasoning_content": text},
+        {"reasoning": None, "reasoning_content": text},
+        {"reasoning": "", "thinking_blocks": [{"type": "thinking", "thinking": text}]},
+    ):
+        tap = AnswerTap(events=True, hide_usage=False)
+        tap.feed(f"data: {json.dumps({'choices': [{'delta': delta}]})}\n\n".encode())
+        assert tap.generated_tokens() == count_tokens(text), delta
+
+
 def test_anthropic_says_its_input_first() -> None:
     """So that what was cut off is known in part."""
     tap = AnswerTap(events=True, hide_usage=False)

@@ -80,6 +80,8 @@ FUNCTION = {"name": "read", "description": "Read a file.", "parameters": SCHEMA}
 TOOL = count_tokens("read") + count_tokens("Read a file.") + count_tokens(json.dumps(SCHEMA))
 CALLED = count_tokens("read") + count_tokens('{"path":"a.md"}')
 N = count_tokens(WORDS)
+READ = {"type": "function_call", "call_id": "c", "name": "read", "arguments": '{"path":"a.md"}'}
+THOUGHT = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAAAB" * 200}
 
 
 @pytest.mark.parametrize(
@@ -113,6 +115,10 @@ N = count_tokens(WORDS)
          3 + 4 + N + count_tokens(json.dumps(SCHEMA))),
         (body(WORDS, text={"format": {"type": "json_schema", "schema": SCHEMA}}),
          3 + 4 + N + count_tokens(json.dumps(SCHEMA))),
+        (body([{"type": "text", "text": f"{WORDS} "}, {"type": "text", "text": "\n "},
+               {"type": "text", "text": WORDS}]), 3 + 4 + 2 * N),
+        ({"input": [{"role": "assistant", "content": WORDS}, THOUGHT, READ, THOUGHT, READ]},
+         3 + 4 + N + 2 * CALLED),
     ],
 )  # fmt: skip
 def test_a_request_is_its_texts_and_its_messages(request_body: dict[str, object], expected: int) -> None:

@@ -32,6 +32,8 @@ _FRAME = 12  # bytes of a frame before its headers
 # Where events carry what was generated.
 _TEXTS = frozenset({"content", "text", "partial_json", "arguments", "refusal", "thinking", "delta", "input"})
 _TEXTS |= {"reasoning", "reasoning_content", "input_json"}
+# Names for the same thoughts, of which OpenRouter, LiteLLM and vLLM send two at a time.
+_THOUGHTS = ("reasoning", "reasoning_content", "reasoning_details", "thinking_blocks")
 _NOT_TEXT = frozenset({"id", "object", "model", "type", "role", "name", "signature", "obfuscation"})
 
 
@@ -220,9 +222,8 @@ class AnswerTap:
         self._unread_bytes = 0
 
     def _count(self, event: Mapping[str, Any] | None) -> None:
-        if event is None or _repeats(event):
-            return
-        self._generated += _text_tokens(event, 0)
+        if event is not None:
+            self._generated += event_tokens(event)
 
 
 def _unwrapped(payload: bytes) -> bytes:
@@ -264,6 +265,11 @@ def _parsed(block: bytes) -> Mapping[str, Any] | None:
     return event if isinstance(event, dict) else None
 
 
+def event_tokens(event: Mapping[str, Any]) -> int:
+    """About how many tokens of output one event of a stream adds."""
+    return 0 if _repeats(event) else _text_tokens(event, 0)
+
+
 def generated_tokens(answer: Mapping[str, Any]) -> int:
     """About how many tokens of output a whole answer holds."""
     return sum(_text_tokens(answer.get(name), 0, name) for name in ("choices", "output", "content"))
@@ -281,8 +287,9 @@ def _text_tokens(value: object, depth: int, name: str = "") -> int:
         # A call of a tool has a name that the model wrote, too.
         called = value.get("name") if "arguments" in value or "input" in value else None
         count = likely_tokens(called) if isinstance(called, str) else 0
+        thought = next((key for key in _THOUGHTS if value.get(key)), None)
         for key, item in value.items():
-            if key not in _NOT_TEXT:
+            if key not in _NOT_TEXT and (key == thought or key not in _THOUGHTS):
                 count += _text_tokens(item, depth + 1, key)
         return count
     if isinstance(value, list):

@@ -169,7 +169,15 @@ class CallGuard:
         deadline = self._deadline
         if deadline is None:
             return retry.call(once)
-        with deadline if isinstance(deadline, Deadline) else Deadline(deadline):
+        around = deadline if isinstance(deadline, Deadline) else Deadline(deadline)
+        if self.observe_only:  # it is looked at, and ends neither a retry nor its wait
+
+            def observed() -> T:
+                with around:
+                    return once()
+
+            return retry.call(observed)
+        with around:
             return retry.call(once)
 
     async def acall(
@@ -196,7 +204,15 @@ class CallGuard:
         deadline = self._deadline
         if deadline is None:
             return await retry.acall(once)
-        with deadline if isinstance(deadline, Deadline) else Deadline(deadline):
+        around = deadline if isinstance(deadline, Deadline) else Deadline(deadline)
+        if self.observe_only:
+
+            async def observed() -> T:
+                with around:
+                    return await once()
+
+            return await retry.acall(observed)
+        with around:
             return await retry.acall(once)
 
     # --- one physical request -------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from techrevati.runtime._core import arguments
 from techrevati.runtime._core.likely_tokens import likely_tokens
 from techrevati.runtime._core.wrapping import ASYNC_GENERATOR, COROUTINE, GENERATOR, colour, innermost
+from techrevati.runtime.integrations.answer_tap import event_tokens
 from techrevati.runtime.integrations.answers import (
     Listener,
     body_inside,
@@ -22,7 +23,7 @@ from techrevati.runtime.integrations.answers import (
 )
 from techrevati.runtime.integrations.call_guard import CallGuard
 from techrevati.runtime.integrations.guarded_streams import NOTHING, Heard, astream, stream
-from techrevati.runtime.integrations.model_request import ModelRequest
+from techrevati.runtime.integrations.model_request import CHAT, RESPONSES, ModelRequest
 from techrevati.runtime.usage import UsageSnapshot
 
 if TYPE_CHECKING:
@@ -36,6 +37,21 @@ if TYPE_CHECKING:
 
 _MAXIMA = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 _MAX_DEPTH = 24
+_EVENTS = ("content_block_", "response.")
+# The arguments of a request to a model: texts and settings, and what is none unless it is a mapping.
+_REQUEST = frozenset(
+    {
+        *("model", "messages", "input", "instructions", "system", "tools", "tool_choice", "stop"),
+        *("stop_sequences", "reasoning_effort", "service_tier"),
+    }
+)
+_OBJECTS = frozenset(
+    {
+        *("response_format", "text", "output_config", "output_format", "stream_options", "metadata"),
+        *("reasoning", "thinking"),
+    }
+)
+_ITEMS = ("function_call", "function_call_output", "reasoning")  # of a response's input, without a role
 
 
 class GuardedFunction:
@@ -87,12 +103,14 @@ class GuardedFunction:
             said.pop(name, None)
         model = said.get("model")
         most = next((value for name in _MAXIMA if type(value := said.get(name)) is int), self._most)
+        content = _shown(said, 0)
         return ModelRequest(
             self._provider,
             model if isinstance(model, str) and model else self._model,
             self._name,
-            content=_shown(said, 0),
+            content=content,
             max_output_tokens=most,
+            api=_api_of(content) if isinstance(content, dict) else None,
         )
 
     def usage(self, answer: object) -> UsageSnapshot | None:
@@ -105,7 +123,7 @@ class GuardedFunction:
 
     def heard(self) -> Heard:
         """A listener for one stream."""
-        return Heard(text=_text, usage=None if self._usage_of is None else self._read)
+        return Heard(tokens=_tokens, usage=None if self._usage_of is None else self._read)
 
     def _listens(self, answer: object, made: PhysicalRequest, *, asynchronous: bool) -> bool:
         """Whether *answer* is a stream of an SDK, or a response that is not read yet: its end is heard."""
@@ -267,6 +285,24 @@ def _shown(value: object, depth: int) -> object:
     return _shown(dump(), depth + 1) if callable(dump) and not isinstance(value, type) else None
 
 
+def _api_of(said: Mapping[str, object]) -> str | None:
+    """Of which API the arguments are a request, with no text beside it; None where they are of none."""
+    for name, value in said.items():
+        if value is None or isinstance(value, (bool, int, float)) or name in _REQUEST:
+            continue
+        if name not in _OBJECTS or not isinstance(value, Mapping):
+            return None
+    for name, api in (("messages", CHAT), ("input", RESPONSES)):
+        talk = said.get(name)
+        if isinstance(talk, list) and all(map(_is_message, talk)):
+            return api
+    return None
+
+
+def _is_message(one: object) -> bool:
+    return isinstance(one, Mapping) and ("role" in one or one.get("type") in _ITEMS)
+
+
 def _estimate(answer: object, request: ModelRequest) -> UsageSnapshot:
     """What a call has used whose answer does not say so: by its text, else the most that it may generate."""
     if isinstance(answer, str):
@@ -275,6 +311,23 @@ def _estimate(answer: object, request: ModelRequest) -> UsageSnapshot:
     if used.output_tokens or request.max_output_tokens is None:
         return used
     return UsageSnapshot(used.input_tokens, request.max_output_tokens)
+
+
+def _tokens(item: object) -> int:
+    """About how many tokens of output one item of a stream holds; calls of tools in the SDKs' events, too."""
+    if isinstance(item, str):
+        return likely_tokens(item)
+    kind = item.get("type") if isinstance(item, Mapping) else getattr(item, "type", None)
+    if isinstance(kind, str) and kind.endswith(".done"):  # what its deltas said
+        return 0
+    if text := _text(item):
+        return likely_tokens(text)
+    is_chunk = "choices" in item if isinstance(item, Mapping) else hasattr(item, "choices")
+    if is_chunk or (isinstance(kind, str) and kind.startswith(_EVENTS)):
+        from techrevati.runtime.integrations.contents import plain
+
+        return event_tokens(plain(item) or {})
+    return 0
 
 
 def _text(item: object) -> str:

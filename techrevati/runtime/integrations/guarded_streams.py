@@ -32,19 +32,20 @@ class Heard:
     """What one stream has said so far.
 
     Args:
-        text: The text in one item, for streams that are cut off; None counts the items that are strings.
+        tokens: About how many tokens of output one item holds, for streams that are cut off; None counts the
+            items that are strings.
         usage: What one item says about the usage of the whole; None takes the events of SDKs.
     """
 
-    __slots__ = ("_generated", "_said", "_text", "_told", "_usage")
+    __slots__ = ("_generated", "_said", "_tokens", "_told", "_usage")
 
     def __init__(
         self,
         *,
-        text: Callable[[Any], str] | None = None,
+        tokens: Callable[[Any], int] | None = None,
         usage: Callable[[Any], UsageSnapshot | None] | None = None,
     ) -> None:
-        self._text = text
+        self._tokens = tokens
         self._usage = usage
         self._told = UsageAccumulator()
         self._said: UsageSnapshot | None = None
@@ -58,9 +59,15 @@ class Heard:
                 self._said = said
         else:
             self._told.add(item)
-        text = self._text(item) if self._text is not None else item
-        if isinstance(text, str) and text:
-            self._generated += likely_tokens(text)
+        if self._tokens is not None:
+            self._generated += self._tokens(item)
+        elif isinstance(item, str):
+            self._generated += likely_tokens(item)
+
+    @property
+    def begun(self) -> bool:
+        """Whether any text of it has come."""
+        return self._generated > 0
 
     @property
     def complete(self) -> bool:

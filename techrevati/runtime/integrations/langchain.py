@@ -188,7 +188,7 @@ class GuardHandler(BaseCallbackHandler):
         if isinstance(error, GeneratorExit):
             made.abandon(heard.estimate(made.request))
         else:
-            made.fail(error)
+            made.fail(error, heard.estimate(made.request) if heard.begun else None)
 
     def _taken(self, run: int) -> tuple[PhysicalRequest, Heard] | None:
         with self._lock:

@@ -92,6 +92,8 @@ def _talk(given: object) -> int:
             count += 1 if isinstance(one, int) else PER_MESSAGE + _said(one)
             continue
         kind = one.get("type")
+        if kind == "reasoning":  # earlier turns are not thought again
+            continue
         if kind == "function_call":  # one turn of a model: its text, then each of its calls
             count += _call(one) + (0 if was_assistant else PER_MESSAGE)
         elif kind == "function_call_output":
@@ -117,22 +119,38 @@ def _message(message: Mapping[str, object]) -> int:
 
 
 def _said(content: object) -> int:
-    """The tokens of a text, or of the parts of a message."""
-    return likely_tokens(content) if isinstance(content, str) else sum(map(_part, _items(content)))
+    """The tokens of a text, or of the parts of a message; their texts are one, a line each."""
+    if isinstance(content, str):
+        return likely_tokens(content)
+    count = 0
+    texts: list[str] = []
+    for part in _items(content):
+        text = _text(part)
+        if text is None:
+            count += _part(part)
+        elif text:
+            texts.append(text)
+    return count + likely_tokens("\n".join(texts))
+
+
+def _text(part: object) -> str | None:
+    """The text of a part; None where it is something else."""
+    if isinstance(part, str):
+        return part
+    if isinstance(part, Mapping) and "source" not in part:
+        for name in ("text", "thinking", "refusal"):
+            if isinstance(text := part.get(name), str):
+                return text
+    return None
 
 
 def _part(part: object) -> int:
-    if isinstance(part, str):
-        return likely_tokens(part)
-    if isinstance(part, Mapping):
-        if _is(part, "tool_result"):
-            return PER_MESSAGE + _said(part.get("content"))
-        if _is(part, "tool_use"):
-            return _call(part)
-        for name in ("text", "thinking", "refusal"):
-            if isinstance(text := part.get(name), str) and "source" not in part:
-                return likely_tokens(text)
-    return _bound(part)
+    if _is(part, "tool_result"):
+        return PER_MESSAGE + _said(part.get("content"))
+    if _is(part, "tool_use"):
+        return _call(part)
+    text = _text(part)
+    return _bound(part) if text is None else likely_tokens(text)
 
 
 def _call(call: Mapping[str, object]) -> int:

@@ -10,6 +10,7 @@ from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from techrevati.runtime._core.likely_tokens import likely_tokens
 from techrevati.runtime.integrations.answers import usage_of
 from techrevati.runtime.integrations.call_guard import CallGuard
 from techrevati.runtime.integrations.delegation import adelegate, counts
@@ -311,11 +312,11 @@ def _empty(used: UsageSnapshot) -> bool:
 
 
 def _heard() -> Heard:
-    def text(event: Any) -> str:
+    def tokens(event: Any) -> int:
         said = getattr(event, "delta", None)
-        return said if isinstance(said, str) else ""
+        return likely_tokens(said) if isinstance(said, str) else 0
 
     def usage(event: Any) -> UsageSnapshot | None:
         return _used(event.response) if getattr(event, "type", "") in _ENDS else None
 
-    return Heard(text=text, usage=usage)
+    return Heard(tokens=tokens, usage=usage)

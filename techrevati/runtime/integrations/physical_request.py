@@ -120,10 +120,8 @@ class PhysicalRequest:
             self._breaker = breaker
 
     def _in_time_to_begin(self) -> None:
-        try:
-            self.check_time()
-        except DeadlineExceededError as refusal:
-            self._guard._observed(refusal, self.request)
+        if self._deadline is not None and self._deadline.remaining() <= 0:
+            self._guard._observed(self._out_of_time(), self.request)
 
     def _refused(self, error: BaseException) -> None:
         if not self._open:
@@ -191,10 +189,12 @@ class PhysicalRequest:
         if collector.running and collector.collecting():
             collector.later(partial(self.finish, usage, measured=measured))
         elif self._closing():
-            if self._breaker is not None:
-                self._leave_breaker(None)
-            if self._reservations:
-                self._settle(usage, None, "measured" if measured else "estimated")
+            try:
+                if self._breaker is not None:
+                    self._leave_breaker(None)
+            finally:  # a listener of the program's may end it: what was used is on the books all the same
+                if self._reservations:
+                    self._settle(usage, None, "measured" if measured else "estimated")
             self._told_end(usage if measured else None, None)
 
     def fail(
@@ -204,8 +204,10 @@ class PhysicalRequest:
         if collector.running and collector.collecting():
             collector.later(partial(self.fail, error, usage, measured=measured))
         elif self._closing():
-            self._leave_breaker(error)
-            self._settle(usage, error, "measured" if measured else "estimated")
+            try:
+                self._leave_breaker(error)
+            finally:
+                self._settle(usage, error, "measured" if measured else "estimated")
             self._told_end(usage if measured else None, error)
 
     def abandon(self, usage: UsageSnapshot | None = None) -> None:
@@ -213,8 +215,10 @@ class PhysicalRequest:
         if collector.running and collector.collecting():
             collector.later(partial(self.abandon, usage))
         elif self._closing():
-            self._leave_breaker(_Neutral())
-            self._settle(usage, None, "estimated")
+            try:
+                self._leave_breaker(_Neutral())
+            finally:
+                self._settle(usage, None, "estimated")
             self._guard.note(self.request, requests=1, without_usage=1)
             self._tell(AgentEventName.MODEL_ABANDONED, AgentEventStatus.COMPLETED, None)
 
@@ -291,7 +295,7 @@ class PhysicalRequest:
     ) -> None:
         if usage is None and self._reservations and (error is None or proof(error) is Proof.NONE):
             usage, certainty = UsageSnapshot(self.request.likely_input_tokens), "estimated"
-        for reservation in self._reservations:
+        for at, reservation in enumerate(self._reservations):
             try:
                 if usage is not None:
                     failure = None if error is None else failure_of(error)
@@ -300,6 +304,10 @@ class PhysicalRequest:
                     reservation.fail(error)
             except TechrevatiError as trouble:  # the answer is paid for: it is not thrown away
                 logger("integrations").error("a request could not be settled: %s", trouble)
+            except BaseException:  # of somebody who is told, and ends the program
+                del self._reservations[: at + 1]
+                self._settle(usage, error, certainty)
+                raise
 
     def _told_end(self, usage: UsageSnapshot | None, error: BaseException | None) -> None:
         missing = usage is None and error is None
