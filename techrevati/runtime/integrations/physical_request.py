@@ -51,11 +51,11 @@ class PhysicalRequest:
         request: What is asked.
         number: Which attempt of its call, from 1.
         answered: What the answer says; None where no sink takes contents.
+        blocks: Whether its end may wait for a disk; tasks then wait for a thread.
         timed: Whether a deadline is in force.
     """
 
     __slots__ = (
-        "_blocks",
         "_breaker",
         "_deadline",
         "_guard",
@@ -64,6 +64,7 @@ class PhysicalRequest:
         "_started_s",
         "_ticket",
         "answered",
+        "blocks",
         "number",
         "request",
         "timed",
@@ -74,7 +75,7 @@ class PhysicalRequest:
         self.number: int = number
         self._guard = guard
         self._open = [True]
-        self._blocks = guard._blocking
+        self.blocks: bool = guard._blocking
         self._reservations: list[Reservation] = []
         self._breaker: CircuitBreaker | None = None  # while this is one of its calls
         self._ticket: Ticket | None = None
@@ -110,7 +111,7 @@ class PhysicalRequest:
         shared = breaker._shared
         try:
             if shared is not None and shared.blocks:
-                self._blocks = True
+                self.blocks = True
                 self._ticket = await shared.off_loop(breaker._begin, breaker._give_back)
             else:
                 self._ticket = breaker._begin()
@@ -258,7 +259,7 @@ class PhysicalRequest:
         await self._off_loop(self.unsent)
 
     async def _off_loop(self, end: Callable[[], None], error: BaseException | None = None) -> None:
-        if not self._blocks or not self._open:
+        if not self.blocks or not self._open:
             end()
             return
         import asyncio

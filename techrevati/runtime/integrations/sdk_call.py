@@ -80,7 +80,8 @@ class SdkCall:
         self._stream_cls = stream_cls
         self._answer: UsageSnapshot | None = None
         self._answered: Answered | None = None
-        self._options = options = copy(options)
+        copied = getattr(type(options), "__copy__", copy)
+        self._options = options = copied(options)
         headers = options.headers
         low = _NO_HEADERS
         if type(headers).__name__ not in _NOT_GIVEN and isinstance(headers, Mapping):
@@ -257,10 +258,12 @@ class SdkCall:
             Listener(made, http, hide_usage=self._hide_usage).aattach(http)
         else:
             usage = self._usage(result, http)
-            if usage is not None:
+            if usage is None:
+                await made.afinish(self._estimate(result, http), measured=False)
+            elif made.blocks:
                 await made.afinish(usage)
             else:
-                await made.afinish(self._estimate(result, http), measured=False)
+                made.finish(usage)
         return result
 
     def _inside(self, made: PhysicalRequest) -> Innermost:

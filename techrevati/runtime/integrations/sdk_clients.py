@@ -9,8 +9,7 @@ ours go around it.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from functools import wraps
 from typing import TYPE_CHECKING
 
@@ -168,8 +167,10 @@ class Seam:
     def attach(self) -> None:
         """Stand there, on this one client."""
         client = self.client
-        mine: Any = self.arequest if hasattr(client, "__aenter__") else self.request
-        client.request = _like(self.plain, mine)
+        if hasattr(client, "__aenter__"):
+            client.request = _like_async(self.plain, self.arequest)
+        else:
+            client.request = _like(self.plain, self.request)
         client.copy = client.with_options = _like(client.copy, self.copy)
         setattr(client, GUARD, self)
 
@@ -190,16 +191,20 @@ class Seam:
         call.once = retry is not None and retry._rules.max_attempts == 1
         return self.guarding.call(call.request, call.send if self.renews else call.sent, retry=retry)
 
-    async def arequest(
+    def arequest(
         self, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None
-    ) -> Any:
-        """Make a call of an asynchronous client."""
+    ) -> Awaitable[Any]:
+        """Make a call of an asynchronous client; await it.
+
+        No coroutine: each would be passed through again whenever the call goes on.
+        """
         call = self._call(cast_to, options, stream, stream_cls)
         if call is None:
-            return await self.plain(cast_to, options, stream=stream, stream_cls=stream_cls)
+            waiting: Awaitable[Any] = self.plain(cast_to, options, stream=stream, stream_cls=stream_cls)
+            return waiting
         retry = self._retry(options)
         call.once = retry is not None and retry._rules.max_attempts == 1
-        return await self.guarding.acall(call.request, call.asend if self.renews else call.asent, retry=retry)
+        return self.guarding.acall(call.request, call.asend if self.renews else call.asent, retry=retry)
 
     def _call(self, cast_to: Any, options: Any, stream: bool, stream_cls: Any) -> SdkCall | None:
         """The call, if it is one that is guarded."""
@@ -233,19 +238,22 @@ class Seam:
 
 def _like(theirs: Any, ours: Any) -> Any:
     """*ours* with the signature and the documentation of *theirs*."""
-    if inspect.iscoroutinefunction(ours):
-
-        @wraps(theirs)
-        async def acalled(*args: Any, **options: Any) -> Any:
-            return await ours(*args, **options)
-
-        return acalled
 
     @wraps(theirs)
     def called(*args: Any, **options: Any) -> Any:
         return ours(*args, **options)
 
     return called
+
+
+def _like_async(theirs: Any, ours: Any) -> Any:
+    """:func:`_like` of what is awaited: a coroutine function, as *theirs* is."""
+
+    @wraps(theirs)
+    async def acalled(*args: Any, **options: Any) -> Any:
+        return await ours(*args, **options)
+
+    return acalled
 
 
 def _general(path: str) -> str:
