@@ -45,6 +45,11 @@ def book(price: int) -> PriceBook:
 BOOKS = book(1), book(2)
 
 
+every_opcode = pytest.mark.skipif(
+    sys.version_info >= (3, 13), reason="3.13 does not trace every opcode it is asked to"
+)
+
+
 @pytest.fixture
 def turns_are_short() -> Iterator[None]:
     """Threads change over after some microseconds, not after five milliseconds."""
@@ -130,6 +135,7 @@ def holds() -> object:
     return 1 if quotes._book is BOOKS[0] else 2
 
 
+@every_opcode
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_call_is_priced_as_at_some_moment_of_it(change: str, way: Callable[[str], object]) -> None:
@@ -193,6 +199,7 @@ def test_threads_see_each_price_while_it_holds() -> None:
     assert [way(NAMED) for way in WAYS] == [rounds] * len(WAYS)
 
 
+@every_opcode
 def test_who_counts_what_nothing_prices_never_raises() -> None:
     """A price may be taken back while it is looked for."""
 
