@@ -269,7 +269,7 @@ def test_a_streamed_run_is_cancelled(mode: str, ledger: SpendLedger) -> None:
         (record,) = ledger.records()
         assert record.certainty == ("estimated" if mode == "immediate" else "measured")
         assert record.usage.input_tokens == server.bill.input_tokens
-        assert record.usage.output_tokens == pytest.approx(server.bill.output_tokens, abs=3)  # on their way
+        assert record.usage.output_tokens <= server.bill.output_tokens  # some may be on their way
     assert not any(budget.snapshot().reserved.values())
 
 
