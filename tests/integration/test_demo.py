@@ -150,7 +150,7 @@ def test_the_books_agree_with_the_endpoints_bill(capsys: pytest.CaptureFixture[s
     said = " ".join(run.out.split())
     bill = re.search(r"own bill: (\d+) requests, (\S+) tokens in, (\S+) out, \$([\d.]+)\. ", said)
     ours = re.search(r"On our books: (\d+) requests\. (\d+) are measured: (\S+) tokens in, (\S+) out", said)
-    lost = re.search(r"at most (\S+) tokens in, \S+ for what the endpoint bills (\S+) in and (\S+) out", said)
+    lost = re.search(r"taken for (\S+) tokens in, \S+ where the endpoint bills (\S+) in and (\S+) out", said)
     assert bill
     assert ours
     assert lost

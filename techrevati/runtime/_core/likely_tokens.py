@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 
 TOKEN = re.compile(r"\s*(?:[A-Za-z0-9_]{1,6}|[^\sA-Za-z0-9_])")  # white space belongs to what follows it
+PER_MESSAGE = 4  # for the envelope of a message
+PER_REPLY = 3  # for the answer that a request opens
 _DATA = re.compile(r"[A-Za-z0-9+/_-]{65,}")
 _DIGIT = re.compile(r"[0-9]")
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]")  # emoji and rare scripts

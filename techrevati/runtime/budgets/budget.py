@@ -26,7 +26,7 @@ from techrevati.runtime.budgets.vocabulary import BudgetSnapshot, shown
 from techrevati.runtime.budgets.windows import PERIODS, window
 from techrevati.runtime.budgets.worst_case import WorstCase, milliseconds
 from techrevati.runtime.pricing import picodollars, usd
-from techrevati.runtime.pricing.quotes import check_tier, plain_worst_case_picodollars
+from techrevati.runtime.pricing.quotes import check_tier
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -288,13 +288,7 @@ class Budget:
         worst = self._worst
         if worst.is_timed or self.ledger is not None:
             return None
-        asked: dict[str, Amount]
-        if worst.only_usd:
-            asked = {
-                USD: plain_worst_case_picodollars(model, provider, None, input_tokens, max_output_tokens)
-            }
-        else:
-            asked = worst.of_plain_call(model, input_tokens, max_output_tokens, provider, None)
+        asked = worst.of_plain_call(model, input_tokens, max_output_tokens, provider, None)
         about: dict[str, object] = {
             "model": model,
             "provider": provider,

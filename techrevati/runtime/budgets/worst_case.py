@@ -26,14 +26,14 @@ class WorstCase:
         units: What is limited.
     """
 
-    __slots__ = ("_made", "_name", "_ones", "_tokens", "_usd", "counts", "is_timed", "only_usd", "units")
+    __slots__ = ("_made", "_name", "_ones", "_only_usd", "_tokens", "_usd", "counts", "is_timed", "units")
 
     def __init__(self, name: str, units: frozenset[str]) -> None:
         self._name = name
         self.units: frozenset[str] = units
         self.counts: tuple[str, ...] = tuple(unit for unit in COUNTED if unit in units)
         self._usd = USD in units
-        self.only_usd: bool = units == {USD}
+        self._only_usd = units == {USD}
         self._made = bool(_MADE & units)
         self._tokens: tuple[str, ...] = tuple(sorted(unit for unit in units if unit.endswith("_tokens")))
         self.is_timed: bool = "wall_seconds" in units
@@ -51,7 +51,7 @@ class WorstCase:
     ) -> dict[str, Amount]:
         """:meth:`of_call`, counts included, for what most calls are: one call of a model with both bounds
         given, both whole and >= 0, and nothing else said; time is not limited."""
-        if self.only_usd:
+        if self._only_usd:
             return {USD: plain_worst_case_picodollars(model, provider, tier, input_tokens, max_output_tokens)}
         asked = self._ones.copy()
         if self._usd:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from techrevati.runtime._core.likely_tokens import PER_REPLY
 from techrevati.runtime.chaos.bill import BilledUsage
-from techrevati.runtime.chaos.tokens import TOKENS_PER_REPLY, message_tokens, tool_tokens
+from techrevati.runtime.chaos.tokens import message_tokens, tool_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,7 +26,7 @@ MAX_PREFIXES = 1_024
 def prompt_prefixes(talk: Conversation, api: str) -> list[tuple[str, int, str]]:
     """Each prefix of the prompt: digest, tokens so far, and the mark that the client set at its end."""
     digest = hashlib.sha256(repr((api, talk.model, talk.tools)).encode("utf-8", "replace"))
-    total = TOKENS_PER_REPLY + tool_tokens(talk.tools)
+    total = PER_REPLY + tool_tokens(talk.tools)
     found = [(digest.hexdigest(), total, talk.tools_mark)] if talk.tools_mark else []
     for message in talk.messages:
         calls = [(call.name, call.arguments_json) for call in message.calls]
@@ -37,7 +38,7 @@ def prompt_prefixes(talk: Conversation, api: str) -> list[tuple[str, int, str]]:
 
 def input_tokens(talk: Conversation) -> int:
     """All input tokens of a request, cached ones included."""
-    return TOKENS_PER_REPLY + tool_tokens(talk.tools) + sum(map(message_tokens, talk.messages))
+    return PER_REPLY + tool_tokens(talk.tools) + sum(map(message_tokens, talk.messages))
 
 
 class PromptCache:

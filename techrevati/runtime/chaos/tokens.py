@@ -10,15 +10,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from techrevati.runtime._core.likely_tokens import TOKEN
+from techrevati.runtime._core.likely_tokens import PER_MESSAGE, TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from techrevati.runtime.chaos.conversation import Message, Tool
-
-TOKENS_PER_MESSAGE = 4
-TOKENS_PER_REPLY = 3
 
 
 def pieces(text: str) -> list[str]:
@@ -40,7 +37,7 @@ def count_tokens(text: str) -> int:
 def message_tokens(message: Message) -> int:
     """Tokens of one message: its text, its tool calls (name and arguments) and 4 for its envelope."""
     calls = sum(count_tokens(call.name) + count_tokens(call.arguments_json) for call in message.calls)
-    return TOKENS_PER_MESSAGE + count_tokens(message.text) + calls
+    return PER_MESSAGE + count_tokens(message.text) + calls
 
 
 def tool_tokens(tools: Sequence[Tool]) -> int:

@@ -79,5 +79,5 @@ def compared(server: ChaosServer, books: Books) -> str:
     one = guessed.calls == 1
     told += f". {guessed.calls} {'is an estimate' if one else 'are estimates'}, as "
     told += "its answer was" if one else "their answers were"
-    told += f" lost on the way: at most {guessed.input_tokens:,} tokens in, ${guessed.cost_usd:f}, for what "
+    told += f" lost on the way: taken for {guessed.input_tokens:,} tokens in, ${guessed.cost_usd:f}, where "
     return told + f"the endpoint bills {lost_in:,} in and {lost_out:,} out."

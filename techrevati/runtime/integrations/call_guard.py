@@ -153,8 +153,7 @@ class CallGuard:
             UnknownModelError, UnknownPriceError: Money is limited and nothing prices the model.
             Exception: What *send* raised last.
         """
-        if self._counted:
-            covered.add((request.provider, request.shape, "guarded"), 1)
+        self.note(request, calls=1)
         numbers = count(1)
 
         def once() -> T:
@@ -188,8 +187,7 @@ class CallGuard:
         retry: Retry | None = None,
     ) -> T:
         """:meth:`call` for tasks; cancelling it ends the request under way as one that was cut off."""
-        if self._counted:
-            covered.add((request.provider, request.shape, "guarded"), 1)
+        self.note(request, calls=1)
         numbers = count(1)
 
         async def once() -> T:

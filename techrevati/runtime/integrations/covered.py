@@ -114,13 +114,10 @@ def add(
             if len(_rows) >= CAPACITY:
                 key = (_OTHERS, _OTHERS, key[2])
             row = _rows.setdefault(key, [0, 0, 0, 0])
-        if calls:
-            row[0] += calls
-        if requests:
-            row[1] += requests
-        if without_usage or refused:
-            row[2] += without_usage
-            row[3] += refused
+        row[0] += calls
+        row[1] += requests
+        row[2] += without_usage
+        row[3] += refused
         if _notebook is not None:
             _notebook(key, row)
     return first

@@ -12,15 +12,13 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from techrevati.runtime._core.likely_tokens import likely_tokens
+from techrevati.runtime._core.likely_tokens import PER_MESSAGE, PER_REPLY, likely_tokens
 from techrevati.runtime.budgets import estimate_input_tokens
 from techrevati.runtime.budgets.estimate import PER_REQUEST, is_image
 
 if TYPE_CHECKING:
     from typing import TypeGuard
 
-PER_MESSAGE = 4
-PER_REPLY = 3
 _TALKS = ("messages", "input", "prompt")
 _ORDERS = ("system", "instructions")
 _SCHEMAS = ("response_format", "text", "output_config", "output_format")
@@ -28,7 +26,7 @@ _MAX_DEPTH = 64
 
 
 def likely_input_tokens(request: object, *, is_body: bool, embeddings: bool = False) -> int:
-    """About how many input tokens *request* has; not more than its upper bound.
+    """About how many input tokens *request* has.
 
     Args:
         request: What was sent.

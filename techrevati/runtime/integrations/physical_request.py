@@ -22,7 +22,6 @@ from techrevati.runtime.budgets.reservation import failure_of
 from techrevati.runtime.circuit_breaker import CircuitOpenError
 from techrevati.runtime.deadlines import DeadlineExceededError
 from techrevati.runtime.failures import provider_failures
-from techrevati.runtime.integrations import covered
 from techrevati.runtime.usage import UsageSnapshot
 
 if TYPE_CHECKING:
@@ -191,8 +190,7 @@ class PhysicalRequest:
             collector.later(partial(self.finish, usage, measured=measured))
         elif self._closing():
             try:
-                if self._breaker is not None:
-                    self._leave_breaker(None)
+                self._leave_breaker(None)
             finally:  # a listener of the program's may end it: what was used is on the books all the same
                 if self._reservations:
                     self._settle(usage, None, "measured" if measured else "estimated")
@@ -312,10 +310,8 @@ class PhysicalRequest:
 
     def _told_end(self, usage: UsageSnapshot | None, error: BaseException | None) -> None:
         missing = usage is None and error is None
-        guard, request = self._guard, self.request
-        if guard._counted:
-            covered.add((request.provider, request.shape, "guarded"), 0, 1, int(missing))
-        if not guard.events.heard:
+        self._guard.note(self.request, requests=1, without_usage=int(missing))
+        if not self._guard.events.heard:
             return
         if error is not None:
             self._tell(AgentEventName.MODEL_FAILED, AgentEventStatus.FAILED, error, usage)

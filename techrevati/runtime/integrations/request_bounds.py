@@ -40,7 +40,7 @@ def reservation_of(budget: Budget, request: ModelRequest, about: Mapping[str, ob
     """The arguments of a reservation."""
     limited = budget.limited
     elsewhere = request.unbounded
-    if elsewhere is None and limited & _BOUND_BY_INPUT and request.plain_input_tokens() is None:
+    if elsewhere is None and request.plain_input_tokens() is None:
         elsewhere = referred_to(request.content)
     if elsewhere and limited & _BOUND_BY_INPUT:
         raise ValueError(

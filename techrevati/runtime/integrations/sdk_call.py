@@ -80,8 +80,7 @@ class SdkCall:
         self._stream_cls = stream_cls
         self._answer: UsageSnapshot | None = None
         self._answered: Answered | None = None
-        copied = getattr(type(options), "__copy__", copy)
-        self._options = options = copied(options)
+        self._options = options = copy(options)
         headers = options.headers
         low = _NO_HEADERS
         if type(headers).__name__ not in _NOT_GIVEN and isinstance(headers, Mapping):
@@ -295,7 +294,7 @@ class SdkCall:
         """What *answer* says it used; of one that nobody asks about, only whether it does."""
         if self._unread:
             return _SAID if surely_says_usage(answer) else usage_of(answer)
-        used = common(answer)
+        used = common(answer)  # what usage_of asks first, without the steps to it
         return usage_of(answer) if used is None else used
 
     def _estimate(self, result: Any, http: Any) -> UsageSnapshot:

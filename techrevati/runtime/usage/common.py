@@ -70,25 +70,13 @@ def common(answer: Any) -> UsageSnapshot | None:
                 return None  # some count reasoning beside
             read = reasoning = 0
             details = counts["prompt_tokens_details"]
-            if details is not None:
-                if details.__pydantic_extra__:
-                    return None
-                if any(details.__dict__.values()):
-                    read = details.__dict__["cached_tokens"]
-                    if type(read) is not int or list(filter(None, details.__dict__.values())) != [read]:
-                        return None
+            if details is not None and (details.__pydantic_extra__ or any(details.__dict__.values())):
+                read = _only(details, "cached_tokens")
             details = counts["completion_tokens_details"]
-            if details is not None:
-                if details.__pydantic_extra__:
-                    return None
-                if any(details.__dict__.values()):
-                    reasoning = details.__dict__["reasoning_tokens"]
-                    if (
-                        type(reasoning) is not int
-                        or list(filter(None, details.__dict__.values())) != [reasoning]
-                        or reasoning > made
-                    ):
-                        return None
+            if details is not None and (details.__pydantic_extra__ or any(details.__dict__.values())):
+                reasoning = _only(details, "reasoning_tokens")
+            if reasoning > made:
+                return None
             given -= read
             tier = _TIERS[said["service_tier"]]
         else:
@@ -118,6 +106,19 @@ def common(answer: Any) -> UsageSnapshot | None:
     snapshot = object.__new__(UsageSnapshot)
     fill(snapshot, given, made, 0, read, 0, reasoning, 0, 0, 0, 0, 0, None, tier, model)
     return snapshot
+
+
+def _only(details: Any, name: str) -> int:
+    """The count of *name* in details that count nothing else.
+
+    Raises:
+        TypeError: They do.
+    """
+    counts = details.__dict__
+    found = counts[name]
+    if details.__pydantic_extra__ or type(found) is not int or list(filter(None, counts.values())) != [found]:
+        raise TypeError(f"more than {name}")
+    return found
 
 
 def _answer_size(answer: type) -> int:
