@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import closing
 from decimal import Decimal
 from functools import partial
@@ -25,7 +26,7 @@ from techrevati.runtime.ledger import SpendLedger
 from techrevati.runtime.pricing import UnknownModelError
 from techrevati.runtime.retry_policy import Retry
 from techrevati.runtime.sinks import RingBufferEventSink
-from techrevati.runtime.stores import StoreError
+from techrevati.runtime.stores import SqliteStore, StoreError
 from techrevati.runtime.usage import UsageSnapshot
 from tests.integration.guard_shapes import (
     ANSWER,
@@ -731,6 +732,30 @@ def test_threads_and_tasks_share_one_budget(ledger: SpendLedger) -> None:
         assert_books_agree(server, ledger)
         assert 0 < server.bill.cost_usd <= 0.02
     assert not any(budget.snapshot().reserved.values())
+
+
+def test_a_task_ends_at_a_breaker_with_a_store_in_another_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store may wait for a disk, and the event loop must not."""
+    threads: list[int] = []
+    end = CircuitBreaker._end
+
+    def noted(self: CircuitBreaker, *given: Any) -> None:
+        threads.append(threading.get_ident())
+        end(self, *given)
+
+    monkeypatch.setattr(CircuitBreaker, "_end", noted)
+    with SqliteStore(tmp_path / "breakers.db") as store, endpoint() as server:
+
+        async def call() -> None:
+            async with async_openai_client(server) as plain:
+                client = guard(plain, breaker=CircuitBreaker("api", store=store))
+                await client.chat.completions.create(**request())
+
+        asyncio.run(call())
+    assert len(threads) == 1
+    assert threads[0] != threading.get_ident()
 
 
 @pytest.mark.parametrize("place", ["memory", "file"])

@@ -218,12 +218,14 @@ def test_a_snapshot_of_a_class_of_ones_own_says_the_same(answer: Any) -> None:
     assert own.to_dict() == found.to_dict() == UsageSnapshot(**read(answer)).to_dict()
 
 
-def chat(given: dict[str, int] | None = None, made: dict[str, int] | None = None, **more: Any) -> Any:
+def chat(
+    given: dict[str, int] | None = None, made: dict[str, int] | None = None, total: int = 70, **more: Any
+) -> Any:
     """A plain chat completion."""
     usage = CompletionUsage(
         prompt_tokens=50,
         completion_tokens=20,
-        total_tokens=70,
+        total_tokens=total,
         prompt_tokens_details=None if given is None else PromptTokensDetails(**given),
         completion_tokens_details=None if made is None else CompletionTokensDetails(**made),
     )
@@ -304,6 +306,9 @@ def test_what_a_class_of_ones_own_has_more_is_read_too(answer: Any, expected: di
         MagicMock(model="m", usage=CompletionUsage.construct(**PLAIN)),
         ChatCompletion.__new__(ChatCompletion),
         chat({"cached_tokens": 3, "audio_tokens": 3}),
+        chat({"cached_tokens": 3, "what_comes_next": 3}),
+        chat(made={"reasoning_tokens": 21}),
+        chat(made={"reasoning_tokens": 8}, total=78),
         chat(made={"audio_tokens": 3}),
         chat(usage_metadata={"a": 1}),
         message(cache_creation_input_tokens=4),

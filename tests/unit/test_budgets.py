@@ -791,6 +791,18 @@ def test_a_plain_call_reserves_the_same_in_fewer_steps(
     assert after(True) == after(False)
 
 
+@pytest.mark.parametrize("limits", [{}, {"output_tokens": 1_000_000}])
+def test_an_overrun_is_told_where_no_threshold_is_reached(limits: dict[str, float]) -> None:
+    """Without a ledger, of money alone and of more; what stays within says nothing."""
+    sink = RingBufferEventSink()
+    budget = Budget("b", 1_000, limits=limits, event_sink=sink)
+    for used, told in ((10, 0), (11, 1)):
+        reservation = budget.reserve(model="gpt-5-mini", max_output_tokens=10)
+        reservation.settle(UsageSnapshot(0, used))
+        assert [event.event for event in sink.events].count(AgentEventName.BUDGET_OVERRUN) >= told
+        assert bool(sink.events) is bool(told)
+
+
 def test_where_more_must_be_said_a_plain_call_is_not_enough(tmp_path: Path) -> None:
     """Time has no bound here, and a ledger wants to know for whom; the refusal is the same."""
     assert Budget("timed", limits={"wall_seconds": 5})._reserve_plain("gpt-5-mini", 1, 1, None) is None

@@ -210,6 +210,8 @@ def test_requests_of_texts_are_counted_in_one_pass() -> None:
         "messages": [{"role": "user", "content": "h\N{EURO SIGN}llo"}] * 3,
     }
     assert estimate_of_texts(request_body, "messages") == estimate_input_tokens(request_body)
+    short = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
+    assert estimate_of_texts(short, "messages") == estimate_input_tokens(short)
     said = {"model": "m", "input": "h\N{EURO SIGN}llo", "stream": True}
     assert estimate_of_texts(said, "input") == estimate_input_tokens(said)
     assert estimate_of_texts(body([{"type": "text", "text": "a"}]), "messages") is None

@@ -169,12 +169,11 @@ class ModelRequest:
         if self.content is None:
             return self.input_tokens
         try:
-            likely = likely_input_tokens(
+            return likely_input_tokens(
                 self.content, is_body=self.api is not None, embeddings=self.api == EMBEDDINGS
             )
         except Exception:  # what no API would take
             return self.input_tokens
-        return min(likely, self.input_tokens)
 
     def settings(self) -> dict[str, int | float]:
         """What the request sets, by the names of OpenTelemetry's conventions; no contents."""
